@@ -1,0 +1,103 @@
+"""Every name that two parts of Berth must spell alike: kinds, labels, ports, paths, reasons.
+
+A string that only one part uses does not belong here.
+"""
+
+from typing import Final
+
+GROUP: Final = "berth.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "ModelDeployment"
+PLURAL: Final = "modeldeployments"
+SINGULAR: Final = "modeldeployment"
+SHORT_NAME: Final = "mdep"
+
+# Child names add at most 22 characters ("-1234567890-shape-12345"); a label value holds 63.
+MAX_NAME_LENGTH: Final = 40
+
+# Labels on every child; the gateway and the Services select by them.
+LABEL_MODEL: Final = f"{GROUP}/model"
+LABEL_REVISION: Final = f"{GROUP}/revision"
+LABEL_ROLE: Final = f"{GROUP}/role"
+# Present on a pod that may take traffic; the operator takes it off to drain a chosen pod.
+LABEL_ROUTE: Final = f"{GROUP}/route"
+ROUTE_OPEN: Final = "open"
+LABEL_NAME: Final = "app.kubernetes.io/name"
+LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+LABEL_PART_OF: Final = "app.kubernetes.io/part-of"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+PART_OF: Final = "berth"
+MANAGED_BY: Final = "berth-operator"
+
+ROLE_ENGINE: Final = "engine"
+ROLE_SHAPE: Final = "shape"
+
+# Field managers of server-side apply: objects and status have one writer each.
+FIELD_MANAGER: Final = "berth-operator"
+STATUS_FIELD_MANAGER: Final = "berth-status"
+
+# Ports. The engine's and the wrapper's are in runtime pods, the others in Berth's own.
+PORT_ENGINE: Final = 8000
+PORT_SERVER_STATUS: Final = 8090
+PORT_GATEWAY: Final = 8080
+PORT_GATEWAY_MANAGEMENT: Final = 8081
+PORT_OPERATOR_MANAGEMENT: Final = 8082
+PORT_NAME_ENGINE: Final = "engine"
+PORT_NAME_STATUS: Final = "status"
+
+# Paths that the wrapper (and, while it runs, the fetcher) serves on PORT_SERVER_STATUS.
+PATH_STATUS: Final = "/status"
+PATH_READY: Final = "/readyz"
+PATH_LIVE: Final = "/livez"
+
+# Places inside a runtime pod.
+DIR_SERVER: Final = "/berth/server"  # berth_server, berth_api and their dist-info, copied in
+DIR_MODEL: Final = "/berth/model"  # the model's files, or a folder above them
+DIR_RUN: Final = "/berth/run"  # the pod's writable home: caches, sockets, logs
+DIR_ENGINE_KEY: Final = "/berth/engine-key"  # the engine key's Secret, mounted as a folder
+DIR_SHAPE: Final = "/berth/shape"  # heads of a model's files, for the shape Job
+ENGINE_KEY_FIELD: Final = "engineKey"
+# Where the control image keeps what an init container copies into DIR_SERVER.
+DIR_SERVER_IN_IMAGE: Final = "/opt/berth/server"
+BUSYBOX_IN_IMAGE: Final = "/opt/berth/bin/busybox"
+
+# The server's whole configuration, as JSON (berth_api.server.ServerConfig).
+ENV_SERVER_CONFIG: Final = "BERTH_SERVER_CONFIG"
+# What the fetcher and the shape Job fetch, as JSON (berth_api.server.FetchConfig).
+ENV_FETCH_CONFIG: Final = "BERTH_FETCH_CONFIG"
+ENV_HF_TOKEN: Final = "HF_TOKEN"  # noqa: S105 -- the name of a variable, not a token
+
+# Secrets of the release, in its namespace; the operator creates them if absent.
+SECRET_ENGINE_MASTER: Final = "berth-engine-master"  # noqa: S105 -- {masterKey}: seeds engine keys
+SECRET_API_KEYS: Final = "berth-api-keys"  # noqa: S105 -- {<key id>: sha256 of the key, hex}
+SECRET_FIRST_API_KEY: Final = "berth-first-api-key"  # noqa: S105 -- {apiKey}: for the administrator
+MASTER_KEY_FIELD: Final = "masterKey"
+FIRST_API_KEY_FIELD: Final = "apiKey"
+API_KEY_PREFIX: Final = "sk-berth-"
+
+LEASE_NAME: Final = "berth-operator"
+
+
+def engine_service(model: str) -> str:
+    """The headless Service over a model's runtime pods."""
+    return f"{model}-engine"
+
+
+def engine_key_secret(model: str) -> str:
+    """The Secret with a model's engine key."""
+    return f"{model}-engine-key"
+
+
+def disruption_budget(model: str) -> str:
+    return f"{model}-engine"
+
+
+def revision_name(model: str, revision: str) -> str:
+    """The Deployment and the ControllerRevision of one revision; `revision` is its hash."""
+    return f"{model}-{revision}"
+
+
+def shape_job(model: str, source_hash: str) -> str:
+    return f"{model}-shape-{source_hash}"

@@ -1,0 +1,136 @@
+"""What the operator tells a runtime pod, and what the pod reports back.
+
+Both directions cross versions: a newer operator speaks to servers two versions back, so fields
+are only added, unknown ones are ignored, and `protocol` counts the changes that break.
+"""
+
+from enum import Enum
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from berth_api.shape import Failure
+
+PROTOCOL = 1
+
+
+class Wire(BaseModel):
+    """camelCase on the wire, snake_case in the code, unknown fields ignored."""
+
+    model_config = ConfigDict(
+        extra="ignore",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    def wire(self) -> str:
+        """The JSON that crosses: aliases, without unset optional fields."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class Phase(str, Enum):
+    """Where a runtime pod is; in this order, but for FAILED."""
+
+    PENDING = "Pending"
+    FETCHING = "Fetching"
+    STARTING = "Starting"  # interpreter and imports
+    LOADING = "Loading"  # weights
+    COMPILING = "Compiling"
+    WARMING = "Warming"  # profiling, KV cache, first generated token
+    SERVING = "Serving"
+    DRAINING = "Draining"
+    FAILED = "Failed"
+
+
+class EngineConfig(Wire):
+    """One engine, wholly resolved: `berth_server.args` only spells it in the engine's flags."""
+
+    name: str = Field(description="Served model name: the ModelDeployment's name.")
+    command: list[str] = Field(description="The image's command before any flag.")
+    device: str = Field(description="cuda, rocm or cpu.")
+    port: int
+    model_dir: str = Field(description="Folder that holds config.json, or a folder above it.")
+    dtype: str = Field(description="auto, bfloat16, float16 or float32.")
+    kv_cache_dtype: str = "auto"
+    tensor_parallel_size: int = 1
+    gpu_memory_fraction: str | None = Field(default=None, description="Decimal; None on CPU.")
+    kv_cache_bytes: int | None = Field(default=None, description="KV bytes per rank, if fixed.")
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool = False
+    extra_args: list[str] = Field(default_factory=list)
+    env: dict[str, str] = Field(default_factory=dict, description="Engine profile's variables.")
+
+
+class ServerConfig(Wire):
+    """ENV_SERVER_CONFIG of a runtime pod. A list of engines, because pools will hold several."""
+
+    protocol: int = PROTOCOL
+    namespace: str
+    model: str = Field(description="The ModelDeployment's name.")
+    revision: str
+    engines: list[EngineConfig]
+    status_port: int
+    engine_key_file: str
+    max_queued_requests: int = Field(description="Running and waiting, per engine; more is 429.")
+    drain_timeout_seconds: int = Field(description="After SIGTERM, for streams in flight.")
+    stall_timeout_seconds: int = Field(description="Work in flight and no progress for so long.")
+    start_timeout_seconds: int = Field(description="From exec to the first generated token.")
+    expected_start_seconds: int | None = Field(default=None, description="For estimates.")
+
+
+class FetchConfig(Wire):
+    """ENV_FETCH_CONFIG of the fetch container and of the shape Job."""
+
+    protocol: int = PROTOCOL
+    source: str = Field(description="spec.model.source, verbatim.")
+    commit: str | None = Field(default=None, description="What the shape Job pinned, if known.")
+    directory: str = Field(description="Fetch into, or for oci:// and pvc:// read from, here.")
+    status_port: int | None = None
+    expected_bytes: int | None = Field(default=None, description="For the percent.")
+    token_secret: str | None = Field(
+        default=None, description="namespace/name[key] of the token's Secret, for messages only."
+    )
+
+
+class PhaseMark(Wire):
+    phase: Phase
+    at_seconds: float = Field(description="Since the container's start.")
+
+
+class Measured(Wire):
+    """What the engine says it really took. Bytes are per rank. None is unknown, not zero."""
+
+    weights_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    kv_cache_tokens: int | None = None
+    activation_bytes: int | None = None
+    graph_bytes: int | None = None
+    resident_bytes: int | None = Field(default=None, description="RSS of the engine's processes.")
+    max_model_len: int | None = None
+
+
+class EngineStatus(Wire):
+    name: str
+    phase: Phase
+    measured: Measured = Field(default_factory=Measured)
+    failure: Failure | None = None
+    restarts: int = 0
+
+
+class PodStatus(Wire):
+    """`GET /status` of the wrapper, and of the fetcher while it runs."""
+
+    protocol: int = PROTOCOL
+    phase: Phase
+    percent: int | None = Field(default=None, description="0 to 100 within the phase.")
+    eta_seconds: int | None = Field(default=None, description="Until the pod serves.")
+    message: str = ""
+    timeline: list[PhaseMark] = Field(default_factory=list)
+    in_flight: int = 0
+    draining: bool = False
+    engines: list[EngineStatus] = Field(default_factory=list)
+    failure: Failure | None = None

@@ -1,0 +1,486 @@
+"""The ModelDeployment: what a user may write, and what the operator answers in status.
+
+Names, units and limits are settled here for the whole API, also for the fields that a later
+version fills; `UNSERVED` says which those are, and the API server refuses them until then.
+Kubernetes API conventions: sizes are quantities, times are integers in seconds, no floats.
+"""
+
+from enum import Enum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from berth_api import names
+
+HF_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
+SOURCE_PATTERN: Final = (
+    rf"^(hf://{HF_ID}(@[A-Za-z0-9][A-Za-z0-9._/-]{{0,127}})?"
+    r"|oci://[a-z0-9][a-zA-Z0-9._:/@-]{0,254}"
+    r"|pvc://[a-z0-9][a-z0-9.-]{0,62}(/[A-Za-z0-9._][A-Za-z0-9._/-]{0,254})?)$"
+)
+DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|m|k|M|G|T)?$"
+FRACTION: Final = r"^(auto|0?\.[0-9]{1,3}|1(\.0)?)$"
+SERVED_NAME: Final = r"^[A-Za-z0-9]([A-Za-z0-9._:/@-]{0,253}[A-Za-z0-9])?$"
+KEEP_ALIVE: Final = r"^(-[0-9]+(ms|s|m|h)?|([0-9]+(\.[0-9]+)?(ms|s|m|h))+|[0-9]+)$"
+
+MAX_REPLICAS: Final = 1000
+MAX_CONTEXT_TOKENS: Final = 16_777_216
+MAX_DRAIN_SECONDS: Final = 3600
+
+
+class ApiModel(BaseModel):
+    """camelCase on the wire; unknown fields are ignored, so that a newer CRD crashes nothing."""
+
+    model_config = ConfigDict(
+        extra="ignore",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    def wire(self) -> dict[str, Any]:
+        """The plain JSON object, without fields that are unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def rule(expression: str, message: str, *, field: str | None = None) -> dict[str, str]:
+    """One CEL rule (https://kubernetes.io/docs/reference/using-api/cel/)."""
+    found = {"rule": expression, "message": message}
+    return found | ({"fieldPath": field} if field else {})
+
+
+def rules(*given: dict[str, str]) -> dict[str, Any]:
+    return {"x-kubernetes-validations": list(given)}
+
+
+Auto = Literal["auto"]
+AutoOrInt = Annotated[
+    int | Auto,
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+
+
+class SecretKeyRef(ApiModel):
+    """A key of a Secret in the ModelDeployment's own namespace."""
+
+    name: str = Field(min_length=1, max_length=253)
+    key: str = Field(min_length=1, max_length=253)
+
+
+class Cache(ApiModel):
+    claim_name: str = Field(
+        pattern=DNS_LABEL,
+        max_length=63,
+        description="A PersistentVolumeClaim that keeps model files between pods.",
+    )
+
+
+class Model(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.source.startsWith('hf://') || !has(self.authSecretRef)",
+                "spec.model.authSecretRef is for hf:// sources; for oci:// use "
+                "spec.podTemplate.imagePullSecrets",
+            ),
+            rule(
+                "!self.source.contains('..')",
+                "spec.model.source must not contain '..'",
+            ),
+        )
+    )
+
+    source: str = Field(
+        pattern=SOURCE_PATTERN,
+        max_length=512,
+        description=(
+            "hf://<organisation>/<model>[@<revision>], oci://<image reference> or "
+            "pvc://<claim>[/<folder>]."
+        ),
+    )
+    name: str | None = Field(
+        default=None,
+        pattern=SERVED_NAME,
+        max_length=255,
+        description="The name that clients ask for; default: metadata.name.",
+    )
+    aliases: list[Annotated[str, Field(pattern=SERVED_NAME, max_length=255)]] = Field(
+        default_factory=list, max_length=16, description="Further names for clients."
+    )
+    auth_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="The hub's token; only the fetcher and the shape Job see it."
+    )
+    cache: Cache | None = None
+
+
+class EngineKind(str, Enum):
+    VLLM = "vLLM"
+
+
+class DType(str, Enum):
+    AUTO = "auto"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
+class KvCacheDType(str, Enum):
+    AUTO = "auto"
+    FP8 = "fp8"
+
+
+class Runtime(ApiModel):
+    engine: EngineKind = EngineKind.VLLM
+    engine_profile: str = Field(
+        default="auto",
+        pattern=DNS_LABEL,
+        max_length=63,
+        description="An engine profile of the chart's values; auto follows the accelerator.",
+    )
+    image: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="Overrides the engine profile's image. A digest or a version, never latest.",
+        json_schema_extra=rules(
+            rule(
+                "self.contains('@sha256:') || (self.matches('.+:[^/]+$') "
+                "&& !self.endsWith(':latest'))",
+                "spec.runtime.image needs a version tag or a digest, not latest: "
+                "pods of one revision must run one engine",
+            )
+        ),
+    )
+    dtype: DType = DType.AUTO
+    kv_cache_dtype: KvCacheDType = KvCacheDType.AUTO
+    max_model_len: AutoOrInt = Field(
+        default="auto", description="Context length in tokens; auto: the longest that fits."
+    )
+    max_num_seqs: AutoOrInt = Field(default="auto", description="Sequences in one batch.")
+    max_num_batched_tokens: AutoOrInt = Field(default="auto", description="Tokens in one step.")
+    extra_args: list[Annotated[str, Field(max_length=4096)]] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Passed to the engine as they are, after Berth's own flags.",
+    )
+
+
+class Accelerator(ApiModel):
+    profile: str = Field(
+        pattern=DNS_LABEL, max_length=63, description="An accelerator profile of the chart."
+    )
+    gpus_per_replica: AutoOrInt = "auto"
+
+
+class Parallelism(ApiModel):
+    tensor: AutoOrInt = Field(default="auto", description="Tensor-parallel size.")
+    pipeline: AutoOrInt = Field(default="auto", description="Pipeline-parallel size.")
+
+
+class Sharing(str, Enum):
+    EXCLUSIVE = "Exclusive"
+    SHARED = "Shared"
+    PARTITIONED = "Partitioned"
+
+
+class Memory(ApiModel):
+    gpu_memory_fraction: str = Field(
+        default="auto",
+        pattern=FRACTION,
+        max_length=5,
+        description="Share of each GPU's memory for this engine, as a decimal; auto: planned.",
+    )
+    sharing: Sharing = Sharing.EXCLUSIVE
+
+
+class Resources(ApiModel):
+    """Host resources of a runtime pod; auto values come from the plan."""
+
+    cpu: str | None = Field(default=None, pattern=QUANTITY, max_length=16)
+    memory: str | None = Field(default=None, pattern=QUANTITY, max_length=16)
+
+
+class ScalingMode(str, Enum):
+    FIXED = "Fixed"
+    EXTERNAL = "External"
+    AUTO = "Auto"
+
+
+class Scaling(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.minReplicas <= self.maxReplicas",
+                "spec.scaling.minReplicas must be at most spec.scaling.maxReplicas",
+            )
+        )
+    )
+
+    mode: ScalingMode = Field(
+        default=ScalingMode.FIXED,
+        description="Fixed and External obey spec.replicas; Auto follows the queue.",
+    )
+    min_replicas: int = Field(default=0, ge=0, le=MAX_REPLICAS)
+    max_replicas: int = Field(default=1, ge=1, le=MAX_REPLICAS)
+    target_queue_depth: AutoOrInt = Field(
+        default="auto", description="Requests per replica, running and waiting."
+    )
+    scale_down_delay_seconds: int = Field(default=60, ge=0, le=86_400)
+
+
+class Queue(ApiModel):
+    max_pending: int = Field(default=512, ge=0, le=100_000, description="Requests held.")
+    max_wait_seconds: int = Field(default=600, ge=1, le=3600)
+
+
+class RolloutStrategy(str, Enum):
+    ROLLING_UPDATE = "RollingUpdate"
+    RECREATE = "Recreate"
+
+
+class Rollout(ApiModel):
+    strategy: RolloutStrategy = RolloutStrategy.ROLLING_UPDATE
+    hold_requests: bool = True
+    revision_history_limit: int = Field(default=5, ge=1, le=50)
+    drain_timeout_seconds: int = Field(
+        default=300, ge=1, le=MAX_DRAIN_SECONDS, description="For streams in flight."
+    )
+
+
+class EnvVar(ApiModel):
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+    value: str = Field(default="", max_length=4096)
+
+
+class LocalObjectRef(ApiModel):
+    name: str = Field(min_length=1, max_length=253)
+
+
+class Toleration(ApiModel):
+    key: str | None = Field(default=None, max_length=316)
+    operator: Literal["Exists", "Equal"] | None = None
+    value: str | None = Field(default=None, max_length=63)
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
+
+
+class PodTemplate(ApiModel):
+    """What a cluster's rules may ask of every pod of this model, fetchers and Jobs included."""
+
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[Toleration] = Field(default_factory=list, max_length=32)
+    runtime_class_name: str | None = Field(default=None, max_length=253)
+    image_pull_secrets: list[LocalObjectRef] = Field(default_factory=list, max_length=16)
+    env: list[EnvVar] = Field(
+        default_factory=list,
+        max_length=64,
+        description="For every container, for example HF_ENDPOINT or HTTPS_PROXY.",
+    )
+    priority_class_name: str | None = Field(default=None, max_length=253)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Adapter(ApiModel):
+    name: str = Field(pattern=SERVED_NAME, max_length=63)
+    source: str = Field(pattern=SOURCE_PATTERN, max_length=512)
+
+
+# Fields whose names and units are settled but which this version does not act on: the rule that
+# holds while the field is left alone, and what a user is told otherwise.
+UNSERVED: Final = (
+    rule(
+        "!has(self.scaling) || !has(self.scaling.mode) || self.scaling.mode != 'Auto'",
+        "spec.scaling.mode Auto is not served yet; use Fixed or External with spec.replicas",
+    ),
+    rule("!has(self.keepAlive)", "spec.keepAlive is not served yet; leave it out"),
+    rule("!has(self.pool)", "spec.pool is not served yet; leave it out"),
+    rule("!has(self.priority)", "spec.priority is not served yet; leave it out"),
+    rule("!has(self.evictable)", "spec.evictable is not served yet; leave it out"),
+    rule("!has(self.queue)", "spec.queue is not served yet; leave it out"),
+    rule(
+        "!has(self.adapters) || size(self.adapters) == 0",
+        "spec.adapters is not served yet; leave it out",
+    ),
+    rule(
+        "!has(self.accelerators) || size(self.accelerators) <= 1",
+        "spec.accelerators: more than one entry is not served yet; keep the first",
+    ),
+    rule(
+        "!has(self.parallelism) || !has(self.parallelism.pipeline) || "
+        "self.parallelism.pipeline == 'auto' || self.parallelism.pipeline == 1",
+        "spec.parallelism.pipeline other than 1 is not served yet; leave it out",
+    ),
+    rule(
+        "!has(self.memory) || !has(self.memory.sharing) || self.memory.sharing == 'Exclusive'",
+        "spec.memory.sharing other than Exclusive is not served yet; leave it out",
+    ),
+)
+
+
+class Spec(ApiModel):
+    model_config = ConfigDict(json_schema_extra=rules(*UNSERVED))
+
+    model: Model
+    runtime: Runtime = Field(default_factory=Runtime)
+    accelerators: list[Accelerator] = Field(
+        default_factory=list, max_length=8, description="In order of preference."
+    )
+    parallelism: Parallelism = Field(default_factory=Parallelism)
+    memory: Memory = Field(default_factory=Memory)
+    resources: Resources = Field(default_factory=Resources)
+    replicas: int = Field(
+        default=1,
+        ge=0,
+        le=MAX_REPLICAS,
+        description="Obeyed by scaling.mode Fixed and External; the scale subresource writes it.",
+    )
+    scaling: Scaling = Field(default_factory=Scaling)
+    keep_alive: str | None = Field(
+        default=None,
+        pattern=KEEP_ALIVE,
+        max_length=16,
+        description='Idle time until the last replica goes: "5m", seconds, "0", or "-1".',
+    )
+    pool: str | None = Field(default=None, pattern=DNS_LABEL, max_length=63)
+    priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
+    evictable: bool | None = None
+    queue: Queue | None = None
+    rollout: Rollout = Field(default_factory=Rollout)
+    pod_template: PodTemplate = Field(default_factory=PodTemplate)
+    adapters: list[Adapter] = Field(default_factory=list, max_length=64)
+    paused: bool = Field(default=False, description="The operator leaves the children alone.")
+
+
+class ConditionType(str, Enum):
+    READY = "Ready"
+    PLANNED = "Planned"
+    MODEL_CACHED = "ModelCached"
+    SCHEDULED = "Scheduled"
+    RUNTIME_HEALTHY = "RuntimeHealthy"
+    ROUTED = "Routed"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+
+
+class Condition(ApiModel):
+    """metav1.Condition."""
+
+    type: str = Field(max_length=316)
+    status: Literal["True", "False", "Unknown"]
+    observed_generation: int | None = None
+    last_transition_time: str = Field(json_schema_extra={"format": "date-time"})
+    reason: str = Field(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=1024)
+    message: str = Field(max_length=32_768)
+
+
+class Memories(ApiModel):
+    """Bytes on one rank: planned by Berth, or measured by the engine. Absent is unknown."""
+
+    weights_bytes: int | None = None
+    activation_bytes: int | None = None
+    graph_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    kv_cache_tokens: int | None = None
+    resident_bytes: int | None = None
+    max_model_len: int | None = None
+
+
+class Plan(ApiModel):
+    """The planner's answer for the update revision. Bytes are per GPU, or per pod on CPU."""
+
+    accelerator: str = Field(description="Accelerator profile.")
+    engine_profile: str
+    image: str
+    device: str
+    tensor_parallel: int
+    pipeline_parallel: int = 1
+    gpus_per_replica: int
+    gpu_memory_fraction: str | None = None
+    dtype: str
+    kv_cache_dtype: str
+    weights_bytes: int
+    activation_bytes: int
+    kv_bytes_per_token: int
+    kv_cache_bytes: int
+    kv_cache_tokens: int
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    memory_bytes: int = Field(description="Host memory that a pod requests.")
+    millicpu: int = Field(description="Thousandths of a CPU that a pod requests.")
+    explain: list[str] = Field(default_factory=list, description="Why each value is what it is.")
+    measured: Memories | None = None
+
+
+class Load(ApiModel):
+    """How far the furthest pod of the update revision is."""
+
+    phase: str
+    percent: int | None = None
+    eta_seconds: int | None = None
+
+
+class LastFailure(ApiModel):
+    pod: str | None = None
+    reason: str
+    message: str
+    fix: str = ""
+    exit_code: int | None = None
+    time: str = Field(json_schema_extra={"format": "date-time"})
+    count: int = 1
+
+
+class ModelStatus(ApiModel):
+    commit: str = Field(description="The immutable revision that is served.")
+    file_bytes: int = 0
+    parameters_dtype: str = ""
+
+
+class Status(ApiModel):
+    observed_generation: int | None = None
+    phase: str | None = Field(
+        default=None,
+        description="Planning, Pending, Fetching, Starting, Loading, Compiling, Warming, Serving, "
+        "Idle, Draining or Failed.",
+    )
+    progress: str | None = Field(default=None, description='The phase\'s percent, as "43%".')
+    reason: str | None = Field(default=None, description="Of the Ready condition.")
+    message: str | None = Field(default=None, description="Of the Ready condition.")
+    url: str | None = None
+    replicas: int | None = None
+    ready_replicas: int | None = None
+    updated_replicas: int | None = None
+    selector: str | None = None
+    current_revision: str | None = None
+    update_revision: str | None = None
+    model: ModelStatus | None = None
+    plan: Plan | None = None
+    load: Load | None = None
+    last_failure: LastFailure | None = None
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+    )
+
+
+class ModelDeployment(ApiModel):
+    """A model, served by vLLM at Berth's OpenAI-compatible address."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"size(self.metadata.name) <= {names.MAX_NAME_LENGTH}",
+                f"metadata.name must be at most {names.MAX_NAME_LENGTH} characters: "
+                "the names of Pods and Services are made from it",
+            )
+        )
+    )
+
+    spec: Spec
+    status: Status | None = None

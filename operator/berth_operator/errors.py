@@ -1,0 +1,34 @@
+"""Every error that the operator raises; foreign ones are mapped to these at the edges."""
+
+
+class BerthError(Exception):
+    """Of Berth's own making or mapped to it; the message is fit for a status."""
+
+
+class ConfigurationError(BerthError):
+    """The operator cannot start like this: exit code 2 and one line."""
+
+
+class ApiError(BerthError):
+    """The API server refused or could not be reached."""
+
+    def __init__(self, message: str, *, status: int | None = None, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class Conflict(ApiError):
+    """409: the object changed or has another owner."""
+
+
+class NotFound(ApiError):
+    """404."""
+
+
+class Denied(ApiError):
+    """403 or 422: trying the same again will not help until someone changes something."""
+
+
+class Unavailable(ApiError):
+    """No answer, 429 or 5xx: worth another try."""

@@ -1,0 +1,136 @@
+"""The operator's configuration: one YAML file from the chart, read once at start.
+
+The environment is read here and nowhere else; the rest of the operator gets a frozen value.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from berth_api import names
+from berth_api.quantity import parse_bytes, parse_millicpu
+from berth_api.types import DNS_LABEL, ApiModel, DType, Toleration
+from pydantic import ConfigDict, Field, ValidationError
+
+from berth_operator.errors import ConfigurationError
+
+DEFAULT_CONFIG_PATH: Final = Path("/etc/berth/config.yaml")
+
+
+class Device(str, Enum):
+    CUDA = "cuda"
+    ROCM = "rocm"
+    CPU = "cpu"
+
+
+class SettingsModel(ApiModel):
+    """A misspelt key in the chart's values must be an error, not silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class EngineProfile(SettingsModel):
+    """How one build of the engine is run."""
+
+    name: str = Field(pattern=DNS_LABEL)
+    image: str
+    command: list[str] = Field(min_length=1, description="Before any flag.")
+    device: Device
+    dtype: DType = Field(default=DType.AUTO, description="What dtype auto means on this build.")
+    enforce_eager: bool = Field(default=False, description="No compilation, no graphs.")
+    env: dict[str, str] = Field(default_factory=dict)
+    run_as_user: int = Field(default=65532, description="Any non-root user that the image allows.")
+
+
+class AcceleratorProfile(SettingsModel):
+    """One kind of card (or the CPU) and where it is found."""
+
+    name: str = Field(pattern=DNS_LABEL)
+    engine_profile: str
+    resource: str | None = Field(default=None, description="Extended resource; None is the CPU.")
+    memory: str | None = Field(
+        default=None, description="Bytes per card, or per pod on CPU; None: read node labels."
+    )
+    memory_label: str | None = Field(
+        default="nvidia.com/gpu.memory", description="Node label with MiB per card."
+    )
+    gpus_per_node: int | None = Field(default=None, description="None: read from nodes.")
+    cpu: str = Field(default="4", description="CPUs that a pod requests per card (or in all).")
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: list[Toleration] = Field(default_factory=list)
+    runtime_class_name: str | None = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return None if self.memory is None else parse_bytes(self.memory)
+
+    @property
+    def millicpu(self) -> int:
+        return parse_millicpu(self.cpu)
+
+
+class ImageVolumes(str, Enum):
+    """Whether the cluster mounts OCI images as volumes (Kubernetes 1.35, containerd 2.1)."""
+
+    AUTO = "Auto"
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
+class PodAccess(str, Enum):
+    """How the operator reaches a pod's status port."""
+
+    DIRECT = "Direct"  # by pod IP: inside the cluster
+    PROXY = "Proxy"  # through the API server: outside the cluster, with a kubeconfig
+
+
+class Settings(SettingsModel):
+    namespace: str = Field(description="The release's namespace: Lease and Secrets live there.")
+    watch_namespaces: list[str] = Field(default_factory=list, description="Empty: all.")
+    control_image: str
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: list[str] = Field(default_factory=list)
+    hub_endpoint: str | None = Field(default=None, description="HF_ENDPOINT of a mirror.")
+    url: str = Field(description="Where clients reach the gateway, for status.url.")
+    image_volumes: ImageVolumes = ImageVolumes.AUTO
+    pod_access: PodAccess = PodAccess.DIRECT
+    leader_election: bool = True
+    engine_profiles: list[EngineProfile] = Field(min_length=1)
+    accelerator_profiles: list[AcceleratorProfile] = Field(
+        min_length=1, description="In order of preference for models that name none."
+    )
+    management_port: int = names.PORT_OPERATOR_MANAGEMENT
+
+    def engine_profile(self, name: str) -> EngineProfile | None:
+        return next((p for p in self.engine_profiles if p.name == name), None)
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Settings from the file that BERTH_CONFIG names, with BERTH_* overrides of single values."""
+    path = Path(environ.get("BERTH_CONFIG", DEFAULT_CONFIG_PATH))
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"cannot read the configuration {path}: {error}") from error
+    return parse(document | _overrides(environ))
+
+
+def parse(document: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()
+        )
+        raise ConfigurationError(f"configuration: {found}") from error
+
+
+def _overrides(environ: Mapping[str, str]) -> dict[str, str]:
+    known = {
+        "BERTH_NAMESPACE": "namespace",
+        "BERTH_POD_ACCESS": "podAccess",
+        "BERTH_URL": "url",
+    }
+    return {field: environ[name] for name, field in known.items() if environ.get(name)}
