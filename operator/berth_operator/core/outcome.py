@@ -1,0 +1,41 @@
+"""What `decide` returns: a plan as data, to be executed, printed, or compared with a golden file."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class EventType(str, Enum):
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True)
+class Event:
+    """A Kubernetes Event on the ModelDeployment; the recorder drops repetitions."""
+
+    type: EventType
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """Deletes one object, and only the very one that was seen."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The next step for one ModelDeployment. An empty one means: at rest."""
+
+    apply: tuple[dict[str, Any], ...] = ()  # in this order, by server-side apply
+    delete: tuple[Deletion, ...] = ()  # after the applies
+    status: dict[str, Any] | None = None  # the whole status; None leaves it
+    events: tuple[Event, ...] = ()
+    look_again_seconds: float | None = None  # without any event until then
+    poll: tuple[str, ...] = field(default=())  # uids of pods whose /status the next look needs
