@@ -19,7 +19,12 @@ _DECIMAL: Final = {
     "E": Decimal(10**18),
 }
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E|)")
-_DURATION_SECONDS: Final = {"ms": Decimal("0.001"), "s": 1, "m": 60, "h": 3600}
+_DURATION_SECONDS: Final = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+}
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 

@@ -1,7 +1,7 @@
 """The ModelDeployment: what a user may write, and what the operator answers in status.
 
 Names, units and limits are settled here for the whole API, also for the fields that a later
-version fills; `UNSERVED` says which those are, and the API server refuses them until then.
+version fills; `rules.UNSERVED` says which those are, and the API server refuses them until then.
 Kubernetes API conventions: sizes are quantities, times are integers in seconds, no floats.
 """
 
@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from berth_api import names
+from berth_api import rules
+from berth_api.rules import must
 
 HF_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
 SOURCE_PATTERN: Final = (
@@ -21,12 +22,18 @@ SOURCE_PATTERN: Final = (
 )
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|m|k|M|G|T)?$"
-FRACTION: Final = r"^(auto|0?\.[0-9]{1,3}|1(\.0)?)$"
+# More than 0, at most 1: at least one digit is not 0.
+FRACTION: Final = r"^(auto|0?\.[0-9]{0,2}[1-9][0-9]{0,2}|1(\.0)?)$"
 SERVED_NAME: Final = r"^[A-Za-z0-9]([A-Za-z0-9._:/@-]{0,253}[A-Za-z0-9])?$"
 KEEP_ALIVE: Final = r"^(-[0-9]+(ms|s|m|h)?|([0-9]+(\.[0-9]+)?(ms|s|m|h))+|[0-9]+)$"
 
 MAX_REPLICAS: Final = 1000
 MAX_CONTEXT_TOKENS: Final = 16_777_216
+# Beyond what one engine has ever batched; the planner judges the rest.
+MAX_SEQUENCES: Final = 65_536
+# Beyond any scale-up domain; the planner judges the rest.
+MAX_GPUS: Final = 1024
+MAX_QUEUED_REQUESTS: Final = 100_000
 MAX_DRAIN_SECONDS: Final = 3600
 
 
@@ -46,20 +53,51 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def rule(expression: str, message: str, *, field: str | None = None) -> dict[str, str]:
-    """One CEL rule (https://kubernetes.io/docs/reference/using-api/cel/)."""
-    found = {"rule": expression, "message": message}
-    return found | ({"fieldPath": field} if field else {})
-
-
-def rules(*given: dict[str, str]) -> dict[str, Any]:
-    return {"x-kubernetes-validations": list(given)}
-
-
 Auto = Literal["auto"]
-AutoOrInt = Annotated[
-    int | Auto,
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+AutoOrInt = int | Auto
+Tokens = Annotated[int, Field(ge=1, le=MAX_CONTEXT_TOKENS)]
+Sequences = Annotated[int, Field(ge=1, le=MAX_SEQUENCES)]
+Gpus = Annotated[int, Field(ge=1, le=MAX_GPUS)]
+QueueDepth = Annotated[int, Field(ge=1, le=MAX_QUEUED_REQUESTS)]
+
+SourceText = Annotated[
+    str,
+    Field(
+        pattern=SOURCE_PATTERN,
+        max_length=512,
+        json_schema_extra=must(
+            "be hf://<organisation>/<model>[@<revision>], oci://<image reference> or "
+            "pvc://<claim>[/<folder>]"
+        ),
+    ),
+]
+ServedName = Annotated[
+    str,
+    Field(
+        pattern=SERVED_NAME,
+        max_length=255,
+        json_schema_extra=must(
+            "be letters, digits and . _ : / @ -, and begin and end with a letter or digit"
+        ),
+    ),
+]
+DnsLabel = Annotated[
+    str,
+    Field(
+        pattern=DNS_LABEL,
+        max_length=63,
+        json_schema_extra=must(
+            "be lower-case letters, digits and '-', and begin and end with a letter or digit"
+        ),
+    ),
+]
+Quantity = Annotated[
+    str,
+    Field(
+        pattern=QUANTITY,
+        max_length=16,
+        json_schema_extra=must('be a quantity: for example "16Gi", "1500m" or "4"'),
+    ),
 ]
 
 
@@ -71,49 +109,33 @@ class SecretKeyRef(ApiModel):
 
 
 class Cache(ApiModel):
-    claim_name: str = Field(
-        pattern=DNS_LABEL,
-        max_length=63,
-        description="A PersistentVolumeClaim that keeps model files between pods.",
+    claim_name: DnsLabel = Field(
+        description="A PersistentVolumeClaim that keeps model files between pods."
     )
 
 
 class Model(ApiModel):
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "self.source.startsWith('hf://') || !has(self.authSecretRef)",
-                "spec.model.authSecretRef is for hf:// sources; for oci:// use "
-                "spec.podTemplate.imagePullSecrets",
-            ),
-            rule(
-                "!self.source.contains('..')",
-                "spec.model.source must not contain '..'",
-            ),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules.validations(*rules.SOURCE))
 
-    source: str = Field(
-        pattern=SOURCE_PATTERN,
-        max_length=512,
-        description=(
-            "hf://<organisation>/<model>[@<revision>], oci://<image reference> or "
-            "pvc://<claim>[/<folder>]."
-        ),
+    source: SourceText = Field(
+        description="hf://<organisation>/<model>[@<revision>], oci://<image reference> or "
+        "pvc://<claim>[/<folder>]."
     )
-    name: str | None = Field(
-        default=None,
-        pattern=SERVED_NAME,
-        max_length=255,
-        description="The name that clients ask for; default: metadata.name.",
+    name: ServedName | None = Field(
+        default=None, description="The name that clients ask for; default: metadata.name."
     )
-    aliases: list[Annotated[str, Field(pattern=SERVED_NAME, max_length=255)]] = Field(
+    aliases: list[ServedName] = Field(
         default_factory=list, max_length=16, description="Further names for clients."
     )
     auth_secret_ref: SecretKeyRef | None = Field(
         default=None, description="The hub's token; only the fetcher and the shape Job see it."
     )
     cache: Cache | None = None
+
+
+ExtraArg = Annotated[
+    str, Field(max_length=4096, json_schema_extra=rules.validations(*rules.EXTRA_ARG))
+]
 
 
 class EngineKind(str, Enum):
@@ -134,10 +156,8 @@ class KvCacheDType(str, Enum):
 
 class Runtime(ApiModel):
     engine: EngineKind = EngineKind.VLLM
-    engine_profile: str = Field(
+    engine_profile: DnsLabel = Field(
         default="auto",
-        pattern=DNS_LABEL,
-        max_length=63,
         description="An engine profile of the chart's values; auto follows the accelerator.",
     )
     image: str | None = Field(
@@ -145,39 +165,31 @@ class Runtime(ApiModel):
         min_length=1,
         max_length=512,
         description="Overrides the engine profile's image. A digest or a version, never latest.",
-        json_schema_extra=rules(
-            rule(
-                "self.contains('@sha256:') || (self.matches('.+:[^/]+$') "
-                "&& !self.endsWith(':latest'))",
-                "spec.runtime.image needs a version tag or a digest, not latest: "
-                "pods of one revision must run one engine",
-            )
-        ),
+        json_schema_extra=rules.validations(*rules.IMAGE),
     )
     dtype: DType = DType.AUTO
     kv_cache_dtype: KvCacheDType = KvCacheDType.AUTO
-    max_model_len: AutoOrInt = Field(
+    max_model_len: Tokens | Auto = Field(
         default="auto", description="Context length in tokens; auto: the longest that fits."
     )
-    max_num_seqs: AutoOrInt = Field(default="auto", description="Sequences in one batch.")
-    max_num_batched_tokens: AutoOrInt = Field(default="auto", description="Tokens in one step.")
-    extra_args: list[Annotated[str, Field(max_length=4096)]] = Field(
+    max_num_seqs: Sequences | Auto = Field(default="auto", description="Sequences in one batch.")
+    max_num_batched_tokens: Tokens | Auto = Field(default="auto", description="Tokens in one step.")
+    extra_args: list[ExtraArg] = Field(
         default_factory=list,
         max_length=64,
-        description="Passed to the engine as they are, after Berth's own flags.",
+        description="Passed to the engine as they are, after Berth's own flags; "
+        "not those that Berth sets.",
     )
 
 
 class Accelerator(ApiModel):
-    profile: str = Field(
-        pattern=DNS_LABEL, max_length=63, description="An accelerator profile of the chart."
-    )
-    gpus_per_replica: AutoOrInt = "auto"
+    profile: DnsLabel = Field(description="An accelerator profile of the chart.")
+    gpus_per_replica: Gpus | Auto = "auto"
 
 
 class Parallelism(ApiModel):
-    tensor: AutoOrInt = Field(default="auto", description="Tensor-parallel size.")
-    pipeline: AutoOrInt = Field(default="auto", description="Pipeline-parallel size.")
+    tensor: Gpus | Auto = Field(default="auto", description="Tensor-parallel size.")
+    pipeline: Gpus | Auto = Field(default="auto", description="Pipeline-parallel size.")
 
 
 class Sharing(str, Enum):
@@ -192,6 +204,9 @@ class Memory(ApiModel):
         pattern=FRACTION,
         max_length=5,
         description="Share of each GPU's memory for this engine, as a decimal; auto: planned.",
+        json_schema_extra=must(
+            'be "auto" or a decimal above 0 and at most 1, in quotes: for example "0.9"'
+        ),
     )
     sharing: Sharing = Sharing.EXCLUSIVE
 
@@ -199,8 +214,8 @@ class Memory(ApiModel):
 class Resources(ApiModel):
     """Host resources of a runtime pod; auto values come from the plan."""
 
-    cpu: str | None = Field(default=None, pattern=QUANTITY, max_length=16)
-    memory: str | None = Field(default=None, pattern=QUANTITY, max_length=16)
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
 
 
 class ScalingMode(str, Enum):
@@ -210,14 +225,7 @@ class ScalingMode(str, Enum):
 
 
 class Scaling(ApiModel):
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "self.minReplicas <= self.maxReplicas",
-                "spec.scaling.minReplicas must be at most spec.scaling.maxReplicas",
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules.validations(*rules.REPLICA_BOUNDS))
 
     mode: ScalingMode = Field(
         default=ScalingMode.FIXED,
@@ -225,14 +233,16 @@ class Scaling(ApiModel):
     )
     min_replicas: int = Field(default=0, ge=0, le=MAX_REPLICAS)
     max_replicas: int = Field(default=1, ge=1, le=MAX_REPLICAS)
-    target_queue_depth: AutoOrInt = Field(
+    target_queue_depth: QueueDepth | Auto = Field(
         default="auto", description="Requests per replica, running and waiting."
     )
     scale_down_delay_seconds: int = Field(default=60, ge=0, le=86_400)
 
 
 class Queue(ApiModel):
-    max_pending: int = Field(default=512, ge=0, le=100_000, description="Requests held.")
+    max_pending: int = Field(
+        default=512, ge=0, le=MAX_QUEUED_REQUESTS, description="Requests held."
+    )
     max_wait_seconds: int = Field(default=600, ge=1, le=3600)
 
 
@@ -251,7 +261,11 @@ class Rollout(ApiModel):
 
 
 class EnvVar(ApiModel):
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
+    name: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        max_length=253,
+        json_schema_extra=must("be letters, digits and '_', and not begin with a digit"),
+    )
     value: str = Field(default="", max_length=4096)
 
 
@@ -284,44 +298,12 @@ class PodTemplate(ApiModel):
 
 
 class Adapter(ApiModel):
-    name: str = Field(pattern=SERVED_NAME, max_length=63)
-    source: str = Field(pattern=SOURCE_PATTERN, max_length=512)
-
-
-# Fields whose names and units are settled but which this version does not act on: the rule that
-# holds while the field is left alone, and what a user is told otherwise.
-UNSERVED: Final = (
-    rule(
-        "!has(self.scaling) || !has(self.scaling.mode) || self.scaling.mode != 'Auto'",
-        "spec.scaling.mode Auto is not served yet; use Fixed or External with spec.replicas",
-    ),
-    rule("!has(self.keepAlive)", "spec.keepAlive is not served yet; leave it out"),
-    rule("!has(self.pool)", "spec.pool is not served yet; leave it out"),
-    rule("!has(self.priority)", "spec.priority is not served yet; leave it out"),
-    rule("!has(self.evictable)", "spec.evictable is not served yet; leave it out"),
-    rule("!has(self.queue)", "spec.queue is not served yet; leave it out"),
-    rule(
-        "!has(self.adapters) || size(self.adapters) == 0",
-        "spec.adapters is not served yet; leave it out",
-    ),
-    rule(
-        "!has(self.accelerators) || size(self.accelerators) <= 1",
-        "spec.accelerators: more than one entry is not served yet; keep the first",
-    ),
-    rule(
-        "!has(self.parallelism) || !has(self.parallelism.pipeline) || "
-        "self.parallelism.pipeline == 'auto' || self.parallelism.pipeline == 1",
-        "spec.parallelism.pipeline other than 1 is not served yet; leave it out",
-    ),
-    rule(
-        "!has(self.memory) || !has(self.memory.sharing) || self.memory.sharing == 'Exclusive'",
-        "spec.memory.sharing other than Exclusive is not served yet; leave it out",
-    ),
-)
+    name: ServedName
+    source: SourceText
 
 
 class Spec(ApiModel):
-    model_config = ConfigDict(json_schema_extra=rules(*UNSERVED))
+    model_config = ConfigDict(json_schema_extra=rules.validations(*rules.UNSERVED))
 
     model: Model
     runtime: Runtime = Field(default_factory=Runtime)
@@ -343,8 +325,9 @@ class Spec(ApiModel):
         pattern=KEEP_ALIVE,
         max_length=16,
         description='Idle time until the last replica goes: "5m", seconds, "0", or "-1".',
+        json_schema_extra=must('be a duration: for example "5m", "300", "0", or "-1" for ever'),
     )
-    pool: str | None = Field(default=None, pattern=DNS_LABEL, max_length=63)
+    pool: DnsLabel | None = None
     priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
     evictable: bool | None = None
     queue: Queue | None = None
@@ -472,15 +455,7 @@ class Status(ApiModel):
 class ModelDeployment(ApiModel):
     """A model, served by vLLM at Berth's OpenAI-compatible address."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                f"size(self.metadata.name) <= {names.MAX_NAME_LENGTH}",
-                f"metadata.name must be at most {names.MAX_NAME_LENGTH} characters: "
-                "the names of Pods and Services are made from it",
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=rules.validations(*rules.NAME))
 
     spec: Spec
     status: Status | None = None
