@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from pydantic import ConfigDict, Field, ValidationError
+
 from berth_api import names
 from berth_api.quantity import parse_bytes, parse_millicpu
 from berth_api.types import DNS_LABEL, ApiModel, DType, Toleration
-from pydantic import ConfigDict, Field, ValidationError
-
 from berth_operator.errors import ConfigurationError
 
 DEFAULT_CONFIG_PATH: Final = Path("/etc/berth/config.yaml")

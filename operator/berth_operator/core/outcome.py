@@ -1,4 +1,4 @@
-"""What `decide` returns: a plan as data, to be executed, printed, or compared with a golden file."""
+"""What `decide` returns: data, to be executed, printed, or compared with a golden file."""
 
 from dataclasses import dataclass, field
 from enum import Enum

@@ -1,0 +1,155 @@
+"""One ModelDeployment, from what is seen to what is done next: the operator's thinking on a page.
+
+Pure. `execute(decide(observe()))` twice in a row does nothing the second time.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from berth_api import names
+from berth_api.server import Phase
+from berth_operator.core import planning, rollout, status
+from berth_operator.core.context import Context
+from berth_operator.core.kubernetes import is_ready, is_terminating
+from berth_operator.core.objects import budget, deployment, key_secret, service
+from berth_operator.core.observed import Object, Observed
+from berth_operator.core.outcome import Deletion, Outcome
+from berth_operator.core.planning import Planned, Planning, Reading, Refused
+from berth_operator.core.resolved import Resolved, resolve
+from berth_operator.core.revision import Revision, to_object
+
+# How often a pod that does not serve yet is asked how far it is.
+_POLL_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided for one object; `status` describes it."""
+
+    planning: Planning
+    step: rollout.Step
+
+    @property
+    def update(self) -> Revision | None:
+        return self.planning.revision if isinstance(self.planning, Planned) else None
+
+
+def decide(observed: Observed, context: Context) -> Outcome:
+    if is_terminating(observed.cr):
+        return Outcome()  # Kubernetes deletes the children: they are owned
+    try:
+        resolved = resolve(observed.cr)
+    except (ValidationError, ValueError) as invalid:
+        return Outcome(status=status.of_invalid(observed, str(invalid)))
+    if resolved.spec.paused:
+        return Outcome(status=status.of_paused(observed, resolved))
+    return _decide(observed, resolved, context)
+
+
+def _decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome:
+    planned = planning.plan(observed, resolved, context)
+    update = planned.revision if isinstance(planned, Planned) else None
+    decision = Decision(planned, rollout.step(observed, resolved, update))
+    told = status.of(observed, resolved, context.settings, planned, decision.step)
+    poll = _unmeasured(observed, told.status)
+    return Outcome(
+        apply=tuple(_wanted(observed, resolved, context, decision)),
+        delete=tuple(_unwanted(observed, resolved, decision)),
+        status=told.status,
+        events=told.events,
+        look_again_seconds=_look_again(observed, decision, poll),
+        poll=poll,
+    )
+
+
+def _wanted(
+    observed: Observed, resolved: Resolved, context: Context, decision: Decision
+) -> list[dict[str, Any]]:
+    """In the order of need: the key before the pods that mount it, the Service before both."""
+    wanted: list[dict[str, Any]] = []
+    if isinstance(decision.planning, Reading):
+        wanted += _if_absent(observed.children.jobs, decision.planning.job)
+    if not decision.step.run:
+        return wanted
+    key = key_secret.key_hash(resolved, context.master_key)
+    if not _key_written(observed, key):
+        wanted.append(key_secret.build(resolved, context.master_key))
+    wanted += [service.build(resolved, key), budget.build(resolved)]
+    for revision, replicas in decision.step.run:
+        wanted += _if_absent(observed.children.revisions, to_object(resolved, revision))
+        wanted.append(deployment.build(resolved, revision, replicas))
+    return wanted
+
+
+def _unwanted(observed: Observed, resolved: Resolved, decision: Decision) -> list[Deletion]:
+    jobs = planning.superseded_jobs(observed, resolved, decision.planning)
+    return [
+        Deletion(
+            api_version=_API_VERSIONS[kind],
+            kind=kind,
+            name=thing["metadata"]["name"],
+            uid=thing["metadata"]["uid"],
+        )
+        for kind, thing in [
+            *(("Job", job) for job in jobs),
+            *((_kind(observed, thing), thing) for thing in decision.step.retire),
+        ]
+        if not is_terminating(thing)
+    ]
+
+
+_API_VERSIONS: Final = {
+    "Job": "batch/v1",
+    "Deployment": "apps/v1",
+    "ControllerRevision": "apps/v1",
+}
+
+
+def _kind(observed: Observed, thing: Object) -> str:
+    return "Deployment" if thing in observed.children.deployments else "ControllerRevision"
+
+
+def _if_absent(existing: tuple[Object, ...], wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """For kinds that Kubernetes lets nobody change: made once, never applied again."""
+    name = wanted["metadata"]["name"]
+    return [] if any(one["metadata"]["name"] == name for one in existing) else [wanted]
+
+
+def _key_written(observed: Observed, key_hash: str) -> bool:
+    written = any(
+        one["metadata"].get("annotations", {}).get(service.ANNOTATION_ENGINE_KEY) == key_hash
+        for one in observed.children.services
+    )
+    return written and not _key_missing(observed)
+
+
+def _key_missing(observed: Observed) -> bool:
+    """A pod waits for the key's Secret: someone deleted it."""
+    return any(
+        "secret" in str(warning.get("message", "")).lower()
+        and warning.get("reason") == "FailedMount"
+        for warning in observed.warnings
+    )
+
+
+def _look_again(observed: Observed, decision: Decision, poll: tuple[str, ...]) -> float | None:
+    if isinstance(decision.planning, Refused) and decision.planning.retry_seconds is not None:
+        return max(_POLL_SECONDS, decision.planning.retry_seconds)
+    waiting = any(
+        not is_ready(pod.object) and not is_terminating(pod.object)
+        for pod in observed.pods
+        if pod.object["metadata"]["labels"].get(names.LABEL_ROLE) == names.ROLE_ENGINE
+    )
+    return _POLL_SECONDS if waiting or poll else None
+
+
+def _unmeasured(observed: Observed, told: dict[str, Any]) -> tuple[str, ...]:
+    """Ready pods to ask once more, because the plan has no measures beside it yet."""
+    if "plan" not in told or "measured" in told["plan"]:
+        return ()
+    ready = [pod for pod in observed.pods if is_ready(pod.object)]
+    if any(pod.report is not None and pod.report.phase is Phase.SERVING for pod in ready):
+        return ()  # it has answered, and has measured nothing
+    return tuple(pod.object["metadata"]["uid"] for pod in ready)

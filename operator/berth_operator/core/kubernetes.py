@@ -1,0 +1,55 @@
+"""Questions asked of pods and Deployments as JSON: is it ready, what did it say at the end."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from berth_operator.core.observed import Object
+
+
+def is_ready(pod: Object) -> bool:
+    return not is_terminating(pod) and condition(pod, "Ready").get("status") == "True"
+
+
+def is_terminating(thing: Object) -> bool:
+    return "deletionTimestamp" in thing["metadata"]
+
+
+def condition(thing: Object, kind: str) -> Mapping[str, Any]:
+    """The condition of that type, or an empty one."""
+    found = (c for c in thing.get("status", {}).get("conditions") or [] if c["type"] == kind)
+    return next(found, {})
+
+
+def container_statuses(pod: Object) -> Iterator[Mapping[str, Any]]:
+    """Of init containers first, then of the others: the order in which they run."""
+    status = pod.get("status", {})
+    yield from status.get("initContainerStatuses") or []
+    yield from status.get("containerStatuses") or []
+
+
+def termination(container: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How the container last ended badly: now, or before its present restart."""
+    now = container.get("state", {}).get("terminated")
+    if now is not None:
+        return now if now.get("exitCode") else None
+    if container.get("ready"):
+        return None
+    last: Mapping[str, Any] | None = container.get("lastState", {}).get("terminated")
+    return last if last and last.get("exitCode") else None
+
+
+def terminated_message(pod: Object, container: str) -> str | None:
+    state = _terminated(pod, container)
+    return state.get("message") if state else None
+
+
+def finished_at(pod: Object, container: str) -> datetime | None:
+    state = _terminated(pod, container)
+    return datetime.fromisoformat(state["finishedAt"]) if state else None
+
+
+def _terminated(pod: Object, container: str) -> Mapping[str, Any] | None:
+    found = (c for c in container_statuses(pod) if c["name"] == container)
+    state: Mapping[str, Any] | None = next(found, {}).get("state", {}).get("terminated")
+    return state

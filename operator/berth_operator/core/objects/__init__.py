@@ -1,0 +1,1 @@
+"""Builders: one object kind per file, `Resolved -> dict`. No client, no mutation of inputs."""

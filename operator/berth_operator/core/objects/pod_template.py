@@ -1,0 +1,184 @@
+"""The runtime pod's template: rendered once per revision, then stored and re-applied as it is."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from berth_api import names
+from berth_api.quantity import mebibytes
+from berth_api.server import EngineConfig, ServerConfig
+from berth_api.shape import ShapeReport
+from berth_api.types import Plan
+from berth_operator.core.objects import model_files
+from berth_operator.core.objects.pods import container_security, env, pod_spec
+from berth_operator.core.resolved import Resolved, labels
+from berth_operator.settings import AcceleratorProfile, Device, EngineProfile, Settings
+
+# EndpointSlices reach every gateway well within this; then SIGTERM.
+_PRE_STOP_SECONDS: Final = 3
+# The engine's own teardown: 5 s for its worker and 5 s for its core, seen with vLLM 0.32.
+_TEARDOWN_SECONDS: Final = 15
+# Waiting requests that a pod takes for each one in its batch; beyond it another pod is better.
+_QUEUE_PER_SEQUENCE: Final = 4
+_STALL_SECONDS: Final = 120
+# A start may take this long, plus what slow storage needs for the weights.
+_START_SECONDS: Final = 1800
+_SLOW_STORAGE_BYTES_PER_SECOND: Final = 50 * 2**20
+_SHM_BYTES: Final = {Device.CUDA: 2 * 2**30, Device.ROCM: 2 * 2**30, Device.CPU: 256 * 2**20}
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a template is rendered from; the revision's hash covers what of it matters."""
+
+    resolved: Resolved
+    settings: Settings
+    engine: EngineProfile
+    accelerator: AcceleratorProfile
+    plan: Plan
+    shape: ShapeReport
+    revision: str
+    image_volumes: bool
+
+
+def build(given: Build) -> dict[str, Any]:
+    files = model_files.whole(
+        given.resolved,
+        given.settings,
+        given.shape.commit,
+        given.shape.fileBytes,
+        image_volumes=given.image_volumes,
+    )
+    return {
+        "metadata": {
+            "labels": labels(given.resolved, names.ROLE_ENGINE, given.revision)
+            | {names.LABEL_ROUTE: names.ROUTE_OPEN},
+            "annotations": dict(given.resolved.spec.pod_template.annotations),
+        },
+        "spec": pod_spec(
+            given.resolved, given.settings, given.accelerator, given.engine.run_as_user
+        )
+        | {
+            "terminationGracePeriodSeconds": _PRE_STOP_SECONDS
+            + given.resolved.spec.rollout.drain_timeout_seconds
+            + _TEARDOWN_SECONDS,
+            "initContainers": [model_files.installer(given.settings), *files.init],
+            "containers": [_engine(given, files)],
+            "volumes": [*_volumes(given), *files.volumes],
+        },
+    }
+
+
+def _engine(given: Build, files: model_files.Files) -> dict[str, Any]:
+    return {
+        "name": "engine",
+        "image": given.plan.image,
+        "imagePullPolicy": given.settings.image_pull_policy,
+        "command": ["python3", "-m", "berth_server"],
+        "env": env(given.resolved, _environment(given, files.directory)),
+        "ports": [
+            {"name": names.PORT_NAME_ENGINE, "containerPort": names.PORT_ENGINE},
+            {"name": names.PORT_NAME_STATUS, "containerPort": names.PORT_SERVER_STATUS},
+        ],
+        "readinessProbe": _probe(names.PATH_READY, period=2, timeout=2, failures=2),
+        # Lenient: a busy engine is slow to answer, and the wrapper ends a stalled one itself.
+        "livenessProbe": _probe(names.PATH_LIVE, period=20, timeout=10, failures=6),
+        "lifecycle": {"preStop": {"sleep": {"seconds": _PRE_STOP_SECONDS}}},
+        # NVIDIA's container hook writes below the root, so only the CPU's can be read-only.
+        "securityContext": container_security(read_only_root=given.engine.device is Device.CPU),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": _resources(given),
+        "volumeMounts": [
+            model_files.server_mount(read_only=True),
+            {"name": "run", "mountPath": names.DIR_RUN},
+            {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 -- NCCL and torch share here
+            {"name": "engine-key", "mountPath": names.DIR_ENGINE_KEY, "readOnly": True},
+            model_files.tmp_mount(),
+            files.mount,
+        ],
+    }
+
+
+def _environment(given: Build, model_dir: str) -> dict[str, str]:
+    return {
+        "HOME": names.DIR_RUN,
+        "USER": "berth",  # arbitrary user ids have no passwd entry
+        "XDG_CACHE_HOME": f"{names.DIR_RUN}/cache",
+        "PYTHONPATH": names.DIR_SERVER,
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+        names.ENV_SERVER_CONFIG: server_config(given, model_dir).wire(),
+    }
+
+
+def server_config(given: Build, model_dir: str) -> ServerConfig:
+    plan = given.plan
+    weights = plan.weights_bytes * max(1, plan.tensor_parallel)
+    return ServerConfig(
+        namespace=given.resolved.namespace,
+        model=given.resolved.name,
+        revision=given.revision,
+        engines=[_engine_config(given, model_dir)],
+        status_port=names.PORT_SERVER_STATUS,
+        engine_key_file=f"{names.DIR_ENGINE_KEY}/{names.ENGINE_KEY_FIELD}",
+        max_queued_requests=plan.max_num_seqs * (1 + _QUEUE_PER_SEQUENCE),
+        drain_timeout_seconds=given.resolved.spec.rollout.drain_timeout_seconds,
+        stall_timeout_seconds=_STALL_SECONDS,
+        start_timeout_seconds=_START_SECONDS + weights // _SLOW_STORAGE_BYTES_PER_SECOND,
+    )
+
+
+def _engine_config(given: Build, model_dir: str) -> EngineConfig:
+    plan = given.plan
+    on_cpu = given.engine.device is Device.CPU
+    return EngineConfig(
+        name=given.resolved.name,
+        command=given.engine.command,
+        device=given.engine.device.value,
+        port=names.PORT_ENGINE,
+        model_dir=model_dir,
+        dtype=plan.dtype,
+        kv_cache_dtype=plan.kv_cache_dtype,
+        tensor_parallel_size=plan.tensor_parallel,
+        gpu_memory_fraction=plan.gpu_memory_fraction,
+        # On a GPU the engine takes what its fraction leaves; on CPU that would be 92 % of the pod.
+        kv_cache_bytes=plan.kv_cache_bytes if on_cpu else None,
+        max_model_len=plan.max_model_len,
+        max_num_seqs=plan.max_num_seqs,
+        max_num_batched_tokens=plan.max_num_batched_tokens,
+        enforce_eager=given.engine.enforce_eager,
+        extra_args=list(given.resolved.spec.runtime.extra_args),
+        env=dict(given.engine.env),
+    )
+
+
+def _resources(given: Build) -> dict[str, Any]:
+    plan, profile = given.plan, given.accelerator
+    memory = mebibytes(plan.memory_bytes)
+    limits: dict[str, str] = {"memory": memory}
+    if profile.resource and plan.gpus_per_replica:
+        limits[profile.resource] = str(plan.gpus_per_replica)
+    return {"requests": {"cpu": f"{plan.millicpu}m", "memory": memory}, "limits": limits}
+
+
+def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": names.PORT_NAME_STATUS},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }
+
+
+def _volumes(given: Build) -> list[dict[str, Any]]:
+    shm = mebibytes(_SHM_BYTES[given.engine.device])
+    secret = {
+        "secretName": names.engine_key_secret(given.resolved.name),
+        "defaultMode": 0o440,
+    }
+    return [
+        model_files.server_volume(),
+        {"name": "run", "emptyDir": {}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": shm}},
+        {"name": "engine-key", "secret": secret},
+        model_files.tmp_volume(),
+    ]

@@ -1,0 +1,101 @@
+"""The next step from the revisions that run to the one that is wanted.
+
+Stateless: progress is what is observed, so a restarted operator goes on where the last stopped.
+"""
+
+from dataclasses import dataclass
+
+from berth_api import names
+from berth_api.types import RolloutStrategy
+from berth_operator.core.kubernetes import is_ready
+from berth_operator.core.observed import Object, Observed, Pod
+from berth_operator.core.resolved import Resolved
+from berth_operator.core.revision import Revision, from_object
+
+
+@dataclass(frozen=True)
+class Step:
+    """Deployments to have, each with its replicas, and objects that are no longer wanted."""
+
+    run: tuple[tuple[Revision, int], ...]
+    retire: tuple[Object, ...] = ()
+    serving: Revision | None = None  # the one that clients meet now
+
+
+def step(observed: Observed, resolved: Resolved, update: Revision | None) -> Step:
+    replicas = resolved.spec.replicas
+    live = _live(observed)
+    if update is None:
+        return _hold(observed, live, replicas)
+    others = {name: replicas for name, replicas in live.items() if name != update.name}
+    stored = _stored(observed)
+    if not others:
+        return Step(((update, replicas),), _old_revisions(observed, resolved, update), update)
+    ready = len(ready_pods(observed, update.name))
+    if ready >= replicas:
+        retired = tuple(_deployment(observed, name) for name in others)
+        return Step(((update, replicas),), retired, update)
+    kept = tuple((stored[name], count) for name, count in others.items() if name in stored)
+    old = max(kept, key=lambda pair: pair[0].number)[0] if kept else None
+    if resolved.spec.rollout.strategy is RolloutStrategy.RECREATE:
+        emptied = tuple((revision, 0) for revision, _ in kept)
+        gone = not any(pods_of(observed, revision.name) for revision, _ in kept)
+        return Step((*emptied, *(((update, replicas),) if gone else ())), (), old)
+    return Step((*kept, (update, replicas)), (), old)
+
+
+def pods_of(observed: Observed, revision: str) -> tuple[Pod, ...]:
+    return tuple(
+        pod
+        for pod in observed.pods
+        if pod.object["metadata"]["labels"].get(names.LABEL_REVISION) == revision
+    )
+
+
+def ready_pods(observed: Observed, revision: str) -> tuple[Pod, ...]:
+    return tuple(pod for pod in pods_of(observed, revision) if is_ready(pod.object))
+
+
+def _hold(observed: Observed, live: dict[str, int], replicas: int) -> Step:
+    """Without a plan the newest revision goes on, at the size that is asked for."""
+    stored = _stored(observed)
+    running = sorted((stored[name] for name in live if name in stored), key=lambda r: r.number)
+    if not running:
+        return Step(())
+    newest = running[-1]
+    older = tuple((revision, live[revision.name]) for revision in running[:-1])
+    return Step((*older, (newest, replicas)), (), newest)
+
+
+def _live(observed: Observed) -> dict[str, int]:
+    """Replicas by revision of the Deployments that exist."""
+    return {
+        one["metadata"]["labels"][names.LABEL_REVISION]: one["spec"].get("replicas", 1)
+        for one in observed.children.deployments
+    }
+
+
+def _stored(observed: Observed) -> dict[str, Revision]:
+    found = (from_object(one) for one in observed.children.revisions)
+    return {revision.name: revision for revision in found}
+
+
+def _deployment(observed: Observed, revision: str) -> Object:
+    return next(
+        one
+        for one in observed.children.deployments
+        if one["metadata"]["labels"][names.LABEL_REVISION] == revision
+    )
+
+
+def _old_revisions(observed: Observed, resolved: Resolved, update: Revision) -> tuple[Object, ...]:
+    """Stored revisions beyond the history limit, oldest first; never the one that runs."""
+    others = sorted(
+        (
+            one
+            for one in observed.children.revisions
+            if one["metadata"]["labels"][names.LABEL_REVISION] != update.name
+        ),
+        key=lambda one: one["revision"],
+    )
+    return tuple(others[: -resolved.spec.rollout.revision_history_limit])
