@@ -1,0 +1,3 @@
+module berth.dev/dev/go/pause
+
+go 1.24.0
