@@ -5,6 +5,7 @@ Only what Berth's fields may hold: sizes in bytes, CPUs in thousandths, duration
 
 import re
 from decimal import Decimal
+from math import ceil
 from typing import Final
 
 _BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
@@ -39,12 +40,12 @@ def parse(text: str | int) -> Decimal:
 
 def parse_bytes(text: str | int) -> int:
     """Bytes, rounded up."""
-    return -int(-parse(text) // 1)
+    return ceil(parse(text))
 
 
 def parse_millicpu(text: str | int) -> int:
     """Thousandths of a CPU, rounded up."""
-    return -int(-(parse(text) * 1000) // 1)
+    return ceil(parse(text) * 1000)
 
 
 def format_bytes(count: int) -> str:

@@ -78,10 +78,9 @@ IMAGE: Final = (
 REPLICA_BOUNDS: Final = (
     rule(
         "self.minReplicas <= self.maxReplicas",
-        "spec.scaling.minReplicas must be at most spec.scaling.maxReplicas",
+        "spec.scaling.minReplicas must be at most spec.scaling.maxReplicas (1 if left out); "
+        "lower the one or raise the other",
         field=".minReplicas",
-        shown="'spec.scaling.minReplicas (' + string(self.minReplicas) + ') must be at most "
-        "spec.scaling.maxReplicas (' + string(self.maxReplicas) + '); raise maxReplicas'",
     ),
 )
 
@@ -168,20 +167,15 @@ RESERVED_FLAGS: Final[dict[str, str]] = {
 }
 
 
-def _reserved_flag() -> dict[str, str]:
-    """On one item. argparse takes `_` for `-` in vLLM, and any unambiguous beginning of a flag."""
-    long = ", ".join(f"'{flag}'" for flag in RESERVED_FLAGS if flag.startswith("--"))
-    short = ", ".join(f"'{flag}'" for flag in RESERVED_FLAGS if not flag.startswith("--"))
-    flag = "[self.split('=')[0].replace('_', '-')]"
-    fixes = ", ".join(f"'{name}': '{fix}'" for name, fix in RESERVED_FLAGS.items())
+def _reserved(flag: str, fix: str) -> dict[str, str]:
+    """On one argument. vLLM takes `_` for `-`, and argparse any beginning of a long flag."""
+    found = "self.find('^--[A-Za-z0-9_-]+').replace('_', '-')"
+    long = f"!self.startsWith('--') || !'{flag}'.startsWith({found})"
+    short = f"!self.matches('^{flag}(=|$)')"
     return rule(
-        f"!self.startsWith('-') || {flag}.all(f, !(f in [{short}]) && "
-        f"(!f.startsWith('--') || ![{long}].exists(r, r.startsWith(f))))",
-        "spec.runtime.extraArgs holds a flag that Berth sets from other fields; use those",
-        shown=f"'spec.runtime.extraArgs must not hold ' + self + ': ' + "
-        f"{flag}.map(f, {{{fixes}}}[?f].orValue('it begins like a flag that Berth sets; "
-        "write it out or leave it out'))[0]",
+        long if flag.startswith("--") else short,
+        f"spec.runtime.extraArgs must not hold {flag}: {fix}",
     )
 
 
-EXTRA_ARG: Final = (_reserved_flag(),)
+EXTRA_ARG: Final = tuple(_reserved(flag, fix) for flag, fix in RESERVED_FLAGS.items())

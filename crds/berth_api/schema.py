@@ -28,6 +28,8 @@ _KEPT: Final = (
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
     *("x-kubernetes-list-type", "x-kubernetes-list-map-keys", VALIDATIONS),
 )
+# "auto", with room for a misspelt one to be quoted back; bounds the cost of the rules.
+_MAX_AUTO_LENGTH: Final = 32
 # Keywords that this module turns into others or leaves out on purpose.
 _TURNED: Final = (
     *("$defs", "$ref", "anyOf", "const", "title", "pattern", MUST),
@@ -87,6 +89,8 @@ def _refuse_unknown(node: Node, place: _Place) -> None:
     unknown = sorted(set(node) - set(_KEPT) - set(_TURNED))
     if unknown:
         raise Unsupported(f"{place.path}: a structural schema has no {', '.join(unknown)}")
+    if not {"type", "anyOf"} & set(node):
+        raise Unsupported(f"{place.path}: say the type; the API server drops what it cannot check")
     if node.get("type") == "number":
         raise Unsupported(f"{place.path}: the API has no floats; use a string with a pattern")
     if "pattern" in node and MUST not in node and not place.in_status:
@@ -145,6 +149,7 @@ def _auto_or_int(node: Node, place: _Place) -> Node:
             return kept | {
                 "anyOf": [{"type": "integer"}, {"type": "string"}],
                 "x-kubernetes-int-or-string": True,
+                "maxLength": _MAX_AUTO_LENGTH,
                 VALIDATIONS: [_must(expression, must, "string(self)", place)],
             }
         case _:

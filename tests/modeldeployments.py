@@ -1,0 +1,134 @@
+"""ModelDeployments that are valid: two by hand, and a strategy for the rest."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+Object = dict[str, Any]
+
+MINIMAL: Object = {
+    "apiVersion": "berth.dev/v1alpha1",
+    "kind": "ModelDeployment",
+    "metadata": {"name": "qwen3"},
+    "spec": {"model": {"source": "hf://Qwen/Qwen3-0.6B"}},
+}
+
+# Every field that this version acts on.
+FULL: Object = MINIMAL | {
+    "metadata": {"name": "qwen3-32b"},
+    "spec": {
+        "model": {
+            "source": "hf://Qwen/Qwen3-32B@refs/pr/1",
+            "name": "qwen3:32b",
+            "aliases": ["gpt-4o-mini", "Qwen/Qwen3-32B"],
+            "authSecretRef": {"name": "hub", "key": "token"},
+            "cache": {"claimName": "models"},
+        },
+        "runtime": {
+            "engine": "vLLM",
+            "engineProfile": "vllm",
+            "image": "registry.example/vllm@sha256:" + "0" * 64,
+            "dtype": "bfloat16",
+            "kvCacheDtype": "fp8",
+            "maxModelLen": 32768,
+            "maxNumSeqs": "auto",
+            "maxNumBatchedTokens": 8192,
+            "extraArgs": ["--enable-prefix-caching", "--reasoning-parser", "qwen3", "-O3"],
+        },
+        "accelerators": [{"profile": "nvidia", "gpusPerReplica": 2}],
+        "parallelism": {"tensor": 2, "pipeline": 1},
+        "memory": {"gpuMemoryFraction": "0.90", "sharing": "Exclusive"},
+        "resources": {"cpu": "8", "memory": "64Gi"},
+        "replicas": 2,
+        "scaling": {
+            "mode": "External",
+            "minReplicas": 1,
+            "maxReplicas": 4,
+            "targetQueueDepth": 32,
+            "scaleDownDelaySeconds": 120,
+        },
+        "rollout": {
+            "strategy": "Recreate",
+            "holdRequests": True,
+            "revisionHistoryLimit": 3,
+            "drainTimeoutSeconds": 60,
+        },
+        "podTemplate": {
+            "nodeSelector": {"zone": "a"},
+            "tolerations": [
+                {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},
+                {"operator": "Exists", "tolerationSeconds": 60},
+            ],
+            "runtimeClassName": "nvidia",
+            "imagePullSecrets": [{"name": "registry"}],
+            "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+            "priorityClassName": "serving",
+            "annotations": {"team": "search"},
+        },
+        "paused": True,
+    },
+}
+
+SOURCES = (
+    "hf://gpt2",
+    "hf://Qwen/Qwen3-0.6B@c1899de289a04d12100db370d81485cdf75e47ca",
+    "oci://registry.example:5000/models/smollm2:1.0",
+    "pvc://models/qwen/qwen3",
+)
+_words = st.from_regex(r"[a-z]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
+_quantities = st.builds(
+    "{}{}".format, st.integers(1, 999), st.sampled_from(("", "m", "Mi", "Gi", "G"))
+)
+
+
+def _auto_or(highest: int) -> st.SearchStrategy[int | str]:
+    return st.integers(1, highest) | st.just("auto")
+
+
+def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Object]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+_models = st.fixed_dictionaries(
+    {"source": st.sampled_from(SOURCES)},
+    optional={"name": _words, "aliases": st.lists(_words, max_size=3)},
+)
+_specs = st.fixed_dictionaries(
+    {"model": _models},
+    optional={
+        "runtime": _some(
+            dtype=st.sampled_from(("auto", "bfloat16", "float32")),
+            maxModelLen=_auto_or(16_777_216),
+            maxNumSeqs=_auto_or(65_536),
+            extraArgs=st.lists(st.just("--enable-prefix-caching"), max_size=2),
+        ),
+        "accelerators": st.lists(
+            st.fixed_dictionaries({"profile": _words}, optional={"gpusPerReplica": _auto_or(1024)}),
+            max_size=1,
+        ),
+        "parallelism": _some(tensor=_auto_or(1024), pipeline=st.just(1)),
+        "memory": _some(gpuMemoryFraction=st.sampled_from(("auto", "0.5", ".001", "1", "1.0"))),
+        "resources": _some(cpu=_quantities, memory=_quantities),
+        "replicas": st.integers(0, 1000),
+        "scaling": _some(
+            mode=st.sampled_from(("Fixed", "External")),
+            minReplicas=st.integers(0, 1),
+            maxReplicas=st.integers(1, 1000),
+            targetQueueDepth=_auto_or(100_000),
+        ),
+        "rollout": _some(drainTimeoutSeconds=st.integers(1, 3600), holdRequests=st.booleans()),
+        "podTemplate": _some(
+            nodeSelector=st.dictionaries(_words, _words, max_size=2),
+            tolerations=st.lists(
+                _some(key=_words, tolerationSeconds=st.integers(0, 60)), max_size=2
+            ),
+        ),
+        "paused": st.booleans(),
+    },
+)
+
+
+def modeldeployments() -> st.SearchStrategy[Object]:
+    return st.builds(
+        lambda name, spec: MINIMAL | {"metadata": {"name": name}, "spec": spec}, _words, _specs
+    )

@@ -1,0 +1,28 @@
+import pytest
+from modeldeployments import FULL, MINIMAL
+from pydantic import ValidationError
+
+from berth_api.types import ModelDeployment, Scaling, Spec
+
+
+def test_a_name_and_a_source_are_enough():
+    spec = ModelDeployment.model_validate(MINIMAL).spec
+    assert spec.replicas == 1
+    assert spec.runtime.max_model_len == "auto"
+    assert spec.keep_alive is None
+
+
+def test_a_field_of_a_newer_definition_is_ignored():
+    newer = MINIMAL["spec"] | {"fieldOfTomorrow": 1}
+    assert Spec.model_validate(newer) == Spec.model_validate(MINIMAL["spec"])
+
+
+def test_what_is_written_is_read_again():
+    spec = Spec.model_validate(FULL["spec"])
+    assert Spec.model_validate(spec.wire()) == spec
+
+
+@pytest.mark.parametrize("depth", [0, -1, 100_001, "many"])
+def test_a_range_holds_in_pydantic_as_it_does_in_the_cluster(depth):
+    with pytest.raises(ValidationError):
+        Scaling.model_validate({"targetQueueDepth": depth})
