@@ -1,0 +1,65 @@
+"""A real API server for the integration tests, and nothing that outlives them.
+
+They run against a control plane of their own, or against the cluster that BERTH_TEST_KUBECONFIG
+names; never against the one that kubectl happens to point at.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusterapi import CRD_NAME, Api
+
+from dev import binaries
+from dev.controlplane import ControlPlane
+from dev.kubectl import Kubectl
+
+REPOSITORY = Path(__file__).parents[2]
+DEFINITION = REPOSITORY / f"crds/{CRD_NAME}.yaml"
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def kubectl(request: pytest.FixtureRequest) -> Kubectl:
+    given = os.environ.get("BERTH_TEST_KUBECONFIG")
+    if given:
+        return Kubectl(binaries.path("kubectl"), Path(given))
+    control_plane: ControlPlane = request.getfixturevalue("control_plane")
+    return control_plane.kubectl
+
+
+@pytest.fixture(scope="session")
+def definition(kubectl: Kubectl) -> Iterator[None]:
+    """The ModelDeployment's definition, installed; removed again if it was not there before."""
+    was_there = kubectl.succeeds("get", "customresourcedefinition", CRD_NAME)
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEFINITION))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{CRD_NAME}")
+    yield
+    if not was_there:
+        kubectl("delete", "customresourcedefinition", CRD_NAME, "--wait=false")
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    name = f"berth-test-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def api(kubectl: Kubectl, definition: None, namespace: str) -> Api:
+    return Api(kubectl, namespace)
+
+
+@pytest.fixture(scope="session")
+def rehearsal(kubectl: Kubectl, definition: None) -> Api:
+    """For dry runs only: nothing is stored, so any namespace will do."""
+    return Api(kubectl, "default")

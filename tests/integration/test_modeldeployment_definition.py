@@ -1,0 +1,327 @@
+"""What the API server makes of a ModelDeployment: stored objects and refusals, word for word."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from clusterapi import CRD_NAME, Api
+from modeldeployments import FULL, MINIMAL
+
+from dev.kubectl import Kubectl
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """MINIMAL with one field, say `spec.scaling.mode`, set."""
+    body = copy.deepcopy(MINIMAL)
+    *parents, last = path.split(".")
+    place = body
+    for name in parents:
+        place = place.setdefault(name, {})
+    place[last] = value
+    return body
+
+
+FLAG = "spec.runtime.extraArgs"
+SOURCE_FIX = (
+    "must be hf://<organisation>/<model>[@<revision>], oci://<image reference> or "
+    "pvc://<claim>[/<folder>]"
+)
+FRACTION_FIX = 'must be "auto" or a decimal above 0 and at most 1, in quotes: for example "0.9"'
+REPLICA_LIMIT = "spec.replicas in body should be"
+
+REFUSED = [
+    (
+        "fewer replicas at most than at least",
+        changed("spec.scaling", {"minReplicas": 5, "maxReplicas": 2}),
+        (
+            "spec.scaling.minReplicas must be at most spec.scaling.maxReplicas (1 if left out); "
+            "lower the one or raise the other"
+        ),
+    ),
+    (
+        "replicas below zero",
+        changed("spec.replicas", -1),
+        f"{REPLICA_LIMIT} greater than or equal to 0",
+    ),
+    (
+        "a million replicas",
+        changed("spec.replicas", 10**6),
+        f"{REPLICA_LIMIT} less than or equal to 1000",
+    ),
+    *(
+        (
+            f"a memory fraction of {text}",
+            changed("spec.memory.gpuMemoryFraction", text),
+            f'spec.memory.gpuMemoryFraction "{text}" {FRACTION_FIX}',
+        )
+        for text in ("0", "0.0", "1.5", "90%")
+    ),
+    (
+        "a memory fraction that is no string",
+        changed("spec.memory.gpuMemoryFraction", 0.9),
+        'spec.memory.gpuMemoryFraction in body must be of type string: "number"',
+    ),
+    *(
+        (
+            f"the source {text!r}",
+            changed("spec.model.source", text),
+            f'spec.model.source "{text}" {SOURCE_FIX}',
+        )
+        for text in ("", "Qwen/Qwen3", "hf://a b", "hf://../x", "http://a/b", "pvc://c//etc/../x y")
+    ),
+    (
+        "a source of 5 kB",
+        changed("spec.model.source", "hf://" + "x" * 5000),
+        "spec.model.source: Too long: may not be more than 512 bytes",
+    ),
+    (
+        "a source that climbs out of its claim",
+        changed("spec.model.source", "pvc://models/a/../../etc"),
+        "spec.model.source must not contain '..'; name the folder from the claim's root",
+    ),
+    ("no source", changed("spec", {"model": {}}), "spec.model.source: Required value"),
+    (
+        "a hub token for a claim",
+        changed("spec.model", {"source": "pvc://c", "authSecretRef": {"name": "a", "key": "b"}}),
+        "spec.model.authSecretRef is for hf:// sources only",
+    ),
+    (
+        "code from the model's repository",
+        changed(FLAG, ["--trust-remote-code"]),
+        f"{FLAG} must not hold --trust-remote-code: it lets a model or a request run code",
+    ),
+    (
+        "a flag that Berth sets",
+        changed(FLAG, ["--port=80"]),
+        f"{FLAG} must not hold --port: Berth sets it; leave it out",
+    ),
+    (
+        "a flag that has a field, spelt with underscores",
+        changed(FLAG, ["--max_model_len", "4096"]),
+        f"{FLAG} must not hold --max-model-len: use spec.runtime.maxModelLen",
+    ),
+    (
+        "the beginning of a flag that has a field",
+        changed(FLAG, ["--tensor-par=2"]),
+        f"{FLAG} must not hold --tensor-parallel-size: use spec.parallelism.tensor",
+    ),
+    (
+        "a short flag that has a field",
+        changed(FLAG, ["-tp", "2"]),
+        f"{FLAG} must not hold -tp: use spec.parallelism.tensor",
+    ),
+    *(
+        (
+            f"the image {image}",
+            changed("spec.runtime.image", image),
+            f'spec.runtime.image "{image}" needs a version tag or a digest, not latest',
+        )
+        for image in ("vllm/vllm-openai:latest", "registry.example:5000/vllm")
+    ),
+    (
+        "a misspelt field",
+        changed("spec.replcas", 2),
+        'strict decoding error: unknown field "spec.replcas"',
+    ),
+    *(
+        (
+            f"a queue depth of {depth!r}",
+            changed("spec.scaling.targetQueueDepth", depth),
+            f'spec.scaling.targetQueueDepth "{depth}" must be "auto" or an integer from 1 to 100000',
+        )
+        for depth in (0, 100_001, "many")
+    ),
+    (
+        "a context of no tokens",
+        changed("spec.runtime.maxModelLen", 0),
+        'spec.runtime.maxModelLen "0" must be "auto" or an integer from 1 to 16777216',
+    ),
+    (
+        "a time in words",
+        changed("spec.scaling.scaleDownDelaySeconds", "5 minutes"),
+        'spec.scaling.scaleDownDelaySeconds in body must be of type integer: "string"',
+    ),
+    *(
+        (
+            f"a drain of {seconds} s",
+            changed("spec.rollout.drainTimeoutSeconds", seconds),
+            f"spec.rollout.drainTimeoutSeconds in body should be {limit}",
+        )
+        for seconds, limit in (
+            (0, "greater than or equal to 1"),
+            (3601, "less than or equal to 3600"),
+        )
+    ),
+    (
+        "a name from which no child's name can be made",
+        changed("metadata.name", "m" * 41),
+        (
+            "metadata.name must be at most 40 characters: the names of Pods and Services are made "
+            "from it; give clients a longer name with spec.model.name"
+        ),
+    ),
+    (
+        "a name after which no Service can be named",
+        changed("metadata.name", "qwen2.5"),
+        (
+            "metadata.name must be lower-case letters, digits and '-', and begin with a letter: "
+            "a Service is named after it; give clients another name, for example qwen2.5, with "
+            "spec.model.name"
+        ),
+    ),
+    (
+        "an unknown type",
+        changed("spec.runtime.dtype", "int3"),
+        'Unsupported value: "int3": supported values: "auto", "bfloat16", "float16", "float32"',
+    ),
+    (
+        "a size in no unit of Kubernetes",
+        changed("spec.resources.memory", "16GB"),
+        'spec.resources.memory "16GB" must be a quantity: for example "16Gi", "1500m" or "4"',
+    ),
+    (
+        "scaling that is not served yet",
+        changed("spec.scaling.mode", "Auto"),
+        "spec.scaling.mode Auto is not served yet; use Fixed or External with spec.replicas",
+    ),
+    *(
+        (
+            f"the unserved field {field}",
+            changed(f"spec.{field}", value),
+            f"spec.{field} is not served yet; leave it out",
+        )
+        for field, value in (
+            ("keepAlive", "5m"),
+            ("pool", "small"),
+            ("priority", 1),
+            ("evictable", True),
+            ("queue", {}),
+            ("adapters", [{"name": "a", "source": "hf://a/b"}]),
+        )
+    ),
+]
+
+
+def test_a_name_and_a_source_stay_a_few_lines_when_stored(rehearsal: Api) -> None:
+    stored = rehearsal.would_create(MINIMAL)
+    assert stored["spec"] == MINIMAL["spec"] | {"replicas": 1, "paused": False}
+
+
+def test_a_present_section_gets_its_defaults(rehearsal: Api) -> None:
+    stored = rehearsal.would_create(changed("spec.scaling", {}))
+    assert stored["spec"]["scaling"] == {
+        "mode": "Fixed",
+        "minReplicas": 0,
+        "maxReplicas": 1,
+        "targetQueueDepth": "auto",
+        "scaleDownDelaySeconds": 60,
+    }
+
+
+def test_every_field_that_this_version_acts_on_is_taken(rehearsal: Api) -> None:
+    stored = rehearsal.would_create(FULL)
+    assert stored["spec"] == FULL["spec"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+)
+def test_it_refuses_and_names_the_field_the_value_or_limit_and_the_fix(
+    rehearsal: Api, body: dict[str, Any], message: str
+) -> None:
+    assert message in rehearsal.refusal(body)
+
+
+def test_one_mistake_is_answered_with_one_message(rehearsal: Api) -> None:
+    refusal = rehearsal.refusal(changed("spec.model.source", "http://a/b"))
+    assert refusal.count("spec.model.source:") == 1
+
+
+def test_an_argument_that_is_no_flag_of_berths_is_taken(rehearsal: Api) -> None:
+    arguments = [
+        "--enable-prefix-caching",
+        "--model-impl",
+        "auto",
+        "--hf-overrides",
+        '{"a": "--port"}',
+    ]
+    assert rehearsal.refusal(changed(FLAG, arguments)) == ""
+
+
+def test_status_is_written_apart_and_the_scale_subresource_reads_it(api: Api) -> None:
+    api.create(MINIMAL | {"status": {"phase": "Serving"}})
+    name = MINIMAL["metadata"]["name"]
+    assert "status" not in api.kubectl.json("get", "mdep", name, "-n", api.namespace)
+    patch(api, name, {"status": {"replicas": 1, "selector": "berth.dev/model=qwen3"}})
+    api.kubectl("scale", "mdep", name, "--replicas=3", "-n", api.namespace)
+    scale = json.loads(api.kubectl("get", "--raw", f"{api.path}/{name}/scale"))
+    assert scale["spec"]["replicas"] == 3
+    assert scale["status"] == {"replicas": 1, "selector": "berth.dev/model=qwen3"}
+
+
+def test_the_columns_answer_whether_it_serves_and_if_not_why(api: Api) -> None:
+    api.create(MINIMAL)
+    name = MINIMAL["metadata"]["name"]
+    patch(
+        api,
+        name,
+        {
+            "status": {
+                "phase": "Loading",
+                "progress": "43%",
+                "readyReplicas": 0,
+                "reason": "EngineStarting",
+                "conditions": [
+                    {
+                        "type": "Ready",
+                        "status": "False",
+                        "reason": "EngineStarting",
+                        "message": "loading weights",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z",
+                    }
+                ],
+            }
+        },
+    )
+    header, row = api.kubectl("get", "mdep", "-n", api.namespace).splitlines()
+    assert header.split() == [
+        "NAME",
+        "MODEL",
+        "PHASE",
+        "PROGRESS",
+        "READY",
+        "REPLICAS",
+        "TP",
+        "REASON",
+        "AGE",
+    ]
+    shown = row.split()
+    assert shown[:6] == [name, "hf://Qwen/Qwen3-0.6B", "Loading", "43%", "False", "0"]
+    assert "EngineStarting" in shown
+    assert len(row) <= 120
+
+
+def test_berth_is_a_category(api: Api) -> None:
+    api.create(MINIMAL)
+    assert MINIMAL["metadata"]["name"] in api.kubectl("get", "berth", "-n", api.namespace)
+
+
+def test_the_api_server_finds_nothing_amiss_with_the_definition(kubectl: Kubectl, api: Api) -> None:
+    found = kubectl.json("get", "customresourcedefinition", CRD_NAME)["status"]["conditions"]
+    by_type = {one["type"]: one["status"] for one in found}
+    assert by_type["Established"] == "True"
+    assert by_type.get("NonStructuralSchema", "False") == "False"
+
+
+def patch(api: Api, name: str, body: dict[str, Any]) -> None:
+    api.kubectl(
+        "patch",
+        "mdep",
+        name,
+        "-n",
+        api.namespace,
+        "--subresource=status",
+        "--type=merge",
+        f"--patch={json.dumps(body)}",
+    )
