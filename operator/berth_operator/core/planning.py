@@ -57,6 +57,12 @@ def plan(observed: Observed, resolved: Resolved, context: Context) -> Planning:
     known = [one for one in stored if one.spec_hash == resolved.spec_hash]
     if known:
         return Planned(max(known, key=lambda one: one.number))
+    return _plan_anew(observed, resolved, context, stored)
+
+
+def _plan_anew(
+    observed: Observed, resolved: Resolved, context: Context, stored: list[Revision]
+) -> Planning:
     flags = engine_flags.refused(resolved.spec.runtime.extra_args)
     if flags:
         return Refused(_managed_flags(flags))
@@ -66,6 +72,19 @@ def plan(observed: Observed, resolved: Resolved, context: Context) -> Planning:
     report = _shape_report(observed, resolved, stored, offered[0], context.settings)
     if not isinstance(report, ShapeReport):
         return report
+    number = max((one.number for one in stored), default=0) + 1
+    return _fit(observed, resolved, context, offered, report=report, number=number)
+
+
+def _fit(
+    observed: Observed,
+    resolved: Resolved,
+    context: Context,
+    offered: tuple[fit.Offer, ...],
+    *,
+    report: ShapeReport,
+    number: int,
+) -> Planned | Refused:
     model = shape.read(report)
     if isinstance(model, Failure):
         return Refused(model)
@@ -83,7 +102,6 @@ def plan(observed: Observed, resolved: Resolved, context: Context) -> Planning:
         revision=revision.name_of(resolved, verdict.plan),
         image_volumes=image_volumes(context.settings, observed.nodes),
     )
-    number = max((one.number for one in stored), default=0) + 1
     return Planned(revision.make(resolved, verdict.plan, report, pod_template.build(given), number))
 
 

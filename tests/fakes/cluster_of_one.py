@@ -1,0 +1,117 @@
+"""A cluster in a dict: applies what was decided, so that a test can ask for the next decision."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import builders
+
+from berth_operator.core.context import Context
+from berth_operator.core.decide import decide
+from berth_operator.core.observed import Children, Observed, Pod
+from berth_operator.core.outcome import Outcome
+
+_KINDS = {
+    "ControllerRevision": "revisions",
+    "Deployment": "deployments",
+    "Service": "services",
+    "PodDisruptionBudget": "budgets",
+    "Job": "jobs",
+}
+
+
+@dataclass
+class ClusterOfOne:
+    """One ModelDeployment and its children; time stands still unless it is moved."""
+
+    cr: dict[str, Any] = field(default_factory=builders.model_deployment)
+    context: Context = field(default_factory=builders.context)
+    objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pods: tuple[Pod, ...] = ()
+    seconds: float = 0
+    known: dict[str, Any] = field(default_factory=dict)
+
+    def observe(self) -> Observed:
+        children = {
+            attribute: tuple(o for (kind, _), o in self.objects.items() if kind == name)
+            for name, attribute in _KINDS.items()
+        }
+        now = builders.NOW + timedelta(seconds=self.seconds)
+        return builders.observed(
+            self.cr, children=Children(**children), pods=self.pods, now=now, **self.known
+        )
+
+    def step(self) -> Outcome:
+        """Decides once and does it."""
+        outcome = decide(self.observe(), self.context)
+        for wanted in outcome.apply:
+            self._apply(wanted)
+        for gone in outcome.delete:
+            del self.objects[gone.kind, gone.name]
+        if outcome.status is not None:
+            self.cr = self.cr | {"status": outcome.status}
+        return outcome
+
+    def settle(self, limit: int = 10) -> Outcome:
+        """Steps until nothing changes; AssertionError if it never comes to rest."""
+        for _ in range(limit):
+            before = (dict(self.objects), self.cr.get("status"))
+            outcome = self.step()
+            if before == (self.objects, self.cr.get("status")):
+                return outcome
+        raise AssertionError("never at rest")
+
+    def change(self, **spec: Any) -> None:
+        metadata = self.cr["metadata"]
+        self.cr = self.cr | {
+            "spec": self.cr["spec"] | spec,
+            "metadata": metadata | {"generation": metadata["generation"] + 1},
+        }
+
+    def kind(self, name: str) -> list[dict[str, Any]]:
+        return [o for (kind, _), o in self.objects.items() if kind == name]
+
+    def read_shape(self, report: Any = builders.SMOLLM2_REPORT) -> None:
+        """The latest shape Job ends with this answer."""
+        job = self.kind("Job")[-1]
+        at = builders.NOW + timedelta(seconds=self.seconds)
+        others = tuple(p for p in self.pods if p.object["metadata"]["labels"]["berth.dev/revision"])
+        self.pods = (*others, builders.shape_pod(job, report, at))
+
+    def serve(self, revision: str | None = None, **pod: Any) -> None:
+        """Every wanted pod of the revision is ready (or is as the keywords say)."""
+        name = revision or self.cr["status"]["updateRevision"]
+        fields = {"ready": True} | pod
+        found = Pod(builders.engine_pod(name, **fields), fields.pop("report", None))
+        others = tuple(
+            p
+            for p in self.pods
+            if p.object["metadata"]["labels"]["berth.dev/revision"] not in ("", name)
+        )
+        self.pods = (*others, found)
+
+    def _apply(self, wanted: dict[str, Any]) -> None:
+        kind, name = wanted["kind"], wanted["metadata"]["name"]
+        if kind == "Secret":
+            self.secrets[name] = wanted
+            return
+        uid = f"uid-{kind}-{name}"
+        self.objects[kind, name] = wanted | {"metadata": wanted["metadata"] | {"uid": uid}}
+
+
+def planned(**known: Any) -> ClusterOfOne:
+    """A cluster whose model's shape has been read and whose Deployment exists."""
+    cluster = ClusterOfOne(**known)
+    cluster.step()
+    cluster.read_shape()
+    cluster.step()
+    cluster.pods = ()
+    return cluster
+
+
+def serving(**known: Any) -> ClusterOfOne:
+    cluster = planned(**known)
+    cluster.serve()
+    cluster.settle()
+    return cluster
