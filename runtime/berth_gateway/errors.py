@@ -1,0 +1,119 @@
+"""Every error that a client or an administrator sees, and how it looks in OpenAI's shape.
+
+Statuses, types and codes are those of OpenAI's own API where it has one for the case, because
+the official clients choose their exception by status and programs branch on `code`.
+"""
+
+import json
+from enum import Enum
+from typing import Final, NamedTuple
+
+INVALID_REQUEST: Final = "invalid_request_error"
+SERVER_ERROR: Final = "server_error"
+UNAVAILABLE: Final = "service_unavailable_error"
+
+
+class Shape(NamedTuple):
+    """How one kind of refusal is told: HTTP status, error.type, error.code."""
+
+    status: int
+    type: str
+    code: str | None
+
+
+class Kind(Enum):
+    """Each reason for which the gateway itself refuses; an engine's own answers pass unchanged."""
+
+    BAD_REQUEST = Shape(400, INVALID_REQUEST, None)
+    UNSUPPORTED_ENCODING = Shape(400, INVALID_REQUEST, "unsupported_content_encoding")
+    UNSUPPORTED_MEDIA_URL = Shape(400, INVALID_REQUEST, "invalid_image_url")
+    INVALID_KEY = Shape(401, INVALID_REQUEST, "invalid_api_key")
+    MODEL_NOT_FOUND = Shape(404, INVALID_REQUEST, "model_not_found")
+    UNKNOWN_PATH = Shape(404, INVALID_REQUEST, "unknown_url")
+    METHOD = Shape(405, INVALID_REQUEST, "method_not_supported")
+    SLOW_BODY = Shape(408, INVALID_REQUEST, "request_timeout")
+    TOO_LARGE = Shape(413, INVALID_REQUEST, "request_too_large")
+    INTERNAL = Shape(500, SERVER_ERROR, "internal_error")
+    ENGINE_DENIED = Shape(500, SERVER_ERROR, "engine_key_refused")
+    ENGINE_LOST = Shape(500, SERVER_ERROR, "engine_disconnected")
+    ENGINE_UNAVAILABLE = Shape(503, UNAVAILABLE, "engine_unavailable")
+    NOT_READY = Shape(503, UNAVAILABLE, "model_not_ready")
+
+
+class GatewayError(Exception):
+    """Of the gateway's own making or mapped to it at an edge."""
+
+
+class ConfigurationError(GatewayError):
+    """The gateway cannot start like this: exit code 2 and one line."""
+
+
+class Refusal(GatewayError):  # noqa: N818 -- an answer, not a fault
+    """The answer to a client whose request is not served. The message is for that client."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_seconds: int | None = None,
+        allow: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+        self.allow = allow
+
+    @property
+    def status(self) -> int:
+        return self.kind.value.status
+
+    def body(self) -> bytes:
+        """`{"error": {message, type, param, code}}`, in ASCII whatever the client sent."""
+        shape = self.kind.value
+        error = {
+            "message": self.message,
+            "type": shape.type,
+            "param": self.param,
+            "code": shape.code,
+        }
+        return json.dumps({"error": error}).encode()
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        found = [(b"content-type", b"application/json")]
+        if self.retry_after_seconds is not None:
+            found.append((b"retry-after", str(self.retry_after_seconds).encode()))
+        if self.allow is not None:
+            found.append((b"allow", self.allow.encode()))
+        if self.kind is Kind.INVALID_KEY:
+            found.append((b"www-authenticate", b"Bearer"))
+        return found
+
+
+class Failure(Enum):
+    """Why a try at an endpoint gave no answer for the client."""
+
+    CONNECT = "connect"  # refused, unreachable or no answer to the handshake in time
+    RESET = "reset"  # the connection ended before the answer's first byte
+    BUSY = "busy"  # 429 or 503: full or draining
+    MID_STREAM = "mid_stream"  # the connection ended inside the answer: too late to retry
+    DENIED = "denied"  # 401 or 403: the engine does not know our key
+
+
+class EndpointFailedError(GatewayError):
+    """Nothing has been sent to the client yet, so another endpoint may be tried."""
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(f"{failure.value}: {detail}")
+        self.failure = failure
+
+
+class ApiError(GatewayError):
+    """The Kubernetes API server refused, broke off or could not be reached: worth another try."""
+
+
+class ExpiredError(ApiError):
+    """410: the resource version is too old to go on from; list again."""

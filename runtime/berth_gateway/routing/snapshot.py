@@ -1,0 +1,74 @@
+"""Which models exist, what they are called and where they run: one frozen value.
+
+A new one replaces the old as a whole, so a request sees one state of the world from its first
+decision to its last.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An engine that takes requests now."""
+
+    key: str  # the pod's uid, because an address may pass to another pod; else the address
+    url: str  # http://host:port
+    name: str  # the pod's, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    key: str  # metadata.uid, or the name of a static route
+    name: str  # metadata.name, the only name that the engine serves
+    namespace: str = ""  # empty for a static route
+    served_name: str | None = None  # spec.model.name
+    aliases: tuple[str, ...] = ()
+    hub_id: str | None = None  # organisation/model of an hf:// source
+    created_seconds: int = 0  # metadata.creationTimestamp, Unix time
+    phase: str | None = None  # status.phase, as the operator last wrote it
+    eta_seconds: int | None = None  # status.load.etaSeconds
+    engine_key: str | None = field(default=None, repr=False)
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def qualified_name(self) -> str:
+        """The name that no other model can take."""
+        return f"{self.name}.{self.namespace}" if self.namespace else self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it would like to be called, the preferred name first."""
+        wanted = (self.served_name, self.name, *self.aliases, self.hub_id)
+        return tuple(dict.fromkeys(name for name in wanted if name))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    models: tuple[Model, ...] = ()  # the oldest first
+    index: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
+
+    def find(self, name: str) -> Model | None:
+        return self.index.get(name)
+
+    def public_name(self, model: Model) -> str:
+        """The first of a model's names that leads to it."""
+        mine = (name for name in model.names if self.index[name] is model)
+        return next(mine, model.qualified_name)
+
+    def other_names(self, model: Model) -> tuple[str, ...]:
+        """Its further names that lead to it."""
+        public = self.public_name(model)
+        wanted = dict.fromkeys((*model.names, model.qualified_name))
+        return tuple(n for n in wanted if n != public and self.index[n] is model)
+
+
+def build(models: Iterable[Model]) -> Snapshot:
+    """Names are given in order of age, uid breaking ties; a qualified name beats any other."""
+    ordered = tuple(sorted(models, key=lambda model: (model.created_seconds, model.key)))
+    index = {model.qualified_name: model for model in ordered if model.namespace}
+    for model in ordered:
+        for name in model.names:
+            index.setdefault(name, model)
+    return Snapshot(models=ordered, index=MappingProxyType(index))

@@ -1,0 +1,142 @@
+"""The process: its parts put together, supervised, and taken down in order.
+
+Every part runs in one task group, so the end of any of them ends the process.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from berth_gateway import management, server, upstream
+from berth_gateway.app import App
+from berth_gateway.errors import ConfigurationError, GatewayError
+from berth_gateway.management import BEAT_SECONDS, Pulse
+from berth_gateway.proxy import Proxy
+from berth_gateway.settings import AuthMode, Settings
+from berth_gateway.telemetry import Telemetry
+from berth_gateway.world import kube, static
+from berth_gateway.world.board import Board
+from berth_gateway.world.cluster import ClusterWorld
+from berth_gateway.world.load import Load
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    data: socket.socket
+    management: socket.socket
+
+
+async def run(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT has come and the streams have ended.
+
+    ConfigurationError if it cannot start; an exception group if a part of it dies.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(settings, listen(settings), stop)
+
+
+def listen(settings: Settings) -> Sockets:
+    """Both ports at once, so that a taken one is a plain message and not a dead thread."""
+    return Sockets(
+        data=_bind("--port", settings.port),
+        management=_bind("--management-port", settings.management_port),
+    )
+
+
+def _bind(flag: str, port: int) -> socket.socket:
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    try:
+        return socket.create_server(
+            ("", port), family=family, backlog=server.BACKLOG, dualstack_ipv6=both
+        )
+    except OSError as error:
+        reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise ConfigurationError(f"{flag} {port} {reason}; give another {flag}") from error
+
+
+async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> None:
+    load = Load()
+    board = Board(load)
+    telemetry = Telemetry(load.in_flight)
+    pulse = Pulse()
+    async with upstream.session() as session, _world(settings, board) as world:
+        app = App(settings, board, Proxy(session, load, telemetry), telemetry)
+        data = server.data_server(app, settings)
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(world),
+                tasks.create_task(_beat(pulse)),
+                tasks.create_task(
+                    _manage(management.application(board, load, telemetry, pulse), sockets)
+                ),
+            ]
+            serving = tasks.create_task(_serve_data(data, sockets))
+            _log_start(settings, sockets)
+            await stop.wait()
+            pulse.leaving = app.leaving = True
+            _log.info("leaving: the door closes in %d s", settings.settle_seconds)
+            await asyncio.sleep(settings.settle_seconds)
+            data.should_exit = True
+            await serving
+            for task in background:
+                task.cancel()
+    _log.info("left")
+
+
+@contextlib.asynccontextmanager
+async def _world(settings: Settings, board: Board) -> AsyncIterator[Coroutine[Any, Any, None]]:
+    """What keeps the board up to date for as long as the context lasts."""
+    if settings.routes is None:
+        async with await kube.connect(settings.kubeconfig) as api:
+            yield ClusterWorld(kube.AioKubeApi(api), settings, board).run()
+        return
+    board.publish(static.read_routes(settings.routes))
+    if settings.keys is not None:
+        board.admit_keys(static.read_keys(settings.keys))
+    board.synced = True
+    yield _forever()
+
+
+async def _forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def _beat(pulse: Pulse) -> None:
+    while True:
+        pulse.beat()
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _serve_data(data: server.Server, sockets: Sockets) -> None:
+    await data.serve(sockets=[sockets.data])
+    if not data.should_exit:
+        raise GatewayError("the data server ended by itself")
+
+
+async def _manage(app: Any, sockets: Sockets) -> None:
+    """Ends its thread when it is cancelled: the process waits for it."""
+    managing = management.server(app)
+    try:
+        await asyncio.to_thread(managing.run, [sockets.management])
+    finally:
+        managing.should_exit = True
+    raise GatewayError("the management server ended by itself")
+
+
+def _log_start(settings: Settings, sockets: Sockets) -> None:
+    source = f"routes of {settings.routes}" if settings.routes else "ModelDeployments"
+    port, management_port = (one.getsockname()[1] for one in (sockets.data, sockets.management))
+    _log.info("serving %s on port %d, management on %d", source, port, management_port)
+    if settings.auth is AuthMode.NONE:
+        _log.warning("AUTHENTICATION IS OFF (auth mode None): anyone who reaches this port is in")

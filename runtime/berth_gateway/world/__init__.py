@@ -1,0 +1,1 @@
+"""Where models are, and who may call them: read from files or the cluster, never written."""

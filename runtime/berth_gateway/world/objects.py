@@ -1,0 +1,123 @@
+"""Kubernetes objects, read into what the gateway needs of them. Pure; the rest is not kept."""
+
+import base64
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from berth_api import names
+from berth_api.keys import engine_key
+from berth_api.types import ModelDeployment
+from berth_gateway.routing.snapshot import Endpoint, Model, Snapshot, build
+
+_log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+_HUB_SOURCE: Final = re.compile(r"hf://([^@]+)")
+_SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The endpoints of one EndpointSlice that take requests."""
+
+    namespace: str
+    model: str
+    endpoints: tuple[Endpoint, ...]
+
+
+def model(item: Json) -> Model | None:
+    """A ModelDeployment as a model without endpoints; None if a newer kind cannot be read."""
+    metadata = item["metadata"]
+    try:
+        read = ModelDeployment.model_validate(item)
+    except ValidationError as error:
+        _log.warning("%s/%s is left out: %s", metadata["namespace"], metadata["name"], error)
+        return None
+    hub = _HUB_SOURCE.match(read.spec.model.source)
+    status = read.status
+    return Model(
+        key=metadata["uid"],
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        served_name=read.spec.model.name,
+        aliases=tuple(read.spec.model.aliases),
+        hub_id=hub.group(1) if hub else None,
+        created_seconds=_unix_seconds(metadata["creationTimestamp"]),
+        phase=status.phase if status else None,
+        eta_seconds=status.load.eta_seconds if status and status.load else None,
+    )
+
+
+def endpoint_slice(item: Json) -> Slice:
+    """Ready, serving and not terminating addresses, at the port that is called engine.
+
+    Conditions that are absent mean what the EndpointSlice API says: ready and serving true,
+    terminating false.
+    """
+    metadata = item["metadata"]
+    ports = (port for port in item.get("ports") or () if port.get("name") == names.PORT_NAME_ENGINE)
+    number = next((port["port"] for port in ports), None)
+    found = () if number is None else _endpoints(item.get("endpoints") or (), number)
+    return Slice(metadata["namespace"], metadata["labels"][names.LABEL_MODEL], tuple(found))
+
+
+def _endpoints(items: Iterable[Json], port: int) -> Iterable[Endpoint]:
+    for item in items:
+        conditions = item.get("conditions") or {}
+        open_ = conditions.get("ready") is not False and conditions.get("serving") is not False
+        if not open_ or conditions.get("terminating"):
+            continue
+        # The API allows several addresses and says that only the first has a meaning.
+        address = item["addresses"][0]
+        host = f"[{address}]" if ":" in address else address
+        pod = item.get("targetRef") or {}
+        url = f"http://{host}:{port}"
+        yield Endpoint(key=pod.get("uid") or url, url=url, name=pod.get("name") or url)
+
+
+def snapshot(models: Iterable[Model], slices: Iterable[Slice], master: bytes | None) -> Snapshot:
+    """Models with their endpoints and their engine keys.
+
+    A pod in two slices (IPv4 and IPv6, or a slice being split) counts once.
+    """
+    found: dict[tuple[str, str], dict[str, Endpoint]] = {}
+    for one in slices:
+        pods = found.setdefault((one.namespace, one.model), {})
+        for endpoint in one.endpoints:
+            pods.setdefault(endpoint.key, endpoint)
+    return build(
+        replace(
+            one,
+            engine_key=None if master is None else engine_key(master, one.key),
+            endpoints=tuple(found.get((one.namespace, one.name), {}).values()),
+        )
+        for one in models
+    )
+
+
+def secret(item: Json) -> dict[str, bytes]:
+    """A Secret's fields, decoded; the API server has checked that they are base64."""
+    return {name: base64.b64decode(value) for name, value in (item.get("data") or {}).items()}
+
+
+def key_hashes(fields: dict[str, bytes]) -> dict[str, str]:
+    """API keys by id: SHA-256 in hex. Anything else admits nobody and is named in the log."""
+    found: dict[str, str] = {}
+    for key_id, value in fields.items():
+        text = value.decode("ascii", errors="replace").strip().lower()
+        if _SHA256_HEX.fullmatch(text):
+            found[key_id] = text
+        else:
+            _log.warning("%s: %s is not a SHA-256 in hex", names.SECRET_API_KEYS, key_id)
+    return found
+
+
+def _unix_seconds(timestamp: str) -> int:
+    return int(datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp())
