@@ -1,0 +1,110 @@
+"""Every object of a ModelDeployment, whole, as YAML: a change of a template is a change to see.
+
+`UPDATE_GOLDEN=1 pytest tests/unit/berth_operator/core/objects` writes the files anew.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import builders
+import pytest
+import yaml
+from fakes.cluster_of_one import ClusterOfOne
+
+from berth_api.server import ServerConfig
+from berth_operator.core.observed import Node
+
+GOLDEN = Path(__file__).parents[4] / "golden" / "operator"
+NEW_NODE = Node("n", {}, {}, kubelet_version="v1.35.1", runtime_version="containerd://2.1.4")
+
+CASES: dict[str, dict[str, Any]] = {
+    "hub": {},
+    "hub-with-token-and-cache": {
+        "model": {
+            "source": "hf://meta-llama/Llama-3.2-1B@main",
+            "authSecretRef": {"name": "hf", "key": "token"},
+            "cache": {"claimName": "models"},
+        },
+        "podTemplate": {
+            "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+            "nodeSelector": {"pool": "models"},
+            "imagePullSecrets": [{"name": "registry"}],
+            "priorityClassName": "serving",
+            "annotations": {"example.test/team": "a"},
+        },
+    },
+    "image-copied": {"model": {"source": "oci://example.test/smollm2:1"}},
+    "image-mounted": {"model": {"source": "oci://example.test/smollm2:1"}},
+    "claim": {"model": {"source": "pvc://models/smollm2"}},
+    "gpu": {
+        "accelerators": [{"profile": "h100", "gpusPerReplica": 1}],
+        "runtime": {"maxModelLen": 4096, "extraArgs": ["--seed", "7"]},
+        "replicas": 2,
+    },
+}
+
+
+def rendered(case: str) -> list[dict[str, Any]]:
+    """The shape Job's and then all other objects, with the server's configuration readable."""
+    cluster = ClusterOfOne(cr=builders.model_deployment(**CASES[case]))
+    if case == "image-mounted":
+        cluster.known = {"nodes": (NEW_NODE,)}
+    job = cluster.step().apply
+    cluster.read_shape()
+    others = cluster.step().apply
+    kept = [one for one in others if one["kind"] not in ("Secret", "ControllerRevision")]
+    return [_readable(one) for one in [*job, *kept]]
+
+
+def _readable(thing: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(thing)
+    copy: dict[str, Any] = json.loads(text)
+    template = copy["spec"].get("template", {}).get("spec", {})
+    for container in [*template.get("initContainers", []), *template.get("containers", [])]:
+        for variable in container.get("env", []):
+            if variable.get("value", "").startswith("{"):
+                variable["value"] = json.loads(variable["value"])
+    return copy
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_objects_are_the_golden_ones(case: str) -> None:
+    found = yaml.safe_dump_all(rendered(case), sort_keys=False, width=100)
+    path = GOLDEN / f"{case}.yaml"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_container_is_restricted(case: str) -> None:
+    for thing in rendered(case):
+        if thing["kind"] not in ("Job", "Deployment"):
+            continue
+        pod = thing["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_only_the_fetcher_and_the_shape_job_see_the_token() -> None:
+    for thing in rendered("hub-with-token-and-cache"):
+        pod = thing["spec"].get("template", {}).get("spec", {})
+        for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
+            sees = any("valueFrom" in variable for variable in container.get("env", []))
+            assert sees == (container["name"] in ("fetch", "shape"))
+
+
+def test_the_servers_configuration_is_the_contracts() -> None:
+    deployment = rendered("gpu")[-1]
+    (engine,) = deployment["spec"]["template"]["spec"]["containers"]
+    value = next(v["value"] for v in engine["env"] if v["name"] == "BERTH_SERVER_CONFIG")
+    config = ServerConfig.model_validate(value)
+    assert config.engines[0].extra_args == ["--seed", "7"]
+    assert config.engines[0].max_model_len == 4096
