@@ -12,10 +12,18 @@ class ConfigurationError(BerthError):
 class ApiError(BerthError):
     """The API server refused or could not be reached."""
 
-    def __init__(self, message: str, *, status: int | None = None, reason: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        reason: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Conflict(ApiError):
@@ -32,3 +40,11 @@ class Denied(ApiError):
 
 class Unavailable(ApiError):
     """No answer, 429 or 5xx: worth another try."""
+
+
+class NotLeading(BerthError):
+    """A write was held back: another operator leads, or may."""
+
+
+class LeadershipLost(BerthError):
+    """The Lease could not be renewed in time: the process must end, and start anew as a standby."""

@@ -1,0 +1,255 @@
+"""`python -m berth_operator`: wires the operator together, and ends it in order.
+
+Exit codes: 0 after SIGTERM, 1 when something failed for good (a watch died, the Lease was lost)
+and a new process should try, 2 when the configuration must change first.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Final, TypeVar
+
+import aiohttp
+
+from berth_api import names
+from berth_operator import handlers, management, watchdog
+from berth_operator.cluster import bootstrap, sync
+from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.events import EventRecorder
+from berth_operator.cluster.execute import Executor
+from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
+from berth_operator.cluster.lease import LeaderLease, Leadership, NoElection
+from berth_operator.cluster.observe import Observer
+from berth_operator.cluster.pod_status import DirectReader, PodReader, ProxyReader
+from berth_operator.cluster.port import KubeApi
+from berth_operator.cluster.warnings import WarningReader
+from berth_operator.core.context import Context
+from berth_operator.core.decide import decide
+from berth_operator.errors import BerthError, ConfigurationError
+from berth_operator.metrics import Metrics
+from berth_operator.reconcile import Reconciler
+from berth_operator.settings import PodAccess, Settings, load
+from berth_operator.workqueue import WorkQueue
+
+log = logging.getLogger("berth_operator")
+
+EXIT_FAILED: Final = 1
+EXIT_CONFIGURATION: Final = 2
+WORKERS: Final = 8  # 32 were not faster: the API server is the limit
+FINISH_SECONDS: Final = 10.0  # for looks in progress after SIGTERM
+
+T = TypeVar("T")
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(_run(load(os.environ), os.environ))
+    except Exception as error:  # noqa: BLE001 -- the last stop: an exit code tells the kind
+        return _exit_code(error)
+    return 0
+
+
+async def _run(settings: Settings, environ: Mapping[str, str]) -> None:
+    client = await connect(environ)
+    try:
+        async with aiohttp.ClientSession() as session:
+            await _assemble(settings, client, session).run()
+    finally:
+        await client.close()
+
+
+@dataclass(frozen=True)
+class _Operator:
+    settings: Settings
+    api: KubeApi
+    pods: PodReader
+    leadership: Leadership
+    identity: str
+    metrics: Metrics
+    cache: Cache = field(default_factory=Cache)
+    queue: WorkQueue[ModelKey] = field(
+        default_factory=lambda: WorkQueue(clock=time.monotonic, chance=random.Random())  # noqa: S311
+    )
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    synced: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Until SIGTERM, or until something fails for good."""
+        self._take_signals()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(watchdog.watch(), name="watchdog"),
+                    group.create_task(self._serve(), name="management"),
+                ]
+                if await self._unless_stopping(self.leadership.acquire()) is not None:
+                    tasks.append(group.create_task(self.leadership.hold(), name="lease"))
+                    await self._lead()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self.leadership.release()
+
+    async def _lead(self) -> None:
+        master_key = await self._unless_stopping(self._prepare())
+        if master_key is not None:
+            await self._work(Context(self.settings, master_key))
+
+    async def _prepare(self) -> bytes:
+        """Before the first decision: the release's Secrets, and all that exists."""
+        namespace = self.settings.namespace
+        master_key = await bootstrap.prepare(self.api, namespace, secrets.token_bytes)
+        self._enqueue(await sync.fill(self.api, self.cache, self.settings.watch_namespaces))
+        self.synced.set()
+        return master_key
+
+    async def _work(self, context: Context) -> None:
+        """Watches and looks, until stopping; then ends them in the order of their need."""
+        events = EventRecorder(
+            self.api, clock=time.monotonic, wall_clock=_now, instance=self.identity
+        )
+        no_more_events = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            looks = group.create_task(
+                self.queue.run(self._reconciler(context, events), workers=WORKERS), name="looks"
+            )
+            helpers = [
+                looks,
+                group.create_task(events.run(), name="events"),
+                group.create_task(self._audit(), name="audit"),
+            ]
+            watches = group.create_task(self._watch(no_more_events), name="watches")
+            await self.stopping.wait()
+            self.queue.close()
+            await asyncio.wait([looks], timeout=FINISH_SECONDS)
+            no_more_events.set()
+            await watches
+            for task in helpers:
+                task.cancel()
+
+    def _reconciler(self, context: Context, events: EventRecorder) -> Reconciler:
+        return Reconciler(
+            observer=Observer(
+                cache=self.cache,
+                pods=self.pods,
+                warnings=WarningReader(self.api, clock=time.monotonic),
+                wall_clock=_now,
+            ),
+            decide=decide,
+            context=context,
+            executor=Executor(self.api, self.cache, events.post),
+            metrics=self.metrics,
+        )
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        await handlers.watch(
+            self.cache,
+            self._enqueue,
+            namespaces=self.settings.watch_namespaces,
+            stop=stop,
+            on_started=self._take_signals,
+        )
+
+    async def _audit(self) -> None:
+        await sync.audit_for_ever(
+            self.api,
+            self.cache,
+            self.settings.watch_namespaces,
+            report=self._enqueue,
+            chance=random.Random(),  # noqa: S311 -- spreads load, guards nothing
+        )
+
+    async def _serve(self) -> None:
+        self.metrics.queue_depth.set_function(lambda: self.queue.depth)
+        self.metrics.queue_age_seconds.set_function(self.queue.waiting_seconds)
+        self.metrics.leading.set_function(self.leadership.is_leader)
+        application = management.app(
+            alive=lambda: watchdog.problems(self.queue), ready=self._unready, metrics=self.metrics
+        )
+        await management.serve(application, port=self.settings.management_port)
+
+    def _unready(self) -> list[str]:
+        """A standby is ready: it can take over."""
+        filling = self.leadership.is_leader() and not self.synced.is_set()
+        return ["the first lists are not read yet"] if filling else []
+
+    def _enqueue(self, keys: Iterable[ModelKey]) -> None:
+        for key in keys:
+            self.queue.add(key)
+
+    async def _unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What `work` returns; None if SIGTERM came before."""
+        task = asyncio.create_task(work)
+        stopping = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            stopping.cancel()
+
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+
+
+def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -> _Operator:
+    metrics = Metrics()
+    identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+    leadership: Leadership = NoElection()
+    if settings.leader_election:
+        leadership = LeaderLease(
+            KubernetesApi(client, may_write=lambda: True, metrics=metrics),
+            namespace=settings.namespace,
+            name=names.LEASE_NAME,
+            identity=identity,
+            clock=time.monotonic,
+            wall_clock=_now,
+        )
+    api = KubernetesApi(client, may_write=leadership.is_leader, metrics=metrics)
+    direct = settings.pod_access is PodAccess.DIRECT
+    pods: PodReader = DirectReader(session) if direct else ProxyReader(api)
+    return _Operator(settings, api, pods, leadership, identity, metrics)
+
+
+def _exit_code(error: BaseException) -> int:
+    """Says in one line each what failed; whatever is not Berth's own comes with its traceback."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ConfigurationError):
+            print(f"berth-operator: {cause}", file=sys.stderr)
+        else:
+            known = isinstance(cause, BerthError)
+            log.critical("%s: %s", type(cause).__name__, cause, exc_info=None if known else cause)
+    configuration = all(isinstance(cause, ConfigurationError) for cause in causes)
+    return EXIT_CONFIGURATION if configuration else EXIT_FAILED
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    """The errors that a task group collected, flat."""
+    nested = getattr(error, "exceptions", None)
+    if nested is None:
+        yield error
+        return
+    for one in nested:
+        yield from _causes(one)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

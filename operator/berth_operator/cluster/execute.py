@@ -1,0 +1,141 @@
+"""Carries out an `Outcome`: the operator's only writer, and it decides nothing.
+
+Executing the same outcome twice writes once. What the API server refuses is kept for the next
+look, word for word, and stops nothing else; what it does not answer ends the look.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import Cache
+from berth_operator.cluster.port import Json, KubeApi
+from berth_operator.core import drift
+from berth_operator.core.observed import Object, Observed, Refusal
+from berth_operator.core.outcome import Deletion, Event, Outcome
+from berth_operator.errors import Conflict, Denied, NotFound
+
+Post = Callable[[Object, Event], None]
+"""Posts an Event about a ModelDeployment; must not wait."""
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What was written, for the log, and what was refused, for the next look."""
+
+    applied: tuple[str, ...] = ()  # "Deployment/name (missing)"
+    deleted: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    status_written: bool = False
+
+
+@dataclass(frozen=True)
+class Executor:
+    api: KubeApi
+    cache: Cache
+    post: Post
+
+    async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
+        """Applies in order, then deletes, then the status, then the events."""
+        applied, refusals = await self._apply_all(observed, outcome)
+        deleted = [name for one in outcome.delete if (name := await self._delete(observed.cr, one))]
+        status_written = await self._write_status(observed.cr, outcome.status)
+        for event in outcome.events:
+            self.post(observed.cr, event)
+        return Executed(tuple(applied), tuple(deleted), tuple(refusals), status_written)
+
+    async def _apply_all(
+        self, observed: Observed, outcome: Outcome
+    ) -> tuple[list[str], list[Refusal]]:
+        live = {_identity(obj): obj for obj in observed.children.all()}
+        applied: list[str] = []
+        refusals: list[Refusal] = []
+        for desired in outcome.apply:
+            name = "/".join(_identity(desired))
+            try:
+                why = await self._apply(desired, live.get(_identity(desired)), observed.cr)
+            except (Denied, Conflict) as refused:
+                refusals.append(Refusal(*_identity(desired), message=str(refused)))
+                continue
+            if why is not None:
+                applied.append(f"{name} ({why})")
+        return applied, refusals
+
+    async def _apply(self, desired: Json, live: Object | None, cr: Object) -> str | None:
+        """Why it was applied, or None if it need not be."""
+        stamped = drift.stamp(desired)
+        kind = kinds.of(desired)
+        if kind is kinds.SECRET:
+            await self._refuse_foreign_secret(desired, cr)
+            await self.api.apply(stamped)
+            return "asked for"
+        if live is None:
+            live = await self._own_or_none(desired, cr)
+        why = drift.difference(stamped, live)
+        if why is not None:
+            written = await self.api.apply(stamped)
+            if kind in kinds.WATCHED:
+                self.cache.upsert(kind, written)
+        return why
+
+    async def _own_or_none(self, desired: Json, cr: Object) -> Object | None:
+        """The live object, should the cache lag; a foreign one is never taken over."""
+        metadata = desired["metadata"]
+        try:
+            live = await self.api.get(kinds.of(desired), metadata["namespace"], metadata["name"])
+        except NotFound:
+            return None
+        if not drift.owned_by(live, cr["metadata"]["uid"]):
+            raise _taken(desired)
+        return live
+
+    async def _refuse_foreign_secret(self, desired: Json, cr: Object) -> None:
+        metadata = desired["metadata"]
+        owners = await self.api.owners(kinds.SECRET, metadata["namespace"], metadata["name"])
+        if owners is not None and cr["metadata"]["uid"] not in {one["uid"] for one in owners}:
+            raise _taken(desired)
+
+    async def _delete(self, cr: Object, one: Deletion) -> str | None:
+        kind = kinds.named(one.api_version, one.kind)
+        try:
+            await self.api.delete(kind, cr["metadata"]["namespace"], one.name, uid=one.uid)
+        except (NotFound, Conflict):
+            return None  # that very object is gone, which was the wish
+        return f"{one.kind}/{one.name}"
+
+    async def _write_status(self, cr: Object, status: Json | None) -> bool:
+        if status is None or status == cr.get("status"):
+            return False
+        metadata = cr["metadata"]
+        self.cache.writing_status(metadata["uid"], status)
+        try:
+            written = await self.api.apply_status(_status_body(cr, status))
+        except (NotFound, Conflict):
+            return False  # the model was deleted, and perhaps made again; its event is on the way
+        self.cache.upsert(kinds.MODEL, written)
+        return True
+
+
+def _status_body(cr: Object, status: Mapping[str, object]) -> Json:
+    """With the uid: the status of a deleted model must not reach its namesake."""
+    identity = {name: cr["metadata"][name] for name in ("namespace", "name", "uid")}
+    return {
+        "apiVersion": kinds.MODEL.api_version,
+        "kind": kinds.MODEL.kind,
+        "metadata": identity,
+        "status": status,
+    }
+
+
+def _identity(obj: Object) -> tuple[str, str]:
+    """Kind and name: a model's children share its namespace."""
+    return obj["kind"], obj["metadata"]["name"]
+
+
+def _taken(desired: Json) -> Conflict:
+    kind, name = _identity(desired)
+    return Conflict(
+        f"{kind} {desired['metadata']['namespace']}/{name} exists and belongs to something else; "
+        "delete it, or give the ModelDeployment another name",
+        reason="NameConflict",
+    )

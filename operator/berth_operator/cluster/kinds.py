@@ -1,0 +1,74 @@
+"""The kinds of objects that the operator touches, and their REST paths.
+
+A table instead of API discovery: discovery costs requests at every start, and an operator that
+meets a kind which is not listed here has no RBAC rule for it either.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from berth_api import names
+from berth_operator.errors import BerthError
+
+
+@dataclass(frozen=True)
+class Kind:
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """Empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        return self.api_version.rpartition("/")[2]
+
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """The REST path of the collection, of one object, or of a part of it."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        tail = "".join(f"/{part}" for part in (name, subresource) if part)
+        return f"{root}{scope}/{self.plural}{tail}"
+
+
+MODEL: Final = Kind(names.API_VERSION, names.KIND, names.PLURAL)
+REVISION: Final = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
+DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
+SERVICE: Final = Kind("v1", "Service", "services")
+BUDGET: Final = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+JOB: Final = Kind("batch/v1", "Job", "jobs")
+POD: Final = Kind("v1", "Pod", "pods")
+NODE: Final = Kind("v1", "Node", "nodes", namespaced=False)
+SECRET: Final = Kind("v1", "Secret", "secrets")
+EVENT: Final = Kind("v1", "Event", "events")
+LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
+
+OWNED: Final = (REVISION, DEPLOYMENT, SERVICE, BUDGET, JOB, POD)
+"""Watched by the label `names.LABEL_MODEL`. Secrets are owned too, but never read."""
+
+WATCHED: Final = (MODEL, *OWNED, NODE)
+
+_ALL: Final = {(kind.api_version, kind.kind): kind for kind in (*WATCHED, SECRET, EVENT, LEASE)}
+
+
+def selector(kind: Kind) -> str:
+    """The label selector under which a kind is listed and watched; empty for all objects."""
+    return names.LABEL_MODEL if kind in OWNED else ""
+
+
+def named(api_version: str, kind: str) -> Kind:
+    found = _ALL.get((api_version, kind))
+    if found is None:
+        raise BerthError(f"the operator has no business with {api_version} {kind}")
+    return found
+
+
+def of(obj: Mapping[str, Any]) -> Kind:
+    return named(obj["apiVersion"], obj["kind"])

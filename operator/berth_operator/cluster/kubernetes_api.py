@@ -1,0 +1,276 @@
+"""`KubeApi` on the official client's asyncio half: the only module that imports it.
+
+Raw requests with plain dicts: the typed models drop fields that they do not know, and the dynamic
+client's wrapper costs four times the parsing. Every foreign error is mapped here, once.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from berth_api import names
+from berth_operator.cluster import kinds
+from berth_operator.cluster.kinds import Kind
+from berth_operator.cluster.port import Json
+from berth_operator.errors import (
+    ApiError,
+    ConfigurationError,
+    Conflict,
+    Denied,
+    NotFound,
+    NotLeading,
+    Unavailable,
+)
+from berth_operator.metrics import Metrics
+
+# A write that began just before leadership was lost should be over before the next leader starts
+# (5 s after the renew deadline), and no healthy API server takes longer for one object.
+WRITE_TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, sock_connect=3.0)
+READ_TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0, sock_connect=3.0)
+PROXY_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
+PAGE_OBJECTS: Final = 500  # client-go's page size
+MAX_PROXIED_BYTES: Final = 256 * 1024
+_PROBE_MANAGER: Final = "berth-probe"
+_METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_APPLY: Final = "application/apply-patch+yaml"
+
+_BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
+    400: Denied,
+    403: Denied,
+    404: NotFound,
+    405: Denied,
+    409: Conflict,
+    410: Unavailable,  # a list's page expired; it begins anew
+    413: Denied,
+    415: Denied,
+    422: Denied,
+}
+# The API server answers 500 to an apply with a field that it does not know. That is a bug of the
+# sender: another try will not help.
+_SENDERS_FAULT: Final = "failed to create typed patch object"
+
+
+async def connect(environ: Mapping[str, str]) -> client.ApiClient:
+    """By the pod's service account, whose token is read again as it rotates, or by KUBECONFIG."""
+    settings = client.Configuration()
+    try:
+        if environ.get("KUBECONFIG"):
+            await config.load_kube_config(
+                config_file=environ["KUBECONFIG"], client_configuration=settings
+            )
+        else:
+            config.load_incluster_config(client_configuration=settings)
+    except (config.ConfigException, OSError) as error:
+        raise ConfigurationError(f"no way to the API server: {error}") from error
+    return client.ApiClient(settings)
+
+
+class KubernetesApi:
+    def __init__(
+        self, api_client: client.ApiClient, *, may_write: Callable[[], bool], metrics: Metrics
+    ) -> None:
+        """`may_write` is asked just before every write; on False the write raises NotLeading."""
+        self._client = api_client
+        self._may_write = may_write
+        self._metrics = metrics
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
+        return await self._read(kind.path(namespace, name))
+
+    async def list_all(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        limit: int | None = None,
+    ) -> list[Json]:
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": limit or PAGE_OBJECTS}
+        accept = _METADATA_LIST if metadata_only else "application/json"
+        found: list[Json] = []
+        while True:
+            page = await self._read(kind.path(namespace), query, accept=accept)
+            found += (_typed(kind, item) for item in page["items"] or [])
+            query["continue"] = page["metadata"].get("continue", "")
+            if limit is not None or not query["continue"]:
+                return found
+
+    async def apply(self, obj: Json) -> Json:
+        return await self._apply(kinds.of(obj), obj, manager=names.FIELD_MANAGER)
+
+    async def apply_status(self, obj: Json) -> Json:
+        return await self._apply(
+            kinds.of(obj), obj, manager=names.STATUS_FIELD_MANAGER, subresource="status"
+        )
+
+    async def owners(self, kind: Kind, namespace: str, name: str) -> list[Json] | None:
+        """By a dry run of an empty apply: it tells the object's metadata, and changes nothing."""
+        identity = {"name": name, "namespace": namespace}
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": identity}
+        query = {"fieldManager": _PROBE_MANAGER, "dryRun": "All"}
+        path = kind.path(namespace, name)
+        status, answer = await self._request(
+            "PATCH", path, query, body=body, content=_APPLY, timeout=WRITE_TIMEOUT
+        )
+        if status == HTTPStatus.CREATED:
+            return None
+        owners: list[Json] = answer["metadata"].get("ownerReferences", [])
+        return owners
+
+    async def create(self, obj: Json) -> Json:
+        kind = kinds.of(obj)
+        path = kind.path(obj["metadata"].get("namespace"))
+        return await self._write("POST", kind, path, {"fieldManager": names.FIELD_MANAGER}, obj)
+
+    async def replace(self, obj: Json) -> Json:
+        kind = kinds.of(obj)
+        path = kind.path(obj["metadata"].get("namespace"), obj["metadata"]["name"])
+        return await self._write("PUT", kind, path, {"fieldManager": names.FIELD_MANAGER}, obj)
+
+    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        await self._write("DELETE", kind, kind.path(namespace, name), {}, body)
+
+    async def proxy_get(self, namespace: str, pod: str, port: int, path: str) -> bytes:
+        target = kinds.POD.path(namespace, f"{pod}:{port}", f"proxy{path}")
+        response = await self._send("GET", target, {}, timeout=PROXY_TIMEOUT)
+        async with response:
+            if response.status != HTTPStatus.OK:
+                raise Unavailable(f"{target} answered {response.status}", status=response.status)
+            return await response.content.read(MAX_PROXIED_BYTES)
+
+    async def _apply(
+        self, kind: Kind, obj: Json, *, manager: str, subresource: str | None = None
+    ) -> Json:
+        metadata = obj["metadata"]
+        path = kind.path(metadata.get("namespace"), metadata["name"], subresource)
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._write("PATCH", kind, path, query, obj, content=_APPLY)
+
+    async def _read(
+        self, path: str, query: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+    ) -> Json:
+        _, answer = await self._request(
+            "GET", path, query or {}, accept=accept, timeout=READ_TIMEOUT
+        )
+        return answer
+
+    async def _write(
+        self,
+        method: str,
+        kind: Kind,
+        path: str,
+        query: Mapping[str, Any],
+        body: Json,
+        *,
+        content: str = "application/json",
+    ) -> Json:
+        if not self._may_write():
+            raise NotLeading(f"not leading: {method} {path} is held back")
+        _, answer = await self._request(
+            method, path, query, body=body, content=content, timeout=WRITE_TIMEOUT
+        )
+        self._metrics.writes.labels(kind=kind.kind, method=method).inc()
+        return answer
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        timeout: aiohttp.ClientTimeout,
+        body: Json | None = None,
+        content: str = "application/json",
+        accept: str = "application/json",
+    ) -> tuple[int, Json]:
+        """Status and parsed answer of a request that succeeded; else raises the mapped error."""
+        headers = {"Accept": accept, "Content-Type": content}
+        response = await self._send(
+            method, path, query, headers=headers, body=body, timeout=timeout
+        )
+        try:
+            async with response:
+                text = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(method, path, error) from error
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise self._refused(method, path, response, text)
+        return response.status, json.loads(text)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        timeout: aiohttp.ClientTimeout,
+        headers: Mapping[str, str] | None = None,
+        body: Json | None = None,
+    ) -> aiohttp.ClientResponse:
+        given = [(name, value) for name, value in query.items() if value not in ("", None)]
+        try:
+            request = await self._client.param_serialize(
+                method,
+                path,
+                query_params=given,
+                header_params=dict(headers or {}),
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._client.call_api(*request, _request_timeout=timeout)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(method, path, error) from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    def _unreachable(self, method: str, path: str, error: Exception) -> Unavailable:
+        self._metrics.api_errors.labels(reason="Unreachable").inc()
+        return Unavailable(
+            f"{method} {path}: no answer: {str(error) or type(error).__name__}",
+            reason="Unreachable",
+        )
+
+    def _refused(
+        self, method: str, path: str, response: aiohttp.ClientResponse, text: bytes
+    ) -> ApiError:
+        error = mapped_error(response.status, response.headers, text, what=f"{method} {path}")
+        self._metrics.api_errors.labels(reason=error.reason).inc()
+        return error
+
+
+def mapped_error(status: int, headers: Mapping[str, str], text: bytes, *, what: str) -> ApiError:
+    """The error for an answer of 400 and above; its message is the API server's own."""
+    said = _status_object(text)
+    message = said.get("message") or f"{what}: HTTP {status}"
+    kind = Denied if _SENDERS_FAULT in message else _BY_STATUS.get(status, Unavailable)
+    return kind(
+        message,
+        status=status,
+        reason=said.get("reason") or f"HTTP{status}",
+        retry_after_seconds=_seconds(headers.get("Retry-After")),
+    )
+
+
+def _status_object(text: bytes) -> Json:
+    """The Kubernetes Status in an error's body; a proxy in between may have sent HTML instead."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _seconds(header: str | None) -> float | None:
+    return float(header) if header is not None and header.isdigit() else None
+
+
+def _typed(kind: Kind, item: Json) -> Json:
+    """Items of a list come without their kind, or with PartialObjectMetadata's."""
+    return {**item, "apiVersion": kind.api_version, "kind": kind.kind}

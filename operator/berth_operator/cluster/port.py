@@ -1,0 +1,59 @@
+"""What the operator asks of an API server: the seam between its edges and the real client.
+
+Objects are plain JSON. Every call raises the errors of `berth_operator.errors` and no others:
+NotFound, Conflict, Denied (will not help again), Unavailable (may), NotLeading (before a write).
+"""
+
+from typing import Any, Protocol
+
+from berth_operator.cluster.kinds import Kind
+
+Json = dict[str, Any]
+
+
+class KubeApi(Protocol):
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Json: ...
+
+    async def list_all(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        limit: int | None = None,
+    ) -> list[Json]:
+        """All objects that match, read in pages; with `limit` the first page of so many.
+
+        With `metadata_only` objects hold nothing else. `namespace` None is every namespace.
+        """
+        ...
+
+    async def apply(self, obj: Json) -> Json:
+        """Server-side apply, by force, as names.FIELD_MANAGER; returns the live object."""
+        ...
+
+    async def apply_status(self, obj: Json) -> Json:
+        """The same on the status subresource, as names.STATUS_FIELD_MANAGER."""
+        ...
+
+    async def owners(self, kind: Kind, namespace: str, name: str) -> list[Json] | None:
+        """Owner references of an object that the operator may not read; None if absent."""
+        ...
+
+    async def create(self, obj: Json) -> Json:
+        """Conflict if an object of that name exists."""
+        ...
+
+    async def replace(self, obj: Json) -> Json:
+        """Conflict unless `metadata.resourceVersion` is the live one's."""
+        ...
+
+    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
+        """Conflict if the live object is another one; dependants go with it, in the background."""
+        ...
+
+    async def proxy_get(self, namespace: str, pod: str, port: int, path: str) -> bytes:
+        """GET on a pod's port through the API server; at most MAX_PROXIED_BYTES."""
+        ...

@@ -1,0 +1,90 @@
+"""Full lists: they fill the cache before the first decision, and later find what a watch missed.
+
+A watch that resumes after an outage delivers what exists, but not what was deleted meanwhile; a
+child that is believed to exist is never made again. So the lists are compared from time to time.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.kinds import Kind
+from berth_operator.cluster.port import Json, KubeApi
+from berth_operator.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+# A missed deletion needs a watch that is down for minutes, so minutes are soon enough; the lists
+# of 5,000 models take a CPU second.
+AUDIT_SECONDS: Final = 300.0
+_AUDIT_SPREAD: Final = 0.2  # of the period, so that several operators do not list together
+RETRY_SECONDS: Final = 2.0
+
+
+async def fill(api: KubeApi, cache: Cache, namespaces: Sequence[str]) -> tuple[ModelKey, ...]:
+    """Every watched kind, once; returns all models. Waits for an API server that is away."""
+    for kind in kinds.WATCHED:
+        for obj in await _patiently(api, kind, namespaces):
+            cache.upsert(kind, obj)
+    return cache.models()
+
+
+async def audit(api: KubeApi, cache: Cache, namespaces: Sequence[str]) -> tuple[ModelKey, ...]:
+    """Forgets what no longer exists; returns the models that this concerns."""
+    changed: set[ModelKey] = set()
+    for kind in kinds.WATCHED:
+        believed = cache.uids(kind)
+        listed = await _list(api, kind, namespaces, metadata_only=True)
+        for uid in believed - {obj["metadata"]["uid"] for obj in listed}:
+            log.warning("a watch missed the deletion of %s %s", kind.kind, uid)
+            changed.update(cache.remove(kind, uid))
+    return tuple(changed)
+
+
+async def audit_for_ever(
+    api: KubeApi,
+    cache: Cache,
+    namespaces: Sequence[str],
+    *,
+    report: Callable[[Iterable[ModelKey]], None],
+    chance: random.Random,
+) -> None:
+    while True:
+        await asyncio.sleep(AUDIT_SECONDS * chance.uniform(1 - _AUDIT_SPREAD, 1 + _AUDIT_SPREAD))
+        try:
+            report(await audit(api, cache, namespaces))
+        except Unavailable as error:
+            log.warning("the cache was not compared with the cluster: %s", error)
+
+
+async def _patiently(api: KubeApi, kind: Kind, namespaces: Sequence[str]) -> list[Json]:
+    found = await _list_if_up(api, kind, namespaces)
+    if found is not None:
+        return found
+    await asyncio.sleep(RETRY_SECONDS)
+    return await _patiently(api, kind, namespaces)
+
+
+async def _list_if_up(api: KubeApi, kind: Kind, namespaces: Sequence[str]) -> list[Json] | None:
+    try:
+        return await _list(api, kind, namespaces)
+    except Unavailable as error:
+        log.warning("cannot list %s yet: %s", kind.plural, error)
+        return None
+
+
+async def _list(
+    api: KubeApi, kind: Kind, namespaces: Sequence[str], *, metadata_only: bool = False
+) -> list[Json]:
+    """Of the given namespaces, or of all if none is given."""
+    scopes = namespaces if namespaces and kind.namespaced else (None,)
+    found: list[Json] = []
+    for namespace in scopes:
+        found += await api.list_all(
+            kind, namespace, labels=kinds.selector(kind), metadata_only=metadata_only
+        )
+    return found

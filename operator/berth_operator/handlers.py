@@ -1,0 +1,122 @@
+"""Where kopf's watches end: an event updates the cache and puts a key on the queue, no more.
+
+kopf ignores what a raw event handler raises and has no lists of what was deleted; so nothing is
+decided here, and the work is retried by our own queue. Uses no feature of kopf that writes to
+objects: no finalizers, annotations, peering or posted events.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import kopf
+
+from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.kinds import Kind
+from berth_operator.errors import BerthError
+
+Enqueue = Callable[[Iterable[ModelKey]], None]
+
+# A watch is ended by the server and taken up again after so long. An integer: the API server
+# refuses "300.0".
+WATCH_SECONDS: Final = 300
+# Above a bookmark's period (60 s): a watch that is silent for longer is dead.
+SILENCE_SECONDS: Final = 70.0
+PAGE_OBJECTS: Final = 500
+REQUEST_SECONDS: Final = 30.0
+CONNECT_SECONDS: Final = 10.0
+EXIT_SECONDS: Final = 20.0  # kopf kills the process if its own exit takes longer
+_FIRST_BACKOFFS: Final = (1.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+_LAST_BACKOFF: Final = 10.0
+
+
+class EndlessBackoffs:
+    """Seconds between tries, without end: kopf gives up on a watch when these are exhausted."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from _FIRST_BACKOFFS
+        while True:
+            yield _LAST_BACKOFF
+
+
+async def watch(
+    cache: Cache,
+    enqueue: Enqueue,
+    *,
+    namespaces: Sequence[str],
+    stop: asyncio.Event,
+    on_started: Callable[[], None],
+) -> None:
+    """Runs kopf until `stop`; raises when a watch has died, which must end the process.
+
+    `on_started` is called once kopf has taken the process's signal handlers.
+    """
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs a line per event
+    ours = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
+        registry=registry(cache, enqueue),
+        settings=settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=list(namespaces),
+        stop_flag=stop,
+    )
+    on_started()
+    await kopf.run_tasks(tasks, ignored=ours)
+    if not stop.is_set():
+        raise BerthError("the watches ended without being told to")
+
+
+def settings() -> kopf.OperatorSettings:
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.process.ultimate_exiting_timeout = EXIT_SECONDS
+    chosen.networking.error_backoffs = EndlessBackoffs()
+    chosen.networking.request_timeout = REQUEST_SECONDS
+    chosen.networking.connect_timeout = CONNECT_SECONDS
+    chosen.watching.server_timeout = WATCH_SECONDS
+    chosen.watching.inactivity_timeout = SILENCE_SECONDS
+    chosen.watching.chunk_size = PAGE_OBJECTS
+    for kind in kinds.WATCHED:
+        if wanted := kinds.selector(kind):
+            chosen.watching.label_selectors[kind.group, kind.version, kind.plural] = wanted
+    return chosen
+
+
+def registry(cache: Cache, enqueue: Enqueue) -> kopf.OperatorRegistry:
+    """One raw handler per watched kind, and the login."""
+    handlers = kopf.OperatorRegistry()
+    kopf.on.login(registry=handlers)(login)
+    for kind in kinds.WATCHED:
+        kopf.on.event(
+            group=kind.group,
+            version=kind.version,
+            plural=kind.plural,
+            id=kind.plural,
+            registry=handlers,
+        )(_feeder(kind, cache, enqueue))
+    return handlers
+
+
+async def login(**given: Any) -> kopf.ConnectionInfo | None:
+    """By KUBECONFIG, else by the service account; its token is read anew whenever it expires."""
+    return kopf.login_with_kubeconfig(**given) or kopf.login_with_service_account(**given)
+
+
+def feed(cache: Cache, kind: Kind, event: Any) -> tuple[ModelKey, ...]:
+    """Takes a watch event into the cache; returns the models to look at."""
+    obj = event["object"]
+    if event["type"] == "DELETED":
+        return cache.remove(kind, obj["metadata"]["uid"])
+    return cache.upsert(kind, obj)
+
+
+def _feeder(kind: Kind, cache: Cache, enqueue: Enqueue) -> Callable[..., Any]:
+    # Asynchronous, for kopf runs plain functions in threads.
+    async def on_event(event: Any, **_: Any) -> None:
+        enqueue(feed(cache, kind, event))
+
+    return on_event

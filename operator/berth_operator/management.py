@@ -1,0 +1,63 @@
+"""The operator's own port: is it alive, is it ready, what has it counted. Serves nothing else."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI, Response, status
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from berth_operator.metrics import Metrics
+
+Problems = Callable[[], list[str]]
+"""What is wrong right now, in words; empty when all is well."""
+
+_GRACE_SECONDS: Final = 1  # for a scrape in progress at the end of the process
+
+
+def app(*, alive: Problems, ready: Problems, metrics: Metrics) -> FastAPI:
+    application = FastAPI(title="berth-operator", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @application.get("/livez")
+    async def livez() -> PlainTextResponse:
+        return _verdict(alive())
+
+    @application.get("/readyz")
+    async def readyz() -> PlainTextResponse:
+        return _verdict(alive() + ready())
+
+    @application.get("/metrics")
+    async def scrape() -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return application
+
+
+async def serve(application: FastAPI, *, port: int) -> None:
+    """Until cancelled."""
+    config = uvicorn.Config(
+        application,
+        host="",  # every address of the pod, of both families
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    await _Server(config).serve()
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process's signals are the entry point's."""
+        yield
+
+
+def _verdict(problems: list[str]) -> PlainTextResponse:
+    if not problems:
+        return PlainTextResponse("ok\n")
+    return PlainTextResponse(
+        "".join(f"{problem}\n" for problem in problems),
+        status_code=status.HTTP_500_INTERNAL_SERVER_ERROR,
+    )

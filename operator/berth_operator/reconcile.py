@@ -1,0 +1,87 @@
+"""The operator on one page: observe, decide, execute, report; again when there is reason to.
+
+Level-triggered: a look asks what is, not what happened, so a lost event or a restart changes
+nothing but the time.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from berth_operator.cluster.cache import ModelKey
+from berth_operator.cluster.execute import Executed, Executor
+from berth_operator.cluster.observe import Carried, Observer
+from berth_operator.core.context import Context
+from berth_operator.core.observed import Observed
+from berth_operator.core.outcome import Outcome
+from berth_operator.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+Decide = Callable[[Observed, Context], Outcome]
+
+# What the API server refused (a quota, an admission rule) is tried again at least so often: no
+# event tells that the reason has gone.
+REFUSED_RETRY_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    observer: Observer
+    decide: Decide
+    context: Context
+    executor: Executor
+    metrics: Metrics
+    carried: dict[ModelKey, Carried] = field(default_factory=dict)
+
+    async def __call__(self, key: ModelKey) -> float | None:
+        """One look at one model; returns the seconds until the next one without any event."""
+        started_at = time.perf_counter()
+        result = "error"
+        try:
+            result, again_after = await self._look(key)
+        finally:
+            seconds = time.perf_counter() - started_at
+            self.metrics.reconcile_seconds.labels(result=result).observe(seconds)
+        return again_after
+
+    async def _look(self, key: ModelKey) -> tuple[str, float | None]:
+        observed = await self.observer.observe(key, self.carried.get(key, Carried()))
+        if observed is None:
+            self.carried.pop(key, None)
+            return "gone", None
+        outcome = self.decide(observed, self.context)
+        executed = await self.executor.execute(observed, outcome)
+        self.carried[key] = Carried(executed.refusals, outcome.poll)
+        return _report(key, executed), next_look(observed, outcome, executed)
+
+
+def next_look(observed: Observed, outcome: Outcome, executed: Executed) -> float | None:
+    """Seconds: at once if the status does not yet tell what was refused."""
+    if executed.refusals != observed.refusals:
+        return 0.0
+    wishes = [
+        seconds
+        for seconds in (
+            outcome.look_again_seconds,
+            REFUSED_RETRY_SECONDS if executed.refusals else None,
+        )
+        if seconds is not None
+    ]
+    return min(wishes, default=None)
+
+
+def _report(key: ModelKey, executed: Executed) -> str:
+    """One line per look that did something; returns the result for the metrics."""
+    done = [
+        *(f"applied {name}" for name in executed.applied),
+        *(f"deleted {name}" for name in executed.deleted),
+        *(f"refused {one.kind}/{one.name}: {one.message}" for one in executed.refusals),
+        *(("status",) if executed.status_written else ()),
+    ]
+    if not done:
+        return "rest"
+    log.info("%s: %s", key, "; ".join(done))
+    return "refused" if executed.refusals else "changed"
