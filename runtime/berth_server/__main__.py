@@ -1,0 +1,79 @@
+"""`python3 -m berth_server [TERMINATION_LOG]`: PID 1 of a runtime pod.
+
+Exit codes: 0 drained, 2 the pod cannot start like this, else the engine's own.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from berth_api import names
+from berth_api.server import ServerConfig
+from berth_api.shape import Failure
+from berth_server import crash, status, termination
+from berth_server.errors import ConfigurationError
+from berth_server.pod import Outcome, Pod, only_engine
+
+_log = logging.getLogger("berth.server")
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="berth-server %(levelname)s %(message)s")
+    log = Path(sys.argv[1]) if len(sys.argv) > 1 else termination.DEFAULT_PATH
+    try:
+        config = read_config(os.environ)
+        outcome = asyncio.run(serve(config, dict(os.environ)))
+    except ConfigurationError as error:
+        fix = "this is the operator's to correct: see its log"
+        failure = Failure(reason=crash.CRASH_LOOP, message=str(error), fix=fix)
+        outcome = Outcome(exit_code=2, failure=failure)
+    if outcome.failure:
+        _log.error("%s: %s", outcome.failure.reason, outcome.failure.message)
+        termination.write(log, outcome.failure)
+    return outcome.exit_code
+
+
+def read_config(environment: Mapping[str, str]) -> ServerConfig:
+    """Raises ConfigurationError."""
+    text = environment.get(names.ENV_SERVER_CONFIG, "")
+    try:
+        return ServerConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigurationError(f"{names.ENV_SERVER_CONFIG}: {error}") from error
+
+
+def read_key(path: Path) -> str:
+    """The engine key. Raises ConfigurationError."""
+    try:
+        key = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the engine key: {error}") from error
+    if not key:
+        raise ConfigurationError(f"the engine key: {path} is empty")
+    return key
+
+
+async def serve(config: ServerConfig, inherited: dict[str, str]) -> Outcome:
+    """The status page and the engine, until the engine ends or SIGTERM was obeyed."""
+    state = status.State(
+        started_seconds=time.monotonic(),
+        engine_names=(only_engine(config).name,),
+        expected_start_seconds=config.expected_start_seconds,
+    )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    pod = Pod(config, read_key(Path(config.engine_key_file)), state, time.monotonic)
+    async with status.served(status.pages(state, time.monotonic), config.status_port):
+        return await pod.run(inherited, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""An engine's configuration, spelled in the flags and the environment of vLLM 0.32. Pure.
+
+Nothing is decided here: every value comes from the operator. What the user may not pass is in
+`berth_api.engine_flags`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from berth_api.engine_flags import refused
+from berth_api.server import EngineConfig, ServerConfig
+from berth_server import variables
+from berth_server.errors import ConfigurationError
+
+MIDDLEWARE: Final = "berth_server.admission.Admission"
+
+_ENVIRONMENT: Final = {
+    # The files are on disk: a hub that cannot be reached must not delay a start.
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    # No telemetry out of a user's cluster.
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    # A media URL that the gateway allowed must not redirect to one that it would not.
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+    # The pump reads lines as they are written.
+    "PYTHONUNBUFFERED": "1",
+}
+_CPU_ENVIRONMENT: Final = {
+    # With no GPU there is nothing that these could find; each costs an import or a probe.
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+# Inherited variables that would overrule a flag or lock the gateway out.
+UNSET: Final = (
+    "VLLM_CPU_KVCACHE_SPACE",  # beats --kv-cache-memory-bytes without a word (platforms/cpu.py)
+    "VLLM_API_KEY",  # a second key on /v1, which the gateway does not know
+    "VLLM_PORT",  # a Service named vllm would set it to a URL
+    "HF_TOKEN",  # the engine serves offline
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is executed: the argument list, and the environment's differences to the wrapper's."""
+
+    argv: list[str]
+    environment: dict[str, str]
+    unset: tuple[str, ...] = UNSET
+
+    def applied_to(self, inherited: dict[str, str]) -> dict[str, str]:
+        """The engine's whole environment, from the wrapper's own."""
+        kept = {name: value for name, value in inherited.items() if name not in self.unset}
+        return kept | self.environment
+
+
+def command(engine: EngineConfig, server: ServerConfig, model_dir: str) -> Command:
+    """How to start `engine` on the files in `model_dir`, the folder that holds config.json.
+
+    Raises ConfigurationError if the extra arguments hold a flag that Berth manages.
+    """
+    if bad := refused(engine.extra_args):
+        listed = "; ".join(f"{flag} is managed by Berth: {fix}" for flag, fix in bad)
+        raise ConfigurationError(f"spec.runtime.extraArgs: {listed}")
+    return Command(
+        argv=[*engine.command, *_model(engine, model_dir), *_flags(engine), *engine.extra_args],
+        environment=_environment(engine, server),
+    )
+
+
+def _model(engine: EngineConfig, model_dir: str) -> list[str]:
+    """`vllm serve` takes the model in its place, the module entry points by a flag."""
+    return [model_dir] if engine.command[-1] == "serve" else ["--model", model_dir]
+
+
+def _flags(engine: EngineConfig) -> list[str]:
+    given: dict[str, str | int | None] = {
+        "--served-model-name": engine.name,
+        "--host": "0.0.0.0",
+        "--port": engine.port,
+        "--middleware": MIDDLEWARE,
+        "--load-format": "safetensors",
+        "--dtype": engine.dtype,
+        "--kv-cache-dtype": engine.kv_cache_dtype,
+        "--tensor-parallel-size": engine.tensor_parallel_size,
+        "--max-model-len": engine.max_model_len,
+        "--max-num-seqs": engine.max_num_seqs,
+        "--max-num-batched-tokens": engine.max_num_batched_tokens,
+        "--gpu-memory-utilization": engine.gpu_memory_fraction,
+        "--kv-cache-memory-bytes": engine.kv_cache_bytes,
+    }
+    pairs = [[flag, str(value)] for flag, value in given.items() if value is not None]
+    switches = ["--disable-uvicorn-access-log", *(["--enforce-eager"] * engine.enforce_eager)]
+    return [part for pair in pairs for part in pair] + switches
+
+
+def _environment(engine: EngineConfig, server: ServerConfig) -> dict[str, str]:
+    ours = {
+        variables.ENGINE_KEY_FILE: server.engine_key_file,
+        variables.MAX_IN_FLIGHT: str(server.max_queued_requests),
+    }
+    for_device = _CPU_ENVIRONMENT if engine.device == "cpu" else {}
+    return _ENVIRONMENT | for_device | engine.env | ours

@@ -1,0 +1,69 @@
+"""The end of a pod in order: refuse new work, let what is in flight finish, then stop the engine.
+
+vLLM's own `--shutdown-timeout` is not used: while it drains it answers 500 to new requests, and
+when it expires with streams open the process lives until its clients hang up (tried, 0.32).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from berth_server import variables
+from berth_server.client import Client
+from berth_server.errors import EngineUnreachable
+from berth_server.launch import Process
+
+# Fast enough that an idle pod ends at once, slow enough to cost a busy one nothing.
+_POLL_SECONDS: Final = 0.25
+_CONTROL_TIMEOUT_SECONDS: Final = 5.0
+# vLLM gives its workers 5 s and then 5 s more.
+STOP_SECONDS: Final = 12.0
+
+
+async def in_flight(client: Client) -> int:
+    """Requests that the engine has not answered. Raises EngineUnreachable."""
+    reply = await client.get(variables.PATH_LOAD, _CONTROL_TIMEOUT_SECONDS)
+    return _count(reply.json())
+
+
+async def finish(
+    client: Client, engine: Process, timeout_seconds: float, report: Callable[[int], None]
+) -> int:
+    """Refuses new requests and waits for the others; how many are cut at the deadline.
+
+    `report` is told how many are left. An engine that does not answer may be busy, so only the
+    deadline ends the wait for it; one that ends meanwhile has nothing left.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout_seconds
+    left = await _refuse_new(client)
+    while left != 0 and not engine.ended and clock() < deadline:
+        report(left or 0)
+        await asyncio.sleep(_POLL_SECONDS)
+        left = await _refuse_new(client)
+    return 0 if engine.ended else left or 0
+
+
+async def stop(engine: Process) -> None:
+    """SIGTERM, a bounded wait, SIGKILL to what is left of the engine's group."""
+    engine.terminate()
+    with contextlib.suppress(asyncio.TimeoutError):  # the group is ended below in any case
+        await asyncio.wait_for(engine.wait(), STOP_SECONDS)
+    await engine.destroy()
+
+
+async def _refuse_new(client: Client) -> int | None:
+    """What is still in flight, None if the engine does not say. Asking twice changes nothing."""
+    try:
+        reply = await client.post(variables.PATH_DRAIN, {}, _CONTROL_TIMEOUT_SECONDS)
+        return _count(reply.json())
+    except EngineUnreachable:
+        return None
+
+
+def _count(load: object) -> int:
+    count = load.get("inFlight") if isinstance(load, dict) else None
+    if not isinstance(count, int):
+        raise EngineUnreachable(f"the engine answered {load!r} about its load")
+    return count

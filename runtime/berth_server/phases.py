@@ -1,0 +1,142 @@
+"""What a line of the engine's log says: its phase, how far that is, what it measured. Pure.
+
+The lines are vLLM 0.32's, of the CPU and the GPU build. A line that another version words
+otherwise costs precision, nothing else: readiness never depends on the log.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from berth_api.server import Measured, Phase
+
+_GIB: Final = 2**30
+# Until the first token there is something left, however late the start is.
+_LEAST_ETA_SECONDS: Final = 1
+# The phases up to serving, in order; a log line never moves a pod backwards.
+_ORDER: Final = (
+    Phase.PENDING,
+    Phase.FETCHING,
+    Phase.STARTING,
+    Phase.LOADING,
+    Phase.COMPILING,
+    Phase.WARMING,
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one line says. None is: nothing."""
+
+    phase: Phase | None = None
+    percent: int | None = None
+    measured: Measured = field(default_factory=Measured)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    pattern: re.Pattern[str]
+    phase: Phase | None
+    read: Callable[[re.Match[str]], Reading] = lambda _: Reading()
+
+
+def _percent(match: re.Match[str]) -> Reading:
+    return Reading(percent=int(match[1]))
+
+
+def _measured(*fields: str, unit: int = _GIB) -> Callable[[re.Match[str]], Reading]:
+    """Groups of the pattern, in the order of `fields`, as whole bytes or tokens."""
+
+    def read(match: re.Match[str]) -> Reading:
+        numbers = (int(float(text.replace(",", "")) * unit) for text in match.groups())
+        return Reading(measured=Measured(**dict(zip(fields, numbers, strict=True))))
+
+    return read
+
+
+def _rule(
+    pattern: str,
+    phase: Phase | None,
+    read: Callable[[re.Match[str]], Reading] = lambda _: Reading(),
+) -> _Rule:
+    return _Rule(re.compile(pattern), phase, read)
+
+
+_RULES: Final = (
+    # tqdm on stderr; its percent is by shard, not by byte.
+    _rule(r"Loading \S+ checkpoint shards:\s+(\d+)% Completed", Phase.LOADING, _percent),
+    # One line per rank; the loader's own clock starts here.
+    _rule(r"Starting to load model ", Phase.LOADING),
+    # The GPU build only; bytes of this rank.
+    _rule(r"Model loading took ([\d.]+) GiB memory", Phase.WARMING, _measured("weights_bytes")),
+    _rule(r"Loading weights took ", Phase.WARMING),
+    # Any of these says that inductor is at work, or that its cache was found.
+    _rule(r"Warming up model for the compilation", Phase.COMPILING),
+    _rule(r"Using cache directory: \S+ for vLLM's torch\.compile", Phase.COMPILING),
+    _rule(r"Dynamo bytecode transform time", Phase.COMPILING),
+    _rule(r"torch\.compile took ", Phase.WARMING),
+    _rule(r"Initial profiling/warmup run took", Phase.WARMING),
+    # What is left for the KV cache: profiled, explicit on CPU, explicit on GPU.
+    _rule(r"Available KV cache memory: ([\d.]+) GiB", Phase.WARMING, _measured("kv_cache_bytes")),
+    _rule(
+        r"(?:Explicitly|Auto) set \(([\d.]+)/[\d.]+\) GiB for KV cache",
+        Phase.WARMING,
+        _measured("kv_cache_bytes"),
+    ),
+    _rule(r"reserved ([\d.]+) GiB memory for KV Cache", None, _measured("kv_cache_bytes")),
+    _rule(r"KV cache size: ([\d,]+) tokens", Phase.WARMING, _measured("kv_cache_tokens", unit=1)),
+    # CUDA graphs, by shape; the bar runs twice.
+    _rule(r"Capturing CUDA graphs \(.*?\):\s+(\d+)%", Phase.WARMING, _percent),
+    _rule(
+        r"Graph capturing finished in .*?took ([\d.]+) GiB",
+        Phase.WARMING,
+        _measured("graph_bytes"),
+    ),
+    _rule(
+        r"([\d.]+) GiB for peak activation, and ([\d.]+) GiB for CUDAGraph memory",
+        None,
+        _measured("activation_bytes", "graph_bytes"),
+    ),
+    # Said by the API server before it starts the engine, and again where auto was resolved.
+    _rule(r"Using max model len (\d+)", None, _measured("max_model_len", unit=1)),
+    _rule(
+        r"Auto-fit max_model_len: .*?context length ([\d,]+)",
+        None,
+        _measured("max_model_len", unit=1),
+    ),
+    _rule(r"Starting vLLM server on ", Phase.WARMING),
+)
+
+_NOTHING: Final = Reading()
+
+
+def read(line: str) -> Reading:
+    """What `line` says; the first rule that matches decides."""
+    for rule in _RULES:
+        if match := rule.pattern.search(line):
+            return replace(rule.read(match), phase=rule.phase)
+    return _NOTHING
+
+
+def advanced(current: Phase, said: Phase | None) -> Phase:
+    """The later of two phases before serving; from SERVING on the log decides nothing."""
+    if said is None or current not in _ORDER:
+        return current
+    return max(current, said, key=_ORDER.index)
+
+
+def merged(old: Measured, new: Measured) -> Measured:
+    """`old` with what `new` knows."""
+    return old.model_copy(update=new.model_dump(exclude_none=True))
+
+
+def eta_seconds(
+    phase: Phase, elapsed_seconds: float, expected_start_seconds: int | None
+) -> int | None:
+    """Until the pod serves; None where nobody measured a start of this model before."""
+    if phase is Phase.SERVING:
+        return 0
+    if expected_start_seconds is None or phase not in _ORDER:
+        return None
+    return max(_LEAST_ETA_SECONDS, round(expected_start_seconds - elapsed_seconds))

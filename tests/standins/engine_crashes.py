@@ -1,0 +1,93 @@
+"""What vLLM 0.32 prints when it fails, line for line, and how it then ends."""
+
+import signal
+from dataclasses import dataclass
+
+_CORE = "(EngineCore pid=77) ERROR 11-21 03:05:19 [core.py:1188] "
+_WORKER = "(Worker pid=78) ERROR 11-21 03:05:37 [multiproc_executor.py:847] "
+_FOLLOWS = (
+    '(APIServer pid=7)   File "/vllm/v1/engine/utils.py", line 1431, in wait_for_engine_startup',
+    "(APIServer pid=7) RuntimeError: Engine core initialization failed. See root cause above. "
+    "Failed core proc(s): {'EngineCore_DP0': 1}",
+)
+
+
+@dataclass(frozen=True)
+class Crash:
+    """`returncode` is negative for a signal that the engine sends itself."""
+
+    lines: tuple[str, ...]
+    returncode: int = 1
+
+
+CRASHES = {
+    "oom": Crash(
+        (
+            _WORKER + "WorkerProc failed to start.",
+            _WORKER + "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.32 GiB. "
+            "GPU 0 has a total capacity of 79.11 GiB of which 1.05 GiB is free. Process 1 has "
+            "78.05 GiB memory in use.",
+            *_FOLLOWS,
+        )
+    ),
+    "kv": Crash(
+        (
+            _CORE + "EngineCore failed to start.",
+            _CORE + "ValueError: To serve at least one request with the model's max seq len "
+            "(131072), (16.00 GiB KV cache is needed, which is larger than the available KV cache "
+            "memory (9.25 GiB). Based on the available memory, the estimated maximum model length "
+            "is 75776. Try increasing `gpu_memory_utilization` (which also controls CPU memory on "
+            "the CPU backend) or decreasing `max_model_len` when initializing the engine.",
+            *_FOLLOWS,
+        )
+    ),
+    "nokv": Crash(
+        (
+            _CORE + "ValueError: No available memory for the cache blocks. Try increasing "
+            "`gpu_memory_utilization` when initializing the engine.",
+            *_FOLLOWS,
+        )
+    ),
+    "busy-gpu": Crash(
+        (
+            _WORKER + "ValueError: Free memory on device cuda:0 (12.34/79.11 GiB) on startup is "
+            "less than desired GPU memory utilization (0.92, 72.78 GiB). Decrease GPU memory "
+            "utilization or reduce GPU memory used by other processes.",
+            *_FOLLOWS,
+        )
+    ),
+    "tp": Crash(
+        (
+            "(APIServer pid=7) pydantic_core._pydantic_core.ValidationError: 1 validation error "
+            "for VllmConfig",
+            "(APIServer pid=7)   Value error, Total number of attention heads (32) must be "
+            "divisible by tensor parallel size (3). [type=value_error, input_value=ArgsKwargs()]",
+        )
+    ),
+    "architecture": Crash(
+        (
+            "(APIServer pid=7)   Value error, Model architectures ['FooForCausalLM'] are not "
+            "supported for now. Supported architectures: dict_keys(['LlamaForCausalLM']) "
+            "[type=value_error, input_value=ArgsKwargs()]",
+        )
+    ),
+    "sigill": Crash(
+        (
+            "(EngineCore pid=77) ERROR 11-21 03:06:00 [multiproc_executor.py:315] Worker proc "
+            "VllmWorker-0 died unexpectedly (exit code: -4), shutting down executor.",
+            "(APIServer pid=7) ERROR 11-21 03:06:01 [async_llm.py:755] EngineCore encountered an "
+            "issue. See stack trace (above) for the root cause.",
+        )
+    ),
+    "flag": Crash(
+        (
+            "usage: vllm serve [model_tag] [options]",
+            "vllm: error: unrecognized arguments: --no-such-flag 3",
+        ),
+        returncode=2,
+    ),
+    "nospace": Crash(("OSError: [Errno 28] No space left on device: '/berth/run/cache'",)),
+    "port": Crash(("OSError: [Errno 98] Address already in use",)),
+    "sigkill": Crash((), returncode=-signal.SIGKILL),
+    "unknown": Crash(("(APIServer pid=7) ZeroDivisionError: division by zero",)),
+}
