@@ -61,7 +61,7 @@ DIR_SHAPE: Final = "/berth/shape"  # heads of a model's files, for the shape Job
 ENGINE_KEY_FIELD: Final = "engineKey"
 # Where the control image keeps what an init container copies into DIR_SERVER.
 DIR_SERVER_IN_IMAGE: Final = "/opt/berth/server"
-BUSYBOX_IN_IMAGE: Final = "/opt/berth/bin/busybox"
+BUSYBOX_IN_IMAGE: Final = "/bin/busybox"  # Debian's busybox-static
 
 # The server's whole configuration, as JSON (berth_api.server.ServerConfig).
 ENV_SERVER_CONFIG: Final = "BERTH_SERVER_CONFIG"
