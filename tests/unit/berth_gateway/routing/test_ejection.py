@@ -1,0 +1,49 @@
+import pytest
+from berth_gateway.errors import Failure
+from berth_gateway.routing.ejection import Health, failed
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_one_refused_connection_ejects_for_ten_seconds() -> None:
+    health = failed(Health(), Failure.CONNECT, now=100.0)
+
+    assert health.ejected(109.9)
+    assert not health.ejected(110.0)
+
+
+def test_three_resets_in_a_row_eject() -> None:
+    health = Health()
+    for expected in (False, False, True):
+        health = failed(health, Failure.RESET, now=5.0)
+        assert health.ejected(5.0) is expected
+
+
+def test_after_an_ejection_the_first_failure_ejects_for_twice_as_long() -> None:
+    health = failed(Health(), Failure.CONNECT, now=0.0)
+    again = failed(health, Failure.RESET, now=10.0)
+
+    assert again.ejected_until == 30.0
+
+
+def test_a_failure_during_an_ejection_does_not_lengthen_it() -> None:
+    health = failed(Health(), Failure.CONNECT, now=0.0)
+
+    assert failed(health, Failure.CONNECT, now=1.0) is health
+
+
+@pytest.mark.parametrize("failure", [Failure.BUSY, Failure.DENIED])
+def test_an_engine_that_answers_is_never_ejected(failure: Failure) -> None:
+    health = Health()
+    for _ in range(10):
+        health = failed(health, failure, now=1.0)
+    assert health == Health()
+
+
+@given(st.lists(st.tuples(st.sampled_from(Failure), st.integers(0, 400)), max_size=40))
+def test_an_ejection_is_never_longer_than_five_minutes(events: list) -> None:
+    now, health = 0, Health()
+    for failure, passed in events:
+        now += passed
+        health = failed(health, failure, now)
+        assert health.ejected_until - now <= 300.0

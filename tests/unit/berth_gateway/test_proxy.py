@@ -1,0 +1,346 @@
+"""Between the gateway and engines: bytes, retries, and ends that come too early."""
+
+import asyncio
+import json
+import socket
+from typing import Any
+
+import aiohttp
+import pytest
+from berth_gateway.routing.snapshot import Endpoint, Model
+
+CHAT = "/v1/chat/completions"
+BODY = b'{"model": "llama",  "messages":[{"role":"user","content":"\\u00e9 \xc3\xa9"}]}'
+
+
+def _unused_url() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def _first_refuses(engine: Any, name: str = "llama") -> Model:
+    """A model whose first endpoint, by turn, has nothing listening."""
+    gone, here = (Endpoint(key=url, url=url, name=url) for url in (_unused_url(), engine.url))
+    return Model(key="1", name=name, endpoints=(gone, here))
+
+
+async def test_a_body_for_the_engines_own_name_arrives_byte_by_byte(
+    gateway, http, engine, kit
+) -> None:
+    gateway.route(kit.at(engine))
+    response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert (await response.json()) == kit.completion()
+    assert engine.received[0].body == BODY
+    assert engine.received[0].line == f"POST {CHAT} HTTP/1.1"
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/embeddings"])
+async def test_each_path_on_the_list_arrives_as_it_is(gateway, http, engine, kit, path) -> None:
+    gateway.route(kit.at(engine))
+    response = await http.post(gateway.url + path + "?api_key=x", data=BODY)
+
+    assert response.status == 200
+    assert engine.received[0].line == f"POST {path} HTTP/1.1"
+
+
+async def test_an_alias_is_replaced_by_the_engines_name(gateway, http, engine, kit) -> None:
+    gateway.route(kit.at(engine, aliases=("gpt-4",)))
+    await http.post(gateway.url + CHAT, data=b'{ "model" :"gpt-4" , "n": 1 }')
+
+    assert engine.received[0].body == b'{ "model" :"llama" , "n": 1 }'
+
+
+async def test_the_engine_sees_its_own_key_and_nothing_of_the_clients(
+    gateway, http, engine, kit
+) -> None:
+    gateway.route(kit.at(engine, engine_key="engine-key"))
+    sent = {"cookie": "a=b", "x-forwarded-for": "1.2.3.4", "traceparent": "00-aa-bb-01"}
+    await http.post(gateway.url + CHAT, data=BODY, headers=sent)
+    headers = engine.received[0].headers
+
+    assert headers["authorization"] == "Bearer engine-key"
+    assert headers["traceparent"] == "00-aa-bb-01"
+    assert not {"cookie", "x-forwarded-for"} & set(headers)
+    assert kit.api_key not in str(headers)
+
+
+async def test_without_an_engine_key_no_authorization_is_sent(gateway, http, engine, kit) -> None:
+    gateway.route(kit.at(engine))
+    await http.post(gateway.url + CHAT, data=BODY)
+
+    assert "authorization" not in engine.received[0].headers
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+async def test_an_engines_own_error_passes_unchanged_and_is_not_retried(
+    gateway, http, engines, kit, status
+) -> None:
+    first, second = await engines(), await engines()
+    for one in (first, second):
+        one.behave = lambda request: request.reply(status, {"error": {"message": "mine"}})
+    gateway.route(kit.at(first, second))
+    response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert (response.status, await response.json()) == (status, {"error": {"message": "mine"}})
+    assert len(first.received) + len(second.received) == 1
+
+
+async def test_a_redirect_of_an_engine_is_not_followed(gateway, http, engine, kit) -> None:
+    engine.behave = lambda request: request.reply(307, {}, {"location": "http://example.test/"})
+    gateway.route(kit.at(engine))
+    response = await http.post(gateway.url + CHAT, data=BODY, allow_redirects=False)
+
+    assert response.status == 307
+
+
+async def test_a_refused_connection_is_retried_elsewhere_and_ejects(gateway, http, engine) -> None:
+    gateway.route(_first_refuses(engine))
+    answers = [await http.post(gateway.url + CHAT, data=BODY) for _ in range(4)]
+
+    assert [one.status for one in answers] == [200] * 4
+    failures = "berth_gateway_upstream_failures_total"
+    assert gateway.sample(failures, namespace="", model="llama", reason="connect") == 1
+
+
+async def test_a_reset_before_the_first_byte_is_retried_elsewhere(
+    gateway, http, engines, kit
+) -> None:
+    broken, sound = await engines(), await engines()
+
+    async def reset(request: Any) -> None:
+        request.reset()
+
+    broken.behave = reset
+    gateway.route(kit.at(broken, sound))
+    answers = [await http.post(gateway.url + CHAT, data=BODY) for _ in range(2)]
+
+    assert [one.status for one in answers] == [200, 200]
+    assert len(broken.received) >= 1
+
+
+async def test_a_reset_after_the_header_but_before_the_body_is_retried_too(
+    gateway, http, engines, kit
+) -> None:
+    broken, sound = await engines(), await engines()
+
+    async def reset(request: Any) -> None:
+        await request.start_stream()
+        await request.writer.drain()
+        request.writer.close()
+
+    broken.behave = reset
+    gateway.route(kit.at(broken, sound))
+    answers = [await http.post(gateway.url + CHAT, data=BODY) for _ in range(2)]
+
+    assert [one.status for one in answers] == [200, 200]
+
+
+async def test_a_stale_connection_of_the_only_endpoint_is_replaced(
+    gateway, http, engine, kit
+) -> None:
+    gateway.route(kit.at(engine))
+
+    async def once(request: Any) -> None:
+        engine.behave = type(request).reply
+        request.reset()
+
+    engine.behave = once
+    response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert response.status == 200
+    assert len(engine.received) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_endpoint_passes_the_request_to_the_next(
+    gateway, http, engines, kit, status
+) -> None:
+    busy, idle = await engines(), await engines()
+    busy.behave = lambda request: request.reply(status, {}, {"retry-after": "7"})
+    gateway.route(kit.at(busy, idle))
+    answers = [await http.post(gateway.url + CHAT, data=BODY) for _ in range(4)]
+
+    assert [one.status for one in answers] == [200] * 4
+    assert gateway.load.ejected() == frozenset()
+
+
+async def test_when_all_are_busy_the_client_gets_an_engines_own_answer(
+    gateway, http, engines, kit
+) -> None:
+    busy = [await engines() for _ in range(4)]
+    for one in busy:
+        one.behave = lambda request: request.reply(429, {"error": "full"}, {"retry-after": "7"})
+    gateway.route(kit.at(*busy))
+    response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert (response.status, response.headers["retry-after"]) == (429, "7")
+    assert sum(len(one.received) for one in busy) == 3
+
+
+async def test_when_none_can_be_reached_the_answer_is_a_503_to_retry(gateway, http) -> None:
+    urls = [_unused_url() for _ in range(5)]
+    gateway.route(
+        Model(key="1", name="llama", endpoints=tuple(Endpoint(url, url, url) for url in urls))
+    )
+    response = await http.post(gateway.url + CHAT, data=BODY)
+    error = (await response.json())["error"]
+
+    assert (response.status, response.headers["retry-after"]) == (503, "1")
+    assert error["code"] == "engine_unavailable"
+    failures = "berth_gateway_upstream_failures_total"
+    assert gateway.sample(failures, namespace="", model="llama", reason="connect") == 3
+
+
+async def test_an_engine_that_refuses_our_key_is_not_the_clients_fault(
+    gateway, http, engine, kit
+) -> None:
+    engine.behave = lambda request: request.reply(401, {"error": "Unauthorized"})
+    gateway.route(kit.at(engine))
+    response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert response.status == 500
+    assert (await response.json())["error"]["code"] == "engine_key_refused"
+
+
+async def test_a_stream_passes_chunk_by_chunk_while_it_is_made(gateway, http, engine, kit) -> None:
+    gateway.route(kit.at(engine))
+    go_on = asyncio.Event()
+
+    async def stream(request: Any) -> None:
+        await request.start_stream()
+        await request.event("first")
+        await go_on.wait()
+        await request.event("second")
+        await request.end_stream()
+
+    engine.behave = stream
+    response = await http.post(gateway.url + CHAT, data=BODY)
+    first = await response.content.readany()
+    go_on.set()
+    rest = await response.read()
+
+    assert first == b"data: first\n\n"
+    assert first + rest == b"data: first\n\ndata: second\n\ndata: [DONE]\n\n"
+    assert response.headers["content-type"] == "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        pytest.param(b"data: 1\n\n", b"data: 1\n\ndata: ", id="between events"),
+        pytest.param(b'data: {"a', b'data: {"a\n\ndata: ', id="inside an event"),
+    ],
+)
+async def test_a_stream_that_loses_its_engine_ends_with_an_error_and_no_done(
+    gateway, http, engine, kit, last, expected
+) -> None:
+    async def die(request: Any) -> None:
+        await request.start_stream()
+        await request.piece(last)
+        request.writer.close()
+
+    engine.behave = die
+    gateway.route(kit.at(engine))
+    response = await http.post(gateway.url + CHAT, data=BODY)
+    text = await response.read()
+
+    assert text.startswith(expected)
+    error = json.loads(text.removeprefix(expected))["error"]
+    assert (error["type"], error["code"]) == ("server_error", "engine_disconnected")
+    assert b"[DONE]" not in text
+    failures = "berth_gateway_upstream_failures_total"
+    assert gateway.sample(failures, namespace="", model="llama", reason="mid_stream") == 1
+
+
+@pytest.mark.parametrize("framing", [{"content-length": "50"}, {"transfer-encoding": "chunked"}])
+async def test_another_answer_that_loses_its_engine_is_cut_and_never_looks_whole(
+    gateway, http, engine, kit, framing
+) -> None:
+    async def die(request: Any) -> None:
+        await request.head(200, {"content-type": "application/json"} | framing)
+        if "content-length" in framing:
+            request.writer.write(b'{"half":')
+        else:
+            await request.piece(b'{"half":')
+        await request.writer.drain()
+        request.writer.close()
+
+    engine.behave = die
+    gateway.route(kit.at(engine))
+    response = await http.post(gateway.url + CHAT, data=BODY)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await response.read()
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["in a stream", "while waiting"])
+async def test_when_the_client_leaves_the_engine_is_left_within_a_second(
+    gateway, engine, kit, streaming
+) -> None:
+    asked = asyncio.Event()
+
+    async def never_ends(request: Any) -> None:
+        if streaming:
+            await request.start_stream()
+            await request.event("first")
+        asked.set()
+        await request.reader.readexactly(1)  # ends when the gateway closes the connection
+
+    engine.behave = never_ends
+    gateway.route(kit.at(engine))
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n"
+        b"authorization: Bearer %s\r\n\r\n" % (len(BODY), kit.api_key.encode()) + BODY
+    )
+    await asyncio.wait_for(asked.wait(), 5)
+    assert gateway.load.in_flight == {engine.url: 1}
+    writer.close()
+
+    await asyncio.wait_for(engine.left.wait(), 1)
+    await asyncio.sleep(0.05)
+    assert gateway.load.in_flight == {}
+    count = "berth_gateway_requests_total"
+    assert gateway.sample(count, namespace="", model="llama", code="499") == 1
+
+
+async def test_connections_to_an_engine_are_used_again(gateway, http, engine, kit) -> None:
+    gateway.route(kit.at(engine))
+    for _ in range(5):
+        await (await http.post(gateway.url + CHAT, data=BODY)).read()
+
+    assert engine.connections == 1
+
+
+async def test_requests_go_to_the_endpoint_with_fewer_in_flight(
+    gateway, http, engines, kit
+) -> None:
+    slow, fast = await engines(), await engines()
+    gateway.route(kit.at(slow, fast))
+    with gateway.load.at(gateway.board.snapshot.models[0].endpoints[0]):
+        for _ in range(4):
+            await http.post(gateway.url + CHAT, data=BODY)
+
+    assert (len(slow.received), len(fast.received)) == (0, 4)
+
+
+async def test_a_snapshot_that_changes_does_not_disturb_a_request_on_its_way(
+    gateway, http, engine, kit
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(request: Any) -> None:
+        await go_on.wait()
+        await request.reply()
+
+    engine.behave = wait
+    gateway.route(kit.at(engine))
+    asking = asyncio.create_task(http.post(gateway.url + CHAT, data=BODY))
+    while not engine.received:
+        await asyncio.sleep(0.001)
+    gateway.route()
+    assert gateway.load.in_flight == {engine.url: 1}
+    go_on.set()
+
+    assert (await asking).status == 200
+    assert gateway.load.in_flight == {}
