@@ -1,0 +1,83 @@
+{{- /* What the two service accounts may do where ModelDeployments are. */ -}}
+
+{{- define "berth.rules.operator" -}}
+- apiGroups: [berth.dev]
+  resources: [modeldeployments]
+  verbs: [list, watch]
+- apiGroups: [berth.dev]
+  resources: [modeldeployments/status]
+  verbs: [patch]
+# Children name their model as an owner that waits for them, which some clusters guard.
+- apiGroups: [berth.dev]
+  resources: [modeldeployments/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments, controllerrevisions]
+  verbs: &child [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: *child
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: *child
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: *child
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+# Written and never read: a model's engine key.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create, patch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list, create, patch]
+{{- end }}
+
+{{- define "berth.rules.gateway" -}}
+- apiGroups: [berth.dev]
+  resources: [modeldeployments]
+  verbs: [list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+{{- end }}
+
+{{- /* And in the release's own namespace. */ -}}
+
+{{- define "berth.ownRules.operator" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [berth-engine-master, berth-api-keys, berth-first-api-key]
+  verbs: [get]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [berth-operator]
+  verbs: [get, update]
+{{- end }}
+
+{{- define "berth.ownRules.gateway" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [berth-engine-master, berth-api-keys]
+  verbs: [list, watch]
+{{- end }}
+
+{{- /* Takes (dict "kind" "Role" "name" "…" "account" "…" "root" $). */ -}}
+{{- define "berth.binding" -}}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ .kind }}
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ .account }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end }}

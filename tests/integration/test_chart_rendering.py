@@ -1,0 +1,168 @@
+"""What helm makes of the chart: the same every time, and what the two programs read.
+
+`UPDATE_GOLDEN=1 pytest tests/integration/test_chart_rendering.py` writes the files anew.
+"""
+
+import os
+from typing import Any
+
+import chart
+import pytest
+import yaml
+
+from berth_api import names
+from berth_api.schema import custom_resource_definition
+from berth_gateway import settings as gateway_settings
+from berth_operator import settings as operator_settings
+from dev.errors import CommandFailedError
+
+CASES = ("default", "everything")
+
+
+@pytest.fixture(scope="module", params=CASES)
+def rendered(request: pytest.FixtureRequest) -> dict[tuple[str, str], dict[str, Any]]:
+    return chart.objects(chart.render("--values", chart.case(request.param)))
+
+
+def container(deployment: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = deployment["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def environment(deployment: dict[str, Any]) -> dict[str, str]:
+    given = {one["name"]: one.get("value") for one in container(deployment)["env"]}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_rendering_is_the_golden_one(case: str) -> None:
+    found = chart.render("--values", chart.case(case), "--set", "crds.enabled=false")
+    path = chart.GOLDEN / f"{case}.yaml"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(found)
+    assert found == path.read_text()
+
+
+def test_the_chart_has_no_lint() -> None:
+    assert "0 chart(s) failed" in chart.helm("lint", "--strict", chart.CHART)
+
+
+def test_gitops_sees_no_change_when_nothing_changed() -> None:
+    assert chart.render() == chart.render()
+
+
+def test_the_definition_is_installed_as_the_types_say() -> None:
+    found = chart.objects(chart.render())
+    definition = custom_resource_definition()
+    assert found["CustomResourceDefinition", definition["metadata"]["name"]] == definition
+
+
+def test_the_operator_reads_its_configuration(rendered: Any) -> None:
+    text = rendered["ConfigMap", "berth-operator"]["data"]["config.yaml"]
+    read = operator_settings.parse(yaml.safe_load(text))
+    assert read.namespace == chart.NAMESPACE
+    for profile in read.accelerator_profiles:
+        assert read.engine_profile(profile.engine_profile) is not None
+
+
+def test_the_gateway_reads_its_environment(rendered: Any) -> None:
+    deployment = rendered["Deployment", "berth-gateway"]
+    arguments = container(deployment)["command"][3:]
+    read = gateway_settings.load(
+        arguments, environment(deployment) | {"BERTH_NAMESPACE": chart.NAMESPACE}
+    )
+    assert read.routes is None
+    grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace > read.settle_seconds + read.drain_seconds
+
+
+def test_the_defaults_of_the_chart_are_the_gateways_own() -> None:
+    deployment = chart.objects(chart.render())["Deployment", "berth-gateway"]
+    read = gateway_settings.load(["--cluster"], environment(deployment) | {"BERTH_NAMESPACE": "n"})
+    assert read == gateway_settings.load(["--cluster"], {"BERTH_NAMESPACE": "n"})
+
+
+def test_ports_are_those_of_the_contract(rendered: Any) -> None:
+    def ports(component: str) -> dict[str, int]:
+        given = container(rendered["Deployment", f"berth-{component}"])["ports"]
+        return {one["name"]: one["containerPort"] for one in given}
+
+    assert ports("operator") == {"management": names.PORT_OPERATOR_MANAGEMENT}
+    assert ports("gateway") == {
+        "http": names.PORT_GATEWAY,
+        "management": names.PORT_GATEWAY_MANAGEMENT,
+    }
+
+
+def test_the_secrets_that_may_be_read_are_those_of_the_contract(rendered: Any) -> None:
+    def readable(component: str) -> set[str]:
+        rules = rendered["Role", f"berth-{component}"]["rules"]
+        return {
+            name
+            for one in rules
+            if one["resources"] == ["secrets"]
+            for name in one.get("resourceNames", [])
+        }
+
+    three = {names.SECRET_ENGINE_MASTER, names.SECRET_API_KEYS, names.SECRET_FIRST_API_KEY}
+    assert readable("operator") == three
+    assert readable("gateway") == {names.SECRET_ENGINE_MASTER, names.SECRET_API_KEYS}
+
+
+def test_clients_find_the_gateway_at_one_name(rendered: Any) -> None:
+    service = rendered["Service", "berth"]
+    selected = service["spec"]["selector"].items()
+    template = rendered["Deployment", "berth-gateway"]["spec"]["template"]["metadata"]
+    assert selected <= template["labels"].items()
+
+
+def test_a_changed_configuration_restarts_the_operator() -> None:
+    def checksum(*arguments: str) -> str:
+        deployment = chart.objects(chart.render(*arguments))["Deployment", "berth-operator"]
+        text: str = deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        return text
+
+    assert checksum() != checksum("--set", "hub.endpoint=https://hub.example")
+    assert checksum() == checksum("--set", "gateway.replicas=2")
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("vllm/vllm-openai:v1", "mirror.example/vllm/vllm-openai:v1"),
+        ("berth-runtime-cpu", "mirror.example/berth-runtime-cpu:0.1.0"),
+        ("quay.example/vllm:v1", "quay.example/vllm:v1"),
+        ("localhost/vllm:v1", "localhost/vllm:v1"),
+        ("host:5000/vllm", "host:5000/vllm:0.1.0"),
+    ],
+)
+def test_a_mirror_stands_before_images_that_name_no_registry(image: str, expected: str) -> None:
+    text = chart.render(
+        "--show-only=templates/configmap.yaml",
+        "--set=image.registry=mirror.example",
+        f"--set=engineProfiles.vllm.image={image}",
+    )
+    config = chart.objects(text)["ConfigMap", "berth-operator"]["data"]["config.yaml"]
+    images = {one["name"]: one["image"] for one in yaml.safe_load(config)["engineProfiles"]}
+    assert images["vllm"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("replicas=2", "'replicas' not allowed"),
+        ("operator.replicas=-1", "at '/operator/replicas': minimum: got -1, want 0"),
+        ("auth.mode=Open", "at '/auth/mode': value must be one of 'Keys', 'None'"),
+        ("engineProfiles.mine.image=a", "missing properties 'command', 'device'"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(value: str, told: str) -> None:
+    with pytest.raises(CommandFailedError) as refused:
+        chart.render("--set", value)
+    assert told in refused.value.output
+
+
+def test_a_cluster_that_is_too_old_is_refused() -> None:
+    with pytest.raises(CommandFailedError) as refused:
+        chart.helm("template", "berth", chart.CHART, "--kube-version=v1.28.0")
+    assert "requires kubeVersion: >=1.31" in refused.value.output
