@@ -42,6 +42,7 @@ async def serve(application: FastAPI, *, port: int) -> None:
         host="",  # every address of the pod, of both families
         port=port,
         log_level="warning",
+        lifespan="off",  # nothing to open or close
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     await _Server(config).serve()

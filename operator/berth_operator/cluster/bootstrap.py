@@ -61,18 +61,23 @@ class _Secrets:
         self._namespace = namespace
 
     async def exists(self, name: str) -> bool:
-        try:
-            await self._api.get(kinds.SECRET, self._namespace, name)
-        except NotFound:
-            return False
-        return True
+        return await self._find(name) is not None
 
     async def get_or_create(self, name: str, data: dict[str, bytes]) -> dict[str, bytes]:
-        try:
-            found = await self._api.create(self._body(name, data))
-        except Conflict:
-            found = await self._api.get(kinds.SECRET, self._namespace, name)
+        found = await self._find(name) or await self._create(name, data)
         return {field: base64.b64decode(value) for field, value in found.get("data", {}).items()}
+
+    async def _find(self, name: str) -> Json | None:
+        try:
+            return await self._api.get(kinds.SECRET, self._namespace, name)
+        except NotFound:
+            return None
+
+    async def _create(self, name: str, data: dict[str, bytes]) -> Json:
+        try:
+            return await self._api.create(self._body(name, data))
+        except Conflict:  # another operator was faster
+            return await self._api.get(kinds.SECRET, self._namespace, name)
 
     def _body(self, name: str, data: dict[str, bytes]) -> Json:
         return {

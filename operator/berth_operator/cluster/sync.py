@@ -62,11 +62,11 @@ async def audit_for_ever(
 
 
 async def _patiently(api: KubeApi, kind: Kind, namespaces: Sequence[str]) -> list[Json]:
-    found = await _list_if_up(api, kind, namespaces)
-    if found is not None:
-        return found
-    await asyncio.sleep(RETRY_SECONDS)
-    return await _patiently(api, kind, namespaces)
+    while True:
+        found = await _list_if_up(api, kind, namespaces)
+        if found is not None:
+            return found
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _list_if_up(api: KubeApi, kind: Kind, namespaces: Sequence[str]) -> list[Json] | None:

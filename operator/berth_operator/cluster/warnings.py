@@ -32,7 +32,7 @@ class WarningReader:
     async def read(
         self, namespace: str, children: Children, pods: Iterable[Object], now: datetime
     ) -> tuple[Object, ...]:
-        """Warnings about the children and what they made, oldest first; often not even asked for."""
+        """Warnings about the children and what they made, oldest first; usually not even read."""
         pods = tuple(pods)
         if not wanted(children, pods, now):
             return ()

@@ -1,0 +1,240 @@
+"""An API server in a dict, for the operator's edges: what they rely on of the real one, and faults.
+
+Enough of server-side apply (a manager's dropped fields go, others' stay, a repetition changes
+nothing), uids and their preconditions, the status subresource, deletion of what a deleted object
+owned, and events to whoever watches. The integration tests hold it against a real API server.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from berth_api import names
+from berth_operator.cluster import kinds
+from berth_operator.cluster.kinds import Kind
+from berth_operator.errors import Conflict, NotFound
+
+Json = dict[str, Any]
+Watcher = Callable[[Kind, Json], None]
+_CREATED = "2026-01-02T03:04:05Z"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, as a test asks for it: `Call("apply", "Deployment", "smol-1")`."""
+
+    verb: str
+    kind: str
+    name: str
+
+
+@dataclass
+class Fault:
+    """Fails the next `times` matching requests; with `after` they are carried out all the same."""
+
+    error: Exception
+    verb: str | None = None
+    kind: str | None = None
+    times: int = 1
+    after: bool = False
+
+    def hits(self, call: Call) -> bool:
+        return self.times > 0 and self.verb in (None, call.verb) and self.kind in (None, call.kind)
+
+
+@dataclass
+class FakeCluster:
+    objects: dict[tuple[Kind, str, str], Json] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
+    proxied: dict[str, bytes] = field(default_factory=dict)  # by pod name
+    _applied: dict[tuple[str, str], Json] = field(default_factory=dict)  # by uid and manager
+    _serial: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def writes(self) -> list[Call]:
+        return [call for call in self.calls if call.verb not in ("get", "list", "owners", "proxy")]
+
+    def find(self, kind: Kind, namespace: str, name: str) -> Json | None:
+        return copy.deepcopy(self.objects.get((kind, namespace, name)))
+
+    def put(self, obj: Json) -> Json:
+        """As another client: creates or replaces the object."""
+        key = _key(obj)
+        metadata = {"uid": f"uid-{next(self._serial)}", "creationTimestamp": _CREATED}
+        kept = self.objects.get(key, {}).get("metadata", metadata)
+        merged = {
+            **obj,
+            "metadata": {**metadata, **{n: kept[n] for n in metadata}, **obj["metadata"]},
+        }
+        return self._store(key, merged)
+
+    def remove(self, kind: Kind, namespace: str, name: str) -> None:
+        """As another client: deletes the object, and the garbage collector what it owned."""
+        gone = self.objects.pop((kind, namespace, name))
+        self._tell(kind, "DELETED", gone)
+        for other, space, child in list(self.objects):
+            found = self.objects.get((other, space, child))
+            owners = (found or {}).get("metadata", {}).get("ownerReferences", [])
+            if any(owner["uid"] == gone["metadata"]["uid"] for owner in owners):
+                self.remove(other, space, child)
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
+        with self._request("get", kind, name):
+            return copy.deepcopy(self._live(kind, namespace, name))
+
+    async def list_all(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+        limit: int | None = None,
+    ) -> list[Json]:
+        with self._request("list", kind, ""):
+            found = [
+                copy.deepcopy(obj)
+                for (of, space, _), obj in self.objects.items()
+                if of is kind
+                and namespace in (None, space)
+                and (not labels or labels in obj["metadata"].get("labels", {}))
+                and _matches(obj, fields)
+            ]
+        return [{"metadata": obj["metadata"]} for obj in found] if metadata_only else found[:limit]
+
+    async def apply(self, obj: Json) -> Json:
+        return self._apply(obj, names.FIELD_MANAGER, "apply")
+
+    async def apply_status(self, obj: Json) -> Json:
+        kind, _, name = _key(obj)
+        with self._request("apply_status", kind, name):
+            live = self._live(*_key(obj))
+            if obj["metadata"].get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
+                raise Conflict("the uid is another one", status=409)
+            return self._store(_key(obj), {**live, "status": copy.deepcopy(obj["status"])})
+
+    async def owners(self, kind: Kind, namespace: str, name: str) -> list[Json] | None:
+        with self._request("owners", kind, name):
+            live = self.objects.get((kind, namespace, name))
+            return None if live is None else list(live["metadata"].get("ownerReferences", []))
+
+    async def create(self, obj: Json) -> Json:
+        kind, _, name = key = _key(obj)
+        with self._request("create", kind, name):
+            if key in self.objects:
+                raise Conflict(f"{name} already exists", status=409, reason="AlreadyExists")
+            return self.put(obj)
+
+    async def replace(self, obj: Json) -> Json:
+        kind, _, name = _key(obj)
+        with self._request("replace", kind, name):
+            live = self._live(*_key(obj))
+            if obj["metadata"]["resourceVersion"] != live["metadata"]["resourceVersion"]:
+                raise Conflict("the object has been modified", status=409)
+            return self._store(_key(obj), copy.deepcopy(obj))
+
+    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
+        with self._request("delete", kind, name):
+            if self._live(kind, namespace, name)["metadata"]["uid"] != uid:
+                raise Conflict("the uid is another one", status=409)
+            self.remove(kind, namespace or "", name)
+
+    async def proxy_get(self, namespace: str, pod: str, port: int, path: str) -> bytes:
+        with self._request("proxy", kinds.POD, pod):
+            if pod not in self.proxied:
+                raise NotFound(f"no answer from {pod}:{port}{path} in {namespace}", status=404)
+            return self.proxied[pod]
+
+    def _apply(self, obj: Json, manager: str, verb: str) -> Json:
+        kind, _, name = key = _key(obj)
+        with self._request(verb, kind, name):
+            live = self.objects.get(key) or self.put({**obj, "metadata": dict(obj["metadata"])})
+            uid = live["metadata"]["uid"]
+            before = self._applied.get((uid, manager), {})
+            self._applied[uid, manager] = copy.deepcopy(obj)
+            return self._store(key, _merged(_without(live, before, obj), obj))
+
+    def _request(self, verb: str, kind: Kind, name: str) -> "_Request":
+        call = Call(verb, kind.kind, name)
+        self.calls.append(call)
+        fault = next((one for one in self.faults if one.hits(call)), None)
+        if fault is not None:
+            fault.times -= 1
+        return _Request(fault)
+
+    def _live(self, kind: Kind, namespace: str | None, name: str) -> Json:
+        found = self.objects.get((kind, namespace or "", name))
+        if found is None:
+            raise NotFound(f'{kind.plural} "{name}" not found', status=404, reason="NotFound")
+        return found
+
+    def _store(self, key: tuple[Kind, str, str], obj: Json) -> Json:
+        """Keeps the resource version, and is silent, when nothing changes."""
+        old = self.objects.get(key)
+        if old is not None and _content(old) == _content(obj):
+            return copy.deepcopy(old)
+        grown = int(old is not None and old.get("spec") != obj.get("spec"))
+        generation = (old or obj)["metadata"].get("generation", 1) + grown
+        version = {"resourceVersion": str(next(self._serial)), "generation": generation}
+        stored = {**obj, "metadata": {**obj["metadata"], **version}}
+        self.objects[key] = copy.deepcopy(stored)
+        self._tell(key[0], "MODIFIED" if old else "ADDED", stored)
+        return copy.deepcopy(stored)
+
+    def _tell(self, kind: Kind, event: str, obj: Json) -> None:
+        for watcher in self.watchers:
+            watcher(kind, {"type": event, "object": copy.deepcopy(obj)})
+
+
+@dataclass
+class _Request:
+    """Raises the fault before the request, or after it has been carried out."""
+
+    fault: Fault | None
+
+    def __enter__(self) -> None:
+        if self.fault is not None and not self.fault.after:
+            raise self.fault.error
+
+    def __exit__(self, *raised: object) -> None:
+        if self.fault is not None and raised[0] is None:
+            raise self.fault.error
+
+
+def _key(obj: Mapping[str, Any]) -> tuple[Kind, str, str]:
+    metadata = obj["metadata"]
+    return kinds.of(obj), metadata.get("namespace", ""), metadata["name"]
+
+
+def _content(obj: Json) -> Json:
+    volatile = ("resourceVersion", "generation")
+    metadata = {name: value for name, value in obj["metadata"].items() if name not in volatile}
+    return {**obj, "metadata": metadata}
+
+
+def _matches(obj: Json, fields: str) -> bool:
+    return all(
+        obj.get(part.split("=")[0]) == part.split("=")[1] for part in fields.split(",") if part
+    )
+
+
+def _merged(live: Any, wanted: Any) -> Any:
+    if isinstance(live, dict) and isinstance(wanted, dict):
+        return live | {name: _merged(live.get(name), value) for name, value in wanted.items()}
+    return copy.deepcopy(wanted)
+
+
+def _without(live: Any, before: Any, wanted: Any) -> Any:
+    """`live` without what the manager applied before and no longer does."""
+    if not (isinstance(live, dict) and isinstance(before, dict) and isinstance(wanted, dict)):
+        return live
+    return {
+        name: _without(value, before.get(name), wanted.get(name))
+        for name, value in live.items()
+        if name in wanted or name not in before
+    }

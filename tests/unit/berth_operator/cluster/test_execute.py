@@ -1,0 +1,210 @@
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from fakes.cluster import Call, FakeCluster, Fault
+
+from berth_api import names
+from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.execute import Executed, Executor
+from berth_operator.core.observed import Object, Observed, Refusal
+from berth_operator.core.outcome import Deletion, Event, EventType, Outcome
+from berth_operator.errors import Denied, Unavailable
+
+KEY = ModelKey("team", "smol")
+QUOTA = "exceeded quota: gpus, requested: 1, used: 4, limited: 4"
+
+
+@dataclass
+class Bench:
+    """An executor on a fake cluster with one ModelDeployment, whose watch feeds the cache."""
+
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    cache: Cache = field(default_factory=Cache)
+    posted: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        cr = {"name": KEY.name, "namespace": KEY.namespace}
+        self.cluster.watchers.append(self._feed)
+        self.cluster.put(
+            {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": cr, "spec": {}}
+        )
+
+    @property
+    def cr(self) -> Object:
+        found = self.cache.model(KEY)
+        assert found is not None
+        return found
+
+    def observed(self) -> Observed:
+        import builders
+
+        return Observed(
+            cr=self.cr,
+            now=builders.NOW,
+            children=self.cache.children(KEY, self.cr["metadata"]["uid"]),
+        )
+
+    async def execute(self, **outcome: Any) -> Executed:
+        executor = Executor(self.cluster, self.cache, lambda _, event: self.posted.append(event))
+        return await executor.execute(self.observed(), Outcome(**outcome))
+
+    def child(
+        self, kind: kinds.Kind = kinds.SERVICE, name: str = "smol-engine", **more: Any
+    ) -> Any:
+        owner = {"uid": self.cr["metadata"]["uid"], "controller": True}
+        return {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {
+                "name": name,
+                "namespace": KEY.namespace,
+                "labels": {names.LABEL_MODEL: KEY.name},
+                "ownerReferences": [owner],
+            },
+        } | more
+
+    def _feed(self, kind: kinds.Kind, event: Any) -> None:
+        if kind not in kinds.WATCHED or (kind in kinds.OWNED and not _labelled(event["object"])):
+            return
+        if event["type"] == "DELETED":
+            self.cache.remove(kind, event["object"]["metadata"]["uid"])
+        else:
+            self.cache.upsert(kind, event["object"])
+
+
+def _labelled(obj: Object) -> bool:
+    return names.LABEL_MODEL in obj["metadata"].get("labels", {})
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_executing_twice_writes_once(bench: Bench) -> None:
+    outcome = {
+        "apply": (bench.child(), bench.child(kinds.DEPLOYMENT, "smol-1", spec={"replicas": 1})),
+        "status": {"phase": "Pending"},
+    }
+    first = await bench.execute(**outcome)
+    assert first.applied == ("Service/smol-engine (missing)", "Deployment/smol-1 (missing)")
+    assert first.status_written
+    writes = list(bench.cluster.writes)
+    assert await bench.execute(**outcome) == Executed()
+    assert bench.cluster.writes == writes
+
+
+async def test_writes_come_in_order_and_the_status_last(bench: Bench) -> None:
+    old = bench.cluster.put(bench.child(kinds.JOB, "smol-shape"))
+    await bench.execute(
+        apply=(bench.child(kinds.BUDGET), bench.child(kinds.SERVICE)),
+        delete=(Deletion("batch/v1", "Job", "smol-shape", old["metadata"]["uid"]),),
+        status={"phase": "Ready"},
+    )
+    assert bench.cluster.writes == [
+        Call("apply", "PodDisruptionBudget", "smol-engine"),
+        Call("apply", "Service", "smol-engine"),
+        Call("delete", "Job", "smol-shape"),
+        Call("apply_status", "ModelDeployment", "smol"),
+    ]
+
+
+async def test_a_field_that_someone_else_changed_is_put_back(bench: Bench) -> None:
+    desired = bench.child(kinds.DEPLOYMENT, "smol-1", spec={"replicas": 1})
+    await bench.execute(apply=(desired,))
+    live = bench.cluster.find(kinds.DEPLOYMENT, "team", "smol-1")
+    assert live is not None
+    bench.cluster.put({**live, "spec": {"replicas": 9, "paused": True}})
+    executed = await bench.execute(apply=(desired,))
+    assert executed.applied == ("Deployment/smol-1 (changed by someone else at .spec.replicas)",)
+    mended = bench.cluster.find(kinds.DEPLOYMENT, "team", "smol-1")
+    assert mended is not None
+    assert mended["spec"] == {"replicas": 1, "paused": True}
+
+
+async def test_a_lagging_cache_does_not_write_what_is_there(bench: Bench) -> None:
+    desired = bench.child()
+    await bench.execute(apply=(desired,))
+    bench.cache = Cache()
+    bench.cache.upsert(kinds.MODEL, await bench.cluster.get(kinds.MODEL, *KEY))
+    assert (await bench.execute(apply=(desired,))).applied == ()
+
+
+@pytest.mark.parametrize("kind", [kinds.SERVICE, kinds.SECRET])
+async def test_a_namesake_of_someone_else_is_never_taken_over(
+    bench: Bench, kind: kinds.Kind
+) -> None:
+    foreign = {**bench.child(kind), "metadata": {"name": "smol-engine", "namespace": "team"}}
+    before = bench.cluster.put(foreign)
+    executed = await bench.execute(apply=(bench.child(kind), bench.child(kinds.BUDGET)))
+    assert bench.cluster.find(kind, "team", "smol-engine") == before
+    (refusal,) = executed.refusals
+    assert (refusal.kind, refusal.name) == (kind.kind, "smol-engine")
+    assert "belongs to something else" in refusal.message
+    assert executed.applied == ("PodDisruptionBudget/smol-engine (missing)",)
+
+
+async def test_a_secret_is_written_whenever_it_is_asked_for_and_never_read(bench: Bench) -> None:
+    secret = bench.child(kinds.SECRET, "smol-engine-key", data={"engineKey": "YQ=="})
+    for _ in range(2):
+        assert (await bench.execute(apply=(secret,))).applied
+    verbs = {call.verb for call in bench.cluster.calls if call.kind == "Secret"}
+    assert verbs == {"owners", "apply"}
+
+
+async def test_what_is_refused_is_kept_word_for_word_and_stops_nothing_else(bench: Bench) -> None:
+    bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "apply", "Deployment"))
+    executed = await bench.execute(
+        apply=(bench.child(kinds.DEPLOYMENT, "smol-1"), bench.child()), status={"phase": "Pending"}
+    )
+    assert executed.refusals == (Refusal("Deployment", "smol-1", QUOTA),)
+    assert executed.applied == ("Service/smol-engine (missing)",)
+    assert executed.status_written
+
+
+async def test_an_api_server_that_is_away_ends_the_look(bench: Bench) -> None:
+    bench.cluster.faults.append(Fault(Unavailable("down"), "apply"))
+    with pytest.raises(Unavailable):
+        await bench.execute(apply=(bench.child(),), status={"phase": "Pending"})
+    assert Call("apply_status", "ModelDeployment", "smol") not in bench.cluster.calls
+
+
+async def test_an_answer_that_was_lost_is_made_good_by_the_next_look(bench: Bench) -> None:
+    bench.cluster.faults.append(Fault(Unavailable("reset"), "apply", after=True))
+    with pytest.raises(Unavailable):
+        await bench.execute(apply=(bench.child(),))
+    assert (await bench.execute(apply=(bench.child(),))).applied == ()
+
+
+async def test_only_the_very_object_that_was_seen_is_deleted(bench: Bench) -> None:
+    bench.cluster.put(bench.child(kinds.JOB, "smol-shape"))
+    executed = await bench.execute(
+        delete=(
+            Deletion("batch/v1", "Job", "smol-shape", "uid-of-a-predecessor"),
+            Deletion("batch/v1", "Job", "long-gone", "any"),
+        )
+    )
+    assert executed.deleted == ()
+    assert bench.cluster.find(kinds.JOB, "team", "smol-shape") is not None
+
+
+async def test_the_status_of_a_deleted_model_does_not_reach_its_namesake(bench: Bench) -> None:
+    observed = bench.observed()
+    bench.cluster.remove(kinds.MODEL, *KEY)
+    bench.cluster.put({**observed.cr, "metadata": {"name": KEY.name, "namespace": KEY.namespace}})
+    executor = Executor(bench.cluster, bench.cache, lambda *_: None)
+    executed = await executor.execute(
+        replace(observed, cr=observed.cr), Outcome(status={"phase": "Ready"})
+    )
+    assert not executed.status_written
+    live = bench.cluster.find(kinds.MODEL, *KEY)
+    assert live is not None
+    assert "status" not in live
+
+
+async def test_events_are_posted_after_the_status(bench: Bench) -> None:
+    event = Event(EventType.NORMAL, "Activating", "waiting for the pod")
+    await bench.execute(events=(event,))
+    assert bench.posted == [event]
