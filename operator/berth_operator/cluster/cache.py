@@ -118,12 +118,11 @@ class Cache:
         return (key,)
 
     def _is_own_echo(self, kind: Kind, old: Object, new: Object) -> bool:
-        """Whether all that changed is the status that the operator wrote itself."""
-        return (
-            kind is kinds.MODEL
-            and _without_status(old) == _without_status(new)
-            and new.get("status") == self._written_status.get(new["metadata"]["uid"])
-        )
+        """Whether all that changed is the status, to what the operator wrote itself."""
+        if kind is not kinds.MODEL or _without_status(old) != _without_status(new):
+            return False
+        ours = self._written_status.get(new["metadata"]["uid"], old.get("status"))
+        return bool(new.get("status") == ours)
 
 
 def _pruned(kind: Kind, obj: Object) -> Object:

@@ -221,7 +221,7 @@ async def _scenario(arrivals: list[tuple[str, int]], failures: set[int], workers
         queue.add(key)
         for _ in range(pause):
             await asyncio.sleep(0)
-    while queue.depth or in_work or queue._due or queue._again:
+    while queue.depth or in_work or queue._due or queue._again:  # noqa: ASYNC110 -- no event tells
         await asyncio.sleep(0)
     queue.close()
     await asyncio.wait_for(running, 1)

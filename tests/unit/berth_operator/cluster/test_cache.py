@@ -68,6 +68,12 @@ def test_any_other_change_is(change: dict[str, Any]) -> None:
     assert cache.upsert(kinds.MODEL, model(2, **change)) == (KEY,)
 
 
+def test_a_status_that_someone_takes_away_is_noticed_after_a_restart_too() -> None:
+    cache = Cache()
+    cache.upsert(kinds.MODEL, model(1, status={"phase": "Ready"}))
+    assert cache.upsert(kinds.MODEL, model(2)) == (KEY,)
+
+
 def test_late_news_of_a_deleted_object_do_not_bring_it_back() -> None:
     cache = Cache()
     cache.upsert(kinds.DEPLOYMENT, child(1))

@@ -1,0 +1,65 @@
+from typing import Any
+
+import builders
+from fakes.cluster import FakeCluster
+
+from berth_api import names
+from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.observe import Carried, Observer
+from berth_operator.cluster.warnings import WarningReader
+from berth_operator.core.observed import Refusal
+
+KEY = ModelKey("team", "smol")
+
+
+class Silent:
+    async def read(self, pod: Any) -> bytes | None:
+        return None
+
+
+def observer(cache: Cache) -> Observer:
+    return Observer(
+        cache, Silent(), WarningReader(FakeCluster(), clock=lambda: 0), lambda: builders.NOW
+    )
+
+
+def model(**metadata: Any) -> dict[str, Any]:
+    given = {"name": "smol", "namespace": "team", "uid": "m", "resourceVersion": "1"}
+    return {"metadata": given | metadata, "spec": {}}
+
+
+def labelled(uid: str) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": uid,
+            "namespace": "team",
+            "uid": uid,
+            "resourceVersion": "1",
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+            "labels": {names.LABEL_MODEL: "smol"},
+            "ownerReferences": [{"uid": "m", "controller": True}],
+        }
+    }
+
+
+async def test_everything_about_one_model_is_gathered() -> None:
+    cache = Cache()
+    cache.upsert(kinds.MODEL, model())
+    cache.upsert(kinds.DEPLOYMENT, labelled("d"))
+    cache.upsert(kinds.POD, labelled("p"))
+    refusal = Refusal("Deployment", "d", "quota")
+    observed = await observer(cache).observe(KEY, Carried(refusals=(refusal,)))
+    assert observed is not None
+    assert observed.cr["metadata"]["uid"] == "m"
+    assert observed.now == builders.NOW
+    assert [one["metadata"]["uid"] for one in observed.children.all()] == ["d"]
+    assert [one.object["metadata"]["uid"] for one in observed.pods] == ["p"]
+    assert observed.refusals == (refusal,)
+
+
+async def test_there_is_nothing_to_decide_about_a_model_that_is_gone_or_going() -> None:
+    cache = Cache()
+    assert await observer(cache).observe(KEY, Carried()) is None
+    cache.upsert(kinds.MODEL, model(deletionTimestamp="2026-01-02T03:04:05Z"))
+    assert await observer(cache).observe(KEY, Carried()) is None

@@ -1,0 +1,226 @@
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import builders
+import pytest
+from fakes.cluster import Call, FakeCluster, Fault
+
+from berth_api import names
+from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.execute import Executed, Executor
+from berth_operator.cluster.observe import Observer
+from berth_operator.cluster.warnings import WarningReader
+from berth_operator.core.context import Context
+from berth_operator.core.observed import Observed, Refusal
+from berth_operator.core.outcome import Outcome
+from berth_operator.errors import Denied, Unavailable
+from berth_operator.handlers import feed
+from berth_operator.metrics import Metrics
+from berth_operator.reconcile import REFUSED_RETRY_SECONDS, Reconciler, next_look
+from berth_operator.workqueue import WorkQueue
+
+KEY = ModelKey("team", "smol")
+
+
+class Silent:
+    async def read(self, pod: Any) -> bytes | None:
+        return None
+
+
+def one_service(observed: Observed, _: Context) -> Outcome:
+    """The smallest decision with a child and a status that tells what was refused."""
+    owner = {"uid": observed.cr["metadata"]["uid"], "controller": True}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": f"{observed.cr['metadata']['name']}-engine",
+            "namespace": observed.cr["metadata"]["namespace"],
+            "labels": {names.LABEL_MODEL: observed.cr["metadata"]["name"]},
+            "ownerReferences": [owner],
+        },
+        "spec": {"replicas": observed.cr["spec"]["replicas"]},
+    }
+    refused = [one.message for one in observed.refusals]
+    return Outcome(
+        apply=(service,), status={"made": len(observed.children.services), "refused": refused}
+    )
+
+
+@dataclass
+class Bench:
+    """The operator without kopf: the fake cluster's events feed the cache and the queue."""
+
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    cache: Cache = field(default_factory=Cache)
+    looks: list[ModelKey] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.queue: WorkQueue[ModelKey] = WorkQueue(
+            clock=asyncio.get_running_loop().time, chance=random.Random(7)
+        )
+        self.queue.backoff = lambda key: 0.0  # type: ignore[method-assign]
+        self.cluster.watchers.append(self._on_event)
+        self.metrics = Metrics()
+        self.reconciler = Reconciler(
+            Observer(
+                self.cache,
+                Silent(),
+                WarningReader(self.cluster, clock=lambda: 0),
+                lambda: builders.NOW,
+            ),
+            one_service,
+            builders.context(),
+            Executor(self.cluster, self.cache, lambda *_: None),
+            self.metrics,
+        )
+
+    def create(self, replicas: int = 1) -> None:
+        metadata = {"name": KEY.name, "namespace": KEY.namespace}
+        self.cluster.put(
+            {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "metadata": metadata,
+                "spec": {"replicas": replicas},
+            }
+        )
+
+    async def rest(self) -> None:
+        """Works until there is nothing to do."""
+        running = asyncio.create_task(self.queue.run(self._look, workers=2))
+        for _ in range(200):
+            await asyncio.sleep(0)
+        self.queue.close()
+        await running
+        self.queue._closed = False
+
+    def status(self) -> Any:
+        found = self.cluster.find(kinds.MODEL, *KEY)
+        assert found is not None
+        return found["status"]
+
+    async def _look(self, key: ModelKey) -> float | None:
+        self.looks.append(key)
+        return await self.reconciler(key)
+
+    def _on_event(self, kind: kinds.Kind, event: Any) -> None:
+        if kind in kinds.WATCHED:
+            for key in feed(self.cache, kind, event):
+                self.queue.add(key)
+
+
+async def test_an_event_leads_to_children_and_a_status_and_then_to_rest() -> None:
+    bench = Bench()
+    bench.create()
+    await bench.rest()
+    assert bench.cluster.find(kinds.SERVICE, "team", "smol-engine") is not None
+    assert bench.status() == {"made": 1, "refused": []}
+    writes, looks = list(bench.cluster.writes), len(bench.looks)
+    await bench.rest()
+    assert (bench.cluster.writes, len(bench.looks)) == (writes, looks)
+
+
+async def test_a_restart_writes_nothing() -> None:
+    before = Bench()
+    before.create()
+    await before.rest()
+    after = Bench(cluster=FakeCluster(objects=before.cluster.objects))
+    for (kind, _, _), obj in list(after.cluster.objects.items()):
+        after.cache.upsert(kind, obj)
+    after.queue.add(KEY)
+    await after.rest()
+    assert after.looks == [KEY]
+    assert after.cluster.writes == []
+
+
+async def test_a_deleted_child_is_made_again() -> None:
+    bench = Bench()
+    bench.create()
+    await bench.rest()
+    bench.cluster.remove(kinds.SERVICE, "team", "smol-engine")
+    await bench.rest()
+    assert bench.cluster.find(kinds.SERVICE, "team", "smol-engine") is not None
+
+
+async def test_a_changed_spec_reaches_the_children() -> None:
+    bench = Bench()
+    bench.create()
+    await bench.rest()
+    bench.create(replicas=3)
+    await bench.rest()
+    service = bench.cluster.find(kinds.SERVICE, "team", "smol-engine")
+    assert service is not None
+    assert service["spec"] == {"replicas": 3}
+
+
+async def test_a_deleted_model_leaves_nothing_and_is_forgotten() -> None:
+    bench = Bench()
+    bench.create()
+    await bench.rest()
+    bench.cluster.remove(kinds.MODEL, *KEY)
+    await bench.rest()
+    assert bench.cluster.objects == {}
+    assert bench.reconciler.carried == {}
+
+
+async def test_what_was_refused_is_told_in_the_status_by_the_next_look() -> None:
+    bench = Bench()
+    bench.cluster.faults.append(Fault(Denied("exceeded quota"), "apply", times=10**6))
+    bench.create()
+    await bench.rest()
+    assert bench.status() == {"made": 0, "refused": ["exceeded quota"]}
+    assert len(bench.looks) < 5
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("failures", [1, 3])
+async def test_an_api_server_that_comes_back_finds_one_of_each(
+    *, failures: int, after: bool
+) -> None:
+    bench = Bench()
+    bench.cluster.faults.append(Fault(Unavailable("down"), times=failures, after=after))
+    bench.create()
+    await bench.rest()
+    assert bench.status() == {"made": 1, "refused": []}
+    made = [call for call in bench.cluster.writes if call.kind == "Service"]
+    assert len(made) <= failures + 1
+    assert Call("delete", "Service", "smol-engine") not in bench.cluster.calls
+
+
+async def test_looks_are_counted_by_their_result() -> None:
+    bench = Bench()
+    bench.create()
+    await bench.rest()
+    count = bench.metrics.registry.get_sample_value
+    name = "berth_operator_reconcile_seconds_count"
+    assert count(name, {"result": "changed"}) == 2
+    assert (count(name, {"result": "rest"}) or 0) >= 0
+
+
+REFUSED = (Refusal("Deployment", "smol-1", "quota"),)
+
+
+@pytest.mark.parametrize(
+    ("before", "wish", "after", "expected"),
+    [
+        ((), None, (), None),
+        ((), 5.0, (), 5.0),
+        ((), 5.0, REFUSED, 0.0),
+        (REFUSED, None, REFUSED, REFUSED_RETRY_SECONDS),
+        (REFUSED, 5.0, REFUSED, 5.0),
+        (REFUSED, None, (), 0.0),
+    ],
+)
+def test_the_next_look_comes_when_there_is_reason_to(
+    before: tuple[Refusal, ...],
+    wish: float | None,
+    after: tuple[Refusal, ...],
+    expected: float | None,
+) -> None:
+    observed = Observed(cr={}, now=builders.NOW, refusals=before)
+    outcome = Outcome(look_again_seconds=wish)
+    assert next_look(observed, outcome, Executed(refusals=after)) == expected
