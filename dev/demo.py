@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dev import places
+from dev import environment, places
+from dev.cluster import Cluster
 from dev.errors import DevError
 from dev.kubectl import Kubectl
 
@@ -32,6 +33,11 @@ class Address:
 
     url: str
     key: str
+
+
+def main(cluster: Cluster) -> None:
+    """On a cluster where Berth is installed; what it made stays for whoever wants to go on."""
+    run(cluster.kubectl, Address(environment.url(cluster), environment.api_key(cluster)))
 
 
 def manifest() -> Path:
