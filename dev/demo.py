@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dev import environment, places
-from dev.cluster import Cluster
+from dev import places
 from dev.errors import DevError
 from dev.kubectl import Kubectl
 
@@ -33,11 +32,6 @@ class Address:
 
     url: str
     key: str
-
-
-def main(cluster: Cluster) -> None:
-    """On a cluster where Berth is installed; what it made stays for whoever wants to go on."""
-    run(cluster.kubectl, Address(environment.url(cluster), environment.api_key(cluster)))
 
 
 def manifest() -> Path:

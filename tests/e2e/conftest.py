@@ -1,0 +1,97 @@
+"""A real cluster with Berth installed: the one that is given by name, or one of the tests' own.
+
+`BERTH_TEST_KUBECONFIG` gives one, with `BERTH_URL` and `BERTH_API_KEY` (`dev/env` prints all three
+for the cluster of `make up`). Otherwise the tests start the developer's cluster and stop it again.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from e2e.installed import Berth
+from openai import OpenAI
+
+from dev import binaries, cluster, environment, installation, places
+from dev.__main__ import load_images
+from dev.kubectl import Kubectl
+
+MODEL = "smollm2"
+# From nothing: image copied, weights loaded, one token generated, on two busy cores.
+SERVING_SECONDS = 600
+
+
+@pytest.fixture(scope="session")
+def berth() -> Iterator[Berth]:
+    given = os.environ.get("BERTH_TEST_KUBECONFIG")
+    if given:
+        kubectl = Kubectl(binaries.path("kubectl"), Path(given))
+        audit = Path(given).with_name("audit.log")
+        yield Berth(
+            kubectl,
+            os.environ["BERTH_URL"],
+            os.environ["BERTH_API_KEY"],
+            audit if audit.exists() else None,
+        )
+        return
+    yield from _own()
+
+
+def _own() -> Iterator[Berth]:
+    here = cluster.current()
+    if any(not line.endswith("stopped") for line in here.status()[1:]):
+        pytest.fail(
+            "a cluster of `make up` is running: give it to the tests by name "
+            '(eval "$(dev/env)"; BERTH_TEST_KUBECONFIG=$KUBECONFIG), or stop it with `make down`'
+        )
+    here.up()
+    try:
+        load_images(here)
+        installation.install(here)
+        yield Berth(
+            here.kubectl,
+            environment.url(here),
+            environment.api_key(here),
+            places.state_dir() / "audit.log",
+        )
+    finally:
+        here.down()
+
+
+@pytest.fixture(scope="session")
+def model(berth: Berth) -> str:
+    """The demo's model, serving on real vLLM."""
+    berth.wait(MODEL, lambda status: status.get("phase") == "Serving", seconds=SERVING_SECONDS)
+    return MODEL
+
+
+@pytest.fixture(scope="session")
+def client(berth: Berth) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{berth.url}/v1", api_key=berth.key, max_retries=0, timeout=120) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def pod_url(berth: Berth, model: str) -> str:
+    """The engine's own address, around the gateway."""
+    (pod,) = berth.all("pods", selector=f"berth.dev/model={model},berth.dev/role=engine")
+    return f"http://{pod['status']['podIP']}:8000"
+
+
+@pytest.fixture
+def running(berth: Berth, model: str, pod_url: str) -> Callable[[], int]:
+    """How many requests the engine works on, by its own gauge, asked with its own key."""
+    key = berth.kubectl(
+        *("get", "secret", f"{model}-engine-key"),
+        "--output=go-template={{.data.engineKey | base64decode}}",
+    )
+
+    def ask() -> int:
+        metrics = httpx.get(f"{pod_url}/metrics", headers={"Authorization": f"Bearer {key}"}).text
+        gauge = next(
+            line for line in metrics.splitlines() if line.startswith("vllm:num_requests_running{")
+        )
+        return int(float(gauge.rsplit(" ", 1)[1]))
+
+    return ask
