@@ -1,0 +1,62 @@
+# The developer's commands. Debian's python3 and python3-venv are enough to start from.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.8
+UV := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/berth/uv-$(UV_VERSION)/bin/uv
+PYTHON := .venv/bin/python
+SYNCED := .venv/.synced
+
+export PYTHONPATH := crds:operator:runtime
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(SYNCED) ## .venv with what uv.lock says; what a developer has added stays
+
+$(SYNCED): uv.lock pyproject.toml | $(UV)
+	$(UV) sync --quiet --locked --inexact
+	@touch $@
+
+$(UV):
+	python3 -m venv $(@D)/..
+	$(@D)/pip install --quiet uv==$(UV_VERSION)
+
+.PHONY: generate
+generate: venv ## everything in the repository that is made from something else
+	$(PYTHON) -m berth_api
+	UPDATE_GOLDEN=1 $(PYTHON) -m pytest -q tests/unit -k golden
+	UPDATE_GOLDEN=1 $(PYTHON) -m pytest -q tests/integration/test_chart_rendering.py
+
+.PHONY: check
+check: venv ## format, lint, types, import directions, generated files
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PYTHON) -m berth_api --check
+	@# Packages there would shadow the standard library's operator.
+	@found=$$(find operator tests -name __init__.py -not -path 'operator/berth_*'); \
+	  if [ -n "$$found" ]; then echo "remove $$found: it hides the standard library's operator"; exit 1; fi
+
+.PHONY: unit
+unit: venv ## pure tests: no network, no processes, under 20 s
+	$(PYTHON) -m pytest -q tests/unit
+
+.PHONY: binaries
+binaries: ## Kubernetes, etcd and helm, built once for this machine
+	python3 -m dev build
+
+.PHONY: integration
+integration: venv binaries ## against a real API server
+	$(PYTHON) -m pytest -q tests/integration
+
+.PHONY: e2e
+e2e: venv ## against a real node, with real weights
+	$(PYTHON) -m pytest -q tests/e2e
+
+.PHONY: test
+test: check unit integration e2e ## all of it
