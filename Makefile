@@ -60,3 +60,23 @@ e2e: venv ## against a real node, with real weights
 
 .PHONY: test
 test: check unit integration e2e ## all of it
+
+.PHONY: up
+up: ## a cluster on this machine with Berth and a small model in it
+	python3 -m dev up
+
+.PHONY: demo
+demo: ## apply a model and ask it a question
+	python3 -m dev demo
+
+.PHONY: images
+images: ## build the images that have changed and load them into the cluster
+	python3 -m dev images
+
+.PHONY: down
+down: ## stop the cluster; its content, images and binaries stay
+	python3 -m dev down
+
+.PHONY: clean
+clean: ## stop the cluster and remove it with every cache
+	python3 -m dev clean

@@ -72,6 +72,9 @@ MODULES = (
     ),
 )
 
+NODE_MODULES = tuple(module for module in MODULES if module.name != "kwok")
+HELM_MODULE = next(module for module in MODULES if module.name == "helm")
+
 
 def path(binary: str) -> Path:
     """Where a built binary lies; an error that names the remedy when it was never built."""
@@ -96,19 +99,25 @@ def fingerprint(module: Module) -> str:
     return digest.hexdigest()[:12]
 
 
-def build(modules: Iterable[Module] = MODULES) -> None:
-    """Build what is missing; a second caller waits for the first and finds its result."""
+def build(modules: Iterable[Module] = MODULES, *, keep_cache: bool = False) -> None:
+    """Build what is missing; a second caller waits for the first and finds its result.
+
+    Go's caches are removed after a build unless `keep_cache`: they take gigabytes that only the
+    next change of a version would use.
+    """
     places.cache_dir().mkdir(parents=True, exist_ok=True)
     with _only_one_build():
         missing = [module for module in modules if not directory(module).exists()]
-        if missing:
-            go = _go()
-            for module in missing:
-                _build(go, module)
+        if not missing:
+            return
+        go = _go()
+        for module in missing:
+            _build(go, module)
+        if not keep_cache:
+            remove_build_cache()
 
 
 def remove_build_cache() -> None:
-    """Give back the gigabytes that only the next change of a version would use."""
     for name in ("go-build", "go-mod"):
         cache = places.cache_dir() / name
         if cache.exists():

@@ -74,7 +74,9 @@ class Authority:
             + "\n"
         )
         progress.run(
-            ["openssl", "req", "-x509", *_KEY, "-config", config, "-subj", subject, *signer]
-            + ["-days", str(VALID_DAYS), "-keyout", pair.key, "-out", pair.certificate]
+            [
+                *("openssl", "req", "-x509", *_KEY, "-days", str(VALID_DAYS), "-config", config),
+                *("-subj", subject, *signer, "-keyout", pair.key, "-out", pair.certificate),
+            ]
         )
         config.unlink()

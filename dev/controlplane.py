@@ -9,11 +9,15 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from dev import binaries, kubeconfig, progress
 from dev.certificates import Authority, KeyPair
 from dev.kubectl import Kubectl
 from dev.processes import Daemon
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LOOPBACK = "127.0.0.1"
 POD_CIDR = "10.244.0.0/16"
@@ -66,7 +70,7 @@ class ControlPlane:
     def __post_init__(self) -> None:
         object.__setattr__(self, "authority", Authority(self.state_dir / "pki"))
 
-    def __enter__(self) -> "ControlPlane":
+    def __enter__(self) -> "Self":
         self.start()
         return self
 
@@ -197,6 +201,8 @@ class ControlPlane:
             f"--etcd-cafile={root.certificate}",
             f"--etcd-certfile={client.certificate}",
             f"--etcd-keyfile={client.key}",
+            # A node's name means nothing to this machine's name servers.
+            "--kubelet-preferred-address-types=InternalIP",
             f"--kubelet-certificate-authority={root.certificate}",
             f"--kubelet-client-certificate={client.certificate}",
             f"--kubelet-client-key={client.key}",

@@ -15,8 +15,7 @@ from pathlib import Path
 from dev import progress
 from dev.errors import DevError
 
-STOP_SECONDS = 10.0
-KILL_SECONDS = 5.0
+_STOP_SIGNALS = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))  # each with seconds to obey
 LOG_TAIL_LINES = 20
 
 _START_TIME_FIELD = 19  # of /proc/<pid>/stat, counted from the state that follows the name
@@ -66,13 +65,13 @@ class Daemon:
             raise DevError(f"{self.name} has ended; the last lines of {self.log}:\n{self._tail()}")
 
     def stop(self) -> None:
-        for signal_number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+        for signal_number, patience in _STOP_SIGNALS:
             pid = self.pid()
             if pid is None:
                 break
             os.kill(pid, signal_number)
             with contextlib.suppress(DevError):
-                progress.wait_for(f"{self.name} to end", self._ended, seconds=seconds)
+                progress.wait_for(f"{self.name} to end", self._ended, seconds=patience)
         self._pid_file.unlink(missing_ok=True)
 
     def _ended(self) -> bool:

@@ -1,0 +1,31 @@
+"""Berth itself on the cluster: the chart with a developer's values, and the demo's model."""
+
+from dev import binaries, images, places, progress
+from dev.cluster import Cluster
+
+RELEASE = "berth"
+NAMESPACE = "berth-system"
+
+_CHART = places.REPOSITORY / "charts" / "berth"
+_VALUES = places.REPOSITORY / "dev" / "values.yaml"
+_MODEL = places.REPOSITORY / "examples" / "smollm2-oci.yaml"
+_READY_TIMEOUT = "180s"
+
+
+def install(cluster: Cluster) -> None:
+    """Install or upgrade; pods restart when the control image changed under its fixed tag."""
+    build = images.fingerprint(images.control())
+    with progress.step(f"helm upgrade --install {RELEASE}"):
+        progress.run(
+            [
+                *(binaries.path("helm"), "upgrade", RELEASE, _CHART, "--install"),
+                *(f"--kubeconfig={cluster.kubectl.kubeconfig}", f"--namespace={NAMESPACE}"),
+                *("--create-namespace", f"--values={_VALUES}"),
+                *(
+                    f"--set-string={pods}.podAnnotations.berth\\.dev/build={build}"
+                    for pods in ("operator", "gateway")
+                ),
+                *("--wait", f"--timeout={_READY_TIMEOUT}"),
+            ]
+        )
+    cluster.kubectl("apply", "-f", str(_MODEL))

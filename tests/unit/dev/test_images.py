@@ -1,0 +1,59 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dev import images
+from dev.images import Image
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    (tmp_path / "Dockerfile").write_text("FROM scratch")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "module.py").write_text("x = 1")
+    (tmp_path / "notes.txt").write_text("no input")
+    return Image("localhost/a:dev", tmp_path / "Dockerfile", tmp_path, ("package",), "stage")
+
+
+class Recorder:
+    """A builder that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.tags: set[str] = set()
+        self.builds = 0
+
+    def build(self, image: Image) -> None:
+        self.builds += 1
+        self.tags.add(f"{image.repository}:{images.fingerprint(image)}")
+
+    def references(self) -> set[str]:
+        return self.tags
+
+
+def test_an_image_is_built_once_until_an_input_changes(image: Image) -> None:
+    builder = Recorder()
+    assert images.build(builder, image)
+    assert not images.build(builder, image)
+    (image.context / "package" / "module.py").write_text("x = 2")
+    assert images.build(builder, image)
+    assert builder.builds == 2
+
+
+def test_what_is_no_input_does_not_count(image: Image) -> None:
+    before = images.fingerprint(image)
+    (image.context / "notes.txt").write_text("changed")
+    (image.context / "package" / "__pycache__").mkdir()
+    (image.context / "package" / "__pycache__" / "module.pyc").write_text("bytecode")
+    assert images.fingerprint(image) == before
+
+
+def test_target_arguments_and_recipe_count(image: Image) -> None:
+    names = {
+        images.fingerprint(image),
+        images.fingerprint(replace(image, target="other")),
+        images.fingerprint(replace(image, arguments={"BASE": "x"})),
+    }
+    image.dockerfile.write_text("FROM other")
+    names.add(images.fingerprint(image))
+    assert len(names) == 4
