@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from e2e import standin
 from e2e.installed import Berth
 from openai import OpenAI
 
@@ -64,6 +65,11 @@ def model(berth: Berth) -> str:
     """The demo's model, serving on real vLLM."""
     berth.wait(MODEL, lambda status: status.get("phase") == "Serving", seconds=SERVING_SECONDS)
     return MODEL
+
+
+@pytest.fixture(scope="session")
+def standins(berth: Berth) -> None:
+    standin.install(berth)
 
 
 @pytest.fixture(scope="session")

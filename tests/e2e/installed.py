@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dev import binaries, places, progress
 from dev.kubectl import Kubectl
 
 SYSTEM = "berth-system"
+RELEASE = "berth"
+CHART = places.REPOSITORY / "charts" / "berth"
 RUNTIME_IMAGE = "localhost/berth-runtime-cpu:dev"
 CONTROL_IMAGE = "localhost/berth-control:dev"
 WEIGHTS_IMAGE = "localhost/smollm2:dev"
@@ -23,6 +26,17 @@ class Berth:
     url: str  # of the gateway's Service, without /v1
     key: str
     audit_log: Path | None  # of the API server, where the test's own cluster writes one
+
+    def helm(self, *flags: str) -> None:
+        """Upgrade the release, with what was set before and these flags."""
+        progress.run(
+            [
+                *(binaries.path("helm"), "upgrade", RELEASE, CHART, "--reuse-values"),
+                *(f"--kubeconfig={self.kubectl.kubeconfig}", f"--namespace={SYSTEM}"),
+                *flags,
+                *("--wait", "--timeout=180s"),
+            ]
+        )
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
         self.kubectl.apply(*(dict(one) for one in objects))

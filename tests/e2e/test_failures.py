@@ -1,0 +1,233 @@
+"""Each way to fail has its own reason and fix where a user looks, soon, and heals by itself.
+
+The hub is a stand-in that the real huggingface_hub speaks to; the engine is a stand-in that dies
+with vLLM's own words. Everything between them is real.
+"""
+
+import base64
+import re
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e import standin
+from e2e.installed import Berth
+from standins.hub import GOOD_TOKEN, POOR_TOKEN
+
+NAMESPACE = "berth-e2e-failures"
+# From the cause, which is the end of the container that met it.
+TOLD_WITHIN_SECONDS = 10
+# From the moment the cause is gone: Kubernetes' own back-off of a crashing container, at worst.
+HEALED_WITHIN_SECONDS = 120
+APPLIED_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def namespace(berth: Berth, standins: None) -> Iterator[str]:
+    with standin.hub(berth, NAMESPACE) as name:
+        yield name
+
+
+def model(name: str, source: str, env: Mapping[str, str] | None = None, **spec: Any) -> dict:
+    return standin.model(NAMESPACE, name, source, env, **spec)
+
+
+def secret(token: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "hf", "namespace": NAMESPACE},
+        "data": {"token": base64.b64encode(token.encode()).decode()},
+    }
+
+
+TOKEN = {"authSecretRef": {"name": "hf", "key": "token"}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a user applies, what the user is told, and what the user then changes."""
+
+    applied: tuple[dict, ...]
+    reason: str
+    message: str
+    healed: tuple[dict, ...]
+    disk: bool = False  # needs the small disk, which is made larger to heal
+
+
+CASES = {
+    "not-found": Case(
+        (model("not-found", "hf://berth/absent"),),
+        "NotFound",
+        "berth/absent",
+        (model("not-found", "hf://berth/tiny"),),
+    ),
+    "gated": Case(
+        (secret(POOR_TOKEN), model("gated", "hf://berth/gated", model=TOKEN)),
+        "GatedModel",
+        "berth/gated",
+        (secret(GOOD_TOKEN),),
+    ),
+    "wrong-token": Case(
+        (secret("hf_wrong"), model("wrong-token", "hf://berth/gated", model=TOKEN)),
+        "AuthFailed",
+        f"{NAMESPACE}/hf",
+        (secret(GOOD_TOKEN),),
+    ),
+    "no-secret": Case(
+        (
+            model(
+                "no-secret",
+                "hf://berth/tiny",
+                model={"authSecretRef": {"name": "absent", "key": "token"}},
+            ),
+        ),
+        "AuthFailed",
+        "absent",
+        ({**secret(GOOD_TOKEN), "metadata": {"name": "absent", "namespace": NAMESPACE}},),
+    ),
+    "no-safetensors": Case(
+        (model("no-safetensors", "hf://berth/pickles"),),
+        "NoSafetensors",
+        "safetensors",
+        (model("no-safetensors", "hf://berth/tiny"),),
+    ),
+    "does-not-fit": Case(
+        (model("does-not-fit", "hf://berth/tiny", resources={"memory": "1Gi"}),),
+        "DoesNotFit",
+        "too much",
+        (model("does-not-fit", "hf://berth/tiny", resources={"memory": "3Gi"}),),
+    ),
+    "crash": Case(
+        (model("crash", "hf://berth/tiny", {"STANDIN_CRASH": "kv"}),),
+        "KVCacheTooSmall",
+        "75776",
+        (model("crash", "hf://berth/tiny"),),
+    ),
+    "no-room": Case(
+        (model("no-room", "hf://berth/tiny", model={"cache": {"claimName": "small"}}),),
+        "NoSpace",
+        "KiB",
+        (),
+        disk=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_failure_has_its_reason_and_fix_and_heals(
+    berth: Berth, namespace: str, name: str, tmp_path: Path
+) -> None:
+    case = CASES[name]
+    with _small_disk(berth, tmp_path) if case.disk else _no_disk() as enlarge:
+        berth.apply(*case.applied)
+        told = berth.wait(
+            name,
+            lambda status: status.get("reason") == case.reason,
+            seconds=APPLIED_SECONDS,
+            namespace=namespace,
+        )
+        assert case.message in told["message"]
+        assert "Fix: " in told["message"]
+        _assert_told_soon(berth, name, told)
+        _assert_in_columns_and_events(berth, name, case.reason)
+        enlarge()
+        if case.healed:
+            berth.apply(*case.healed)
+        berth.wait(
+            name,
+            lambda status: status.get("phase") == "Serving",
+            seconds=HEALED_WITHIN_SECONDS,
+            namespace=namespace,
+        )
+        berth.kubectl("delete", "mdep", name, "-n", namespace, "--wait")
+
+
+def _assert_told_soon(berth: Berth, name: str, told: Mapping[str, Any]) -> None:
+    """The status says it no later than a few seconds after the container ended that met it."""
+    ended = [
+        datetime.fromisoformat(state["terminated"]["finishedAt"])
+        for pod in berth.all("pods", NAMESPACE, f"berth.dev/model={name}")
+        for status in _containers(pod)
+        for state in (status.get("state", {}), status.get("lastState", {}))
+        if "terminated" in state
+    ]
+    if not ended:  # no container ran: the kubelet or the planner said it
+        return
+    failed_at = datetime.fromisoformat(told["lastFailure"]["time"]).astimezone(UTC)
+    assert (failed_at - min(ended)).total_seconds() <= TOLD_WITHIN_SECONDS
+
+
+def _containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    status = pod["status"]
+    return status.get("initContainerStatuses", []) + status.get("containerStatuses", [])
+
+
+def _assert_in_columns_and_events(berth: Berth, name: str, reason: str) -> None:
+    assert reason in berth.kubectl("get", "mdep", name, "-n", NAMESPACE)
+    described = berth.kubectl("describe", "mdep", name, "-n", NAMESPACE)
+    assert re.search(rf"Warning\s+{reason}\s", described)
+    assert "Fix: " in described
+
+
+@contextmanager
+def _no_disk() -> Iterator[Callable[[], None]]:
+    yield lambda: None
+
+
+@contextmanager
+def _small_disk(berth: Berth, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """A claim on 64 KiB of memory; the yielded function makes it 64 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    _mount("size=64k,uid=65532,gid=65532", disk, "-t", "tmpfs", "berth-e2e-disk")
+    try:
+        berth.apply(*_claim(disk))
+        yield lambda: _mount("remount,size=64m", disk)
+    finally:
+        berth.kubectl("delete", "mdep", "no-room", "-n", NAMESPACE, "--ignore-not-found")
+        berth.wait_until(
+            "the pods that use the disk are gone",
+            lambda: not berth.all("pods", NAMESPACE, "berth.dev/model=no-room"),
+            seconds=60,
+        )
+        berth.kubectl("delete", "pvc", "small", "-n", NAMESPACE, "--wait")
+        berth.kubectl("delete", "pv", "berth-e2e-small", "--wait")
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def _mount(options: str, directory: Path, *arguments: str) -> None:
+    subprocess.run(["mount", "-o", options, *arguments, str(directory)], check=True)
+
+
+def _claim(disk: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    size = {"storage": "1Mi"}
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "berth-e2e-small"},
+        "spec": {
+            "capacity": size,
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "",
+            "hostPath": {"path": str(disk), "type": "Directory"},
+            "claimRef": {"name": "small", "namespace": NAMESPACE},
+        },
+    }
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "small", "namespace": NAMESPACE},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "",
+            "volumeName": "berth-e2e-small",
+            "resources": {"requests": size},
+        },
+    }
+    return volume, claim
