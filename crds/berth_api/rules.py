@@ -7,6 +7,7 @@ Every refusal names the field, the value or the limit, and the fix. Rules are da
 from typing import Any, Final
 
 from berth_api import names
+from berth_api.engine_flags import MANAGED
 
 # Beside a pattern or a range: how a valid value is spelt. The schema writer puts it, the field's
 # path and the refused value into one message; it never reaches the API server itself.
@@ -124,58 +125,18 @@ UNSERVED: Final = (
     ),
 )
 
-_BERTH_SETS = "Berth sets it; leave it out"
-_PUBLIC = "the gateway faces clients, not the engine; leave it out"
-_UNSAFE = "it lets a model or a request run code or read files in the pod; leave it out"
 
-# Engine flags that spec.runtime.extraArgs may not hold: what to do instead (vLLM 0.32's names).
-RESERVED_FLAGS: Final[dict[str, str]] = {
-    "--model": "use spec.model.source",
-    "--served-model-name": "use spec.model.name",
-    "--revision": "use spec.model.source with @<revision>",
-    "--hf-token": "use spec.model.authSecretRef",
-    "--dtype": "use spec.runtime.dtype",
-    "--kv-cache-dtype": "use spec.runtime.kvCacheDtype",
-    "--max-model-len": "use spec.runtime.maxModelLen",
-    "--max-num-seqs": "use spec.runtime.maxNumSeqs",
-    "--max-num-batched-tokens": "use spec.runtime.maxNumBatchedTokens",
-    "--tensor-parallel-size": "use spec.parallelism.tensor",
-    "-tp": "use spec.parallelism.tensor",
-    "--pipeline-parallel-size": "use spec.parallelism.pipeline",
-    "-pp": "use spec.parallelism.pipeline",
-    "--data-parallel-size": "use spec.replicas",
-    "-dp": "use spec.replicas",
-    "--gpu-memory-utilization": "use spec.memory.gpuMemoryFraction",
-    "--kv-cache-memory-bytes": "use spec.memory.gpuMemoryFraction",
-    "--download-dir": "use spec.model.cache",
-    "--config": "write each flag here",
-    "--host": _BERTH_SETS,
-    "--port": _BERTH_SETS,
-    "--uds": _BERTH_SETS,
-    "--headless": _BERTH_SETS,
-    "--api-key": _BERTH_SETS,
-    "--middleware": _BERTH_SETS,
-    "--shutdown-timeout": "use spec.rollout.drainTimeoutSeconds",
-    "--root-path": _PUBLIC,
-    "--ssl-keyfile": _PUBLIC,
-    "--ssl-certfile": _PUBLIC,
-    "--ssl-ca-certs": _PUBLIC,
-    "--allow-credentials": _PUBLIC,
-    "--trust-remote-code": _UNSAFE,
-    "--allowed-local-media-path": _UNSAFE,
-    "--enable-prompt-embeds": _UNSAFE,
-}
+def _managed(flag: str, fix: str) -> dict[str, str]:
+    """On one argument: a plain way to write `flag`. `engine_flags.refused` finds the others too."""
+    name, family = flag.rstrip("*"), flag.endswith("*")
+    if flag.startswith("--"):
+        found = "self.find('^--[A-Za-z0-9_-]+').replace('_', '-')"
+        member = f" && !{found}.startsWith('{name}')" if family else ""
+        expression = f"!self.startsWith('--') || (!'{name}'.startsWith({found}){member})"
+    else:
+        attached = family or len(name) == len("-n")
+        expression = f"!self.matches('^{name}{'' if attached else '(=|$)'}')"
+    return rule(expression, f"spec.runtime.extraArgs must not hold {flag}: {fix}")
 
 
-def _reserved(flag: str, fix: str) -> dict[str, str]:
-    """On one argument. vLLM takes `_` for `-`, and argparse any beginning of a long flag."""
-    found = "self.find('^--[A-Za-z0-9_-]+').replace('_', '-')"
-    long = f"!self.startsWith('--') || !'{flag}'.startsWith({found})"
-    short = f"!self.matches('^{flag}(=|$)')"
-    return rule(
-        long if flag.startswith("--") else short,
-        f"spec.runtime.extraArgs must not hold {flag}: {fix}",
-    )
-
-
-EXTRA_ARG: Final = tuple(_reserved(flag, fix) for flag, fix in RESERVED_FLAGS.items())
+EXTRA_ARG: Final = tuple(_managed(flag, fix) for flag, fix in MANAGED.items())

@@ -89,27 +89,32 @@ REFUSED = [
     (
         "code from the model's repository",
         changed(FLAG, ["--trust-remote-code"]),
-        f"{FLAG} must not hold --trust-remote-code: it lets a model or a request run code",
+        f"{FLAG} must not hold --trust-remote-code: remove it: it lets a model or a request run code",
     ),
     (
         "a flag that Berth sets",
         changed(FLAG, ["--port=80"]),
-        f"{FLAG} must not hold --port: Berth sets it; leave it out",
+        f"{FLAG} must not hold --port: remove it: Berth sets the engine's address",
     ),
     (
         "a flag that has a field, spelt with underscores",
         changed(FLAG, ["--max_model_len", "4096"]),
-        f"{FLAG} must not hold --max-model-len: use spec.runtime.maxModelLen",
+        f"{FLAG} must not hold --max-model-len: set spec.runtime.maxModelLen",
     ),
     (
         "the beginning of a flag that has a field",
         changed(FLAG, ["--tensor-par=2"]),
-        f"{FLAG} must not hold --tensor-parallel-size: use spec.parallelism.tensor",
+        f"{FLAG} must not hold --tensor-parallel-size: set spec.parallelism.tensor",
+    ),
+    (
+        "a flag of a family that Berth manages",
+        changed(FLAG, ["--ssl-keyfile=/key"]),
+        f"{FLAG} must not hold --ssl-*: remove it: TLS ends at the ingress",
     ),
     (
         "a short flag that has a field",
         changed(FLAG, ["-tp", "2"]),
-        f"{FLAG} must not hold -tp: use spec.parallelism.tensor",
+        f"{FLAG} must not hold -tp: set spec.parallelism.tensor",
     ),
     *(
         (

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from berth_api.rules import EXTRA_ARG, RESERVED_FLAGS, UNSERVED, rule
+from berth_api.engine_flags import MANAGED
+from berth_api.rules import EXTRA_ARG, UNSERVED, rule
 from berth_api.types import FRACTION, KEEP_ALIVE, QUANTITY, SERVED_NAME, SOURCE_PATTERN
 
 VALID = {
@@ -48,10 +49,10 @@ def test_a_pattern_refuses(pattern, text):
     assert not re.search(pattern, text)
 
 
-def test_every_reserved_flag_has_a_rule_and_a_fix():
+def test_every_managed_flag_has_a_rule_and_a_fix():
     messages = [check["message"] for check in EXTRA_ARG]
-    assert len(messages) == len(RESERVED_FLAGS)
-    for flag, fix in RESERVED_FLAGS.items():
+    assert len(messages) == len(MANAGED)
+    for flag, fix in MANAGED.items():
         assert f"spec.runtime.extraArgs must not hold {flag}: {fix}" in messages
 
 
