@@ -55,9 +55,7 @@ class Received:
         self.writer.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode())
 
     async def start_stream(self) -> None:
-        await self.head(
-            200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
-        )
+        await self.head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
 
     async def event(self, document: Any) -> None:
         text = document if isinstance(document, str) else json.dumps(document)
@@ -95,7 +93,7 @@ class Engine:
     @property
     def url(self) -> str:
         assert self._server is not None
-        return "http://127.0.0.1:%d" % self._server.sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -252,6 +250,13 @@ def at(*engines: Engine, name: str = "llama", **more: Any) -> Model:
     return Model(key=f"uid-{name}", name=name, endpoints=endpoints, **more)
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Wait for what no event tells, three seconds at most."""
+    async with asyncio.timeout(3):
+        while not true():  # noqa: ASYNC110 -- the code under test has no event for a test
+            await asyncio.sleep(0.002)
+
+
 @pytest.fixture
 def kit() -> Any:
     """The plain functions of this file: tests have no package to import them from."""
@@ -262,5 +267,6 @@ def kit() -> Any:
         completion = staticmethod(completion)
         piece = staticmethod(piece)
         settings = staticmethod(settings)
+        until = staticmethod(until)
 
     return Kit

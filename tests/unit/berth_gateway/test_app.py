@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import AuthMode, Limits
 
@@ -59,7 +60,9 @@ async def test_with_auth_none_no_key_is_asked_for(gateways) -> None:
         "/v1/load_lora_adapter", "/collective_rpc", "/V1/models", "/v1/%2e%2e/invocations",
     ],
 )  # fmt: skip
-async def test_paths_that_are_not_on_the_list_do_not_exist(gateway, http, engine, kit, path) -> None:
+async def test_paths_that_are_not_on_the_list_do_not_exist(
+    gateway, http, engine, kit, path
+) -> None:
     gateway.route(kit.at(engine))
     response = await http.post(gateway.url + path, json={"model": "llama"})
     error = await _error(response)

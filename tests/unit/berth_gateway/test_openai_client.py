@@ -6,6 +6,7 @@ from typing import Any
 
 import openai
 import pytest
+
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import Limits
 
@@ -43,9 +44,7 @@ async def test_a_stream_with_usage(gateway, client, engine, kit) -> None:
     gateway.route(kit.at(engine))
     pieces = [
         piece
-        async for piece in await _chat(
-            client, stream=True, stream_options={"include_usage": True}
-        )
+        async for piece in await _chat(client, stream=True, stream_options={"include_usage": True})
     ]
 
     assert "".join(piece.choices[0].delta.content for piece in pieces[:2]) == "Paris"

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from berth_gateway.routing.snapshot import Endpoint, Model
 
 CHAT = "/v1/chat/completions"
@@ -298,8 +299,7 @@ async def test_when_the_client_leaves_the_engine_is_left_within_a_second(
     writer.close()
 
     await asyncio.wait_for(engine.left.wait(), 1)
-    await asyncio.sleep(0.05)
-    assert gateway.load.in_flight == {}
+    await kit.until(lambda: not gateway.load.in_flight)
     count = "berth_gateway_requests_total"
     assert gateway.sample(count, namespace="", model="llama", code="499") == 1
 
@@ -336,8 +336,7 @@ async def test_a_snapshot_that_changes_does_not_disturb_a_request_on_its_way(
     engine.behave = wait
     gateway.route(kit.at(engine))
     asking = asyncio.create_task(http.post(gateway.url + CHAT, data=BODY))
-    while not engine.received:
-        await asyncio.sleep(0.001)
+    await kit.until(lambda: engine.received)
     gateway.route()
     assert gateway.load.in_flight == {engine.url: 1}
     go_on.set()

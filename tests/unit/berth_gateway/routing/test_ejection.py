@@ -1,8 +1,9 @@
 import pytest
-from berth_gateway.errors import Failure
-from berth_gateway.routing.ejection import Health, failed
 from hypothesis import given
 from hypothesis import strategies as st
+
+from berth_gateway.errors import Failure
+from berth_gateway.routing.ejection import Health, failed
 
 
 def test_one_refused_connection_ejects_for_ten_seconds() -> None:

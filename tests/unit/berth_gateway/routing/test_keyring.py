@@ -1,9 +1,10 @@
 import hashlib
 
 import pytest
-from berth_gateway.routing.keyring import Keyring, hashed
 from hypothesis import given
 from hypothesis import strategies as st
+
+from berth_gateway.routing.keyring import Keyring, hashed
 
 SALT = b"salt of this process"
 

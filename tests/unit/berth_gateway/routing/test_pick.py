@@ -1,9 +1,10 @@
 from collections import Counter
 
-from berth_gateway.routing.pick import NoneLeft, Picked, View, pick
-from berth_gateway.routing.snapshot import Endpoint
 from hypothesis import given
 from hypothesis import strategies as st
+
+from berth_gateway.routing.pick import NoneLeft, Picked, View, pick
+from berth_gateway.routing.snapshot import Endpoint
 
 KEYS = st.sampled_from("abcdef")
 endpoints = st.lists(KEYS, unique=True).map(

@@ -3,11 +3,12 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from berth_gateway.errors import Kind, Refusal
 from berth_gateway.routing import request
 from berth_gateway.settings import Limits, MediaUrls
-from hypothesis import given
-from hypothesis import strategies as st
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -137,9 +138,7 @@ def test_as_many_answers_as_allowed_are_fine(value: str) -> None:
 def _with_image(url: str) -> bytes:
     part = {"type": "image_url", "image_url": {"url": url}}
     content = [{"type": "text", "text": "what is this? http://example.test"}, part]
-    return json.dumps(
-        {"model": "a", "messages": [{"role": "user", "content": content}]}
-    ).encode()
+    return json.dumps({"model": "a", "messages": [{"role": "user", "content": content}]}).encode()
 
 
 @pytest.mark.parametrize(
@@ -169,6 +168,8 @@ def test_any_url_passes_where_the_administrator_allows_it() -> None:
     request.parse(_with_image("https://example.test/a.png"), Limits(media_urls=MediaUrls.ANY))
 
 
-@pytest.mark.parametrize("messages", ['"x"', "[1]", '[{"content": "hi"}]', "null", '[{"content":[1]}]'])
+@pytest.mark.parametrize(
+    "messages", ['"x"', "[1]", '[{"content": "hi"}]', "null", '[{"content":[1]}]']
+)
 def test_messages_of_another_shape_are_the_engines_business(messages: str) -> None:
     request.parse(f'{{"model":"a","messages":{messages}}}'.encode(), Limits())

@@ -1,6 +1,7 @@
-from berth_gateway.routing.snapshot import Model, build
 from hypothesis import given
 from hypothesis import strategies as st
+
+from berth_gateway.routing.snapshot import Model, build
 
 NAMES = st.sampled_from(["a", "b", "c", "a.x", "b.y", "org/a"])
 

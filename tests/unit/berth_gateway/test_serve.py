@@ -1,0 +1,121 @@
+"""The parts together: ports, supervision, and leaving in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from berth_gateway import serve
+from berth_gateway.errors import ConfigurationError
+from berth_gateway.settings import AuthMode, Settings
+
+
+@pytest.fixture
+def settings(engine, tmp_path: Path) -> Settings:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(f"- {{model: llama, endpoints: ['{engine.url}']}}\n")
+    return Settings(
+        routes=routes,
+        keys=None,
+        namespace="",
+        port=0,
+        management_port=0,
+        auth=AuthMode.NONE,
+        settle_seconds=0,
+        drain_seconds=1,
+    )
+
+
+class Process:
+    """What `serve.run` is to a process, without the process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.stop = asyncio.Event()
+        sockets = serve.listen(settings)
+        port, management_port = (one.getsockname()[1] for one in (sockets.data, sockets.management))
+        self.url = f"http://127.0.0.1:{port}"
+        self.management_url = f"http://127.0.0.1:{management_port}"
+        self.task = asyncio.create_task(serve.serve(settings, sockets, self.stop))
+
+    async def ready(self, http: aiohttp.ClientSession) -> int:
+        response = await http.get(self.management_url + "/readyz")
+        return response.status
+
+
+@asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[Process]:
+    process = Process(settings)
+    yield process
+    process.stop.set()
+    await asyncio.wait_for(process.task, 5)
+
+
+async def test_it_answers_on_both_ports(settings, http) -> None:
+    async with _running(settings) as process:
+        assert await process.ready(http) == 200
+        response = await http.post(process.url + "/v1/chat/completions", json={"model": "llama"})
+        assert response.status == 200
+        metrics = await (await http.get(process.management_url + "/metrics")).text()
+    assert 'berth_gateway_requests_total{code="200",model="llama",namespace=""} 1.0' in metrics
+
+
+async def test_on_leaving_it_is_not_ready_and_streams_come_to_their_end(
+    settings, http, engine
+) -> None:
+    go_on = asyncio.Event()
+
+    async def stream(request: Any) -> None:
+        await request.start_stream()
+        await request.event("first")
+        await go_on.wait()
+        await request.end_stream()
+
+    engine.behave = stream
+    async with _running(settings) as process:
+        response = await http.post(process.url + "/v1/chat/completions", json={"model": "llama"})
+        assert await response.content.readany() == b"data: first\n\n"
+        process.stop.set()
+        while await process.ready(http) != 503:
+            pass
+        go_on.set()
+        assert await response.read() == b"data: [DONE]\n\n"
+
+
+async def test_a_stream_without_end_is_cut_at_the_bound(settings, http, engine) -> None:
+    async def never_ends(request: Any) -> None:
+        await request.start_stream()
+        await request.event("first")
+        await asyncio.Event().wait()
+
+    engine.behave = never_ends
+    async with _running(replace(settings, drain_seconds=0)) as process:
+        response = await http.post(process.url + "/v1/chat/completions", json={"model": "llama"})
+        await response.content.readany()
+        process.stop.set()
+        await asyncio.wait_for(asyncio.shield(process.task), 3)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+
+
+async def test_a_background_part_that_dies_ends_the_process(settings, monkeypatch) -> None:
+    async def dies(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(serve, "_beat", dies)
+    process = Process(settings)
+    with pytest.RaisesGroup(ZeroDivisionError):
+        await asyncio.wait_for(process.task, 5)
+
+
+def test_a_port_that_is_taken_names_the_flag_and_the_fix(settings) -> None:
+    taken = serve.listen(settings)
+    port = taken.data.getsockname()[1]
+    with pytest.raises(ConfigurationError, match=f"^--port {port} is in use; give another --port"):
+        serve.listen(replace(settings, port=port))
+    for one in (taken.data, taken.management):
+        one.close()

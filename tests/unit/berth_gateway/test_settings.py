@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from berth_api import names
+from berth_gateway import settings
+from berth_gateway.errors import ConfigurationError
+from berth_gateway.settings import AuthMode, Limits, MediaUrls, Settings
+
+CLUSTER = {"BERTH_NAMESPACE": "berth"}
+
+
+def test_in_a_cluster_the_environment_says_it_all() -> None:
+    environ = CLUSTER | {
+        "BERTH_WATCH_NAMESPACES": "a, b,",
+        "BERTH_AUTH_MODE": "None",
+        "BERTH_MAX_BODY_BYTES": "1000",
+        "BERTH_MEDIA_URLS": "Any",
+    }
+
+    assert settings.load([], environ) == Settings(
+        routes=None,
+        keys=None,
+        namespace="berth",
+        watch_namespaces=("a", "b"),
+        auth=AuthMode.NONE,
+        limits=Limits(body_bytes=1000, media_urls=MediaUrls.ANY),
+    )
+
+
+def test_without_a_cluster_flags_do() -> None:
+    given = settings.load(["--routes", "r.yaml", "--keys", "k", "--port", "9000"], {})
+
+    assert (given.routes, given.keys, given.port) == (Path("r.yaml"), Path("k"), 9000)
+    assert given.management_port == names.PORT_GATEWAY_MANAGEMENT
+    assert given.auth is AuthMode.KEYS
+
+
+def test_a_flag_wins_over_its_variable_and_an_empty_variable_is_none() -> None:
+    environ = CLUSTER | {"BERTH_AUTH_MODE": "None", "BERTH_MAX_CHOICES": ""}
+    given = settings.load(["--auth", "Keys"], environ)
+
+    assert given.auth is AuthMode.KEYS
+    assert given.limits.choices == Limits().choices
+
+
+def test_a_service_called_berth_does_not_set_the_port() -> None:
+    environ = CLUSTER | {"BERTH_PORT": "tcp://10.0.0.1:8080"}
+
+    assert settings.load([], environ).port == names.PORT_GATEWAY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "words"),
+    [
+        (["--port", "x"], CLUSTER, "--port: 'x' is not a whole number"),
+        (["--port", "65536"], CLUSTER, "--port: 65536 is not a port; the highest is 65535"),
+        (["--auth", "none"], CLUSTER, "--auth: 'none' is not Keys or None"),
+        (["--rotues", "r"], CLUSTER, "unrecognized arguments: --rotues"),
+        ([], CLUSTER | {"BERTH_MEDIA_URLS": "x"}, "--media-urls: 'x' is not DataOnly or Any"),
+        ([], {}, "BERTH_NAMESPACE is empty; set it to the release's namespace"),
+        (["--routes", "r"], {}, "--routes needs --keys FILE"),
+        (["--routes", "r", "--cluster"], {}, "exclude each other"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(arguments, environ, words) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load(arguments, environ)
+    message = str(caught.value)
+
+    assert words in message
+    assert "\n" not in message

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+
+from berth_gateway.errors import ConfigurationError
+from berth_gateway.routing.keyring import Keyring
+from berth_gateway.world import static
+
+GOOD = """\
+- model: llama
+  endpoints: ["http://10.0.0.1:8000/", "http://10.0.0.2:8000", "http://10.0.0.1:8000"]
+  aliases: [chat]
+  engineKey: s3cret
+- {model: phi, endpoints: [], aliases: [chat]}
+"""
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "file"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_routes_become_a_snapshot_in_which_the_earlier_entry_keeps_a_name(tmp_path: Path) -> None:
+    snapshot = static.read_routes(_file(tmp_path, GOOD))
+    llama = snapshot.find("chat")
+
+    assert llama is not None
+    assert (llama.name, llama.engine_key) == ("llama", "s3cret")
+    assert [one.url for one in llama.endpoints] == ["http://10.0.0.1:8000", "http://10.0.0.2:8000"]
+    assert snapshot.find("phi") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("- model: a\n  endpoint: []\n", 1, "0.endpoints"),
+        ("- model: a\n  endpoints: []\n  alias: x\n", 3, "0.alias is 'x'"),
+        ("- model: a\n  endpoints:\n  - http://h:1\n  - h:2\n", 4, "0.endpoints.1 is 'h:2'"),
+        ("- model: a\n  endpoints: [http://h/v1]\n", 2, "0.endpoints.0 is 'http://h/v1'"),
+        ("- {model: a, endpoints: []}\n- {model: 7, endpoints: []}\n", 2, "1.model is '7'"),
+        ("model: a\n", 1, "the file is"),
+        ("", 1, "the file is 'None'"),
+    ],
+)
+def test_a_bad_route_is_one_line_with_file_line_value_and_fix(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
+    path = _file(tmp_path, text)
+    with pytest.raises(ConfigurationError) as caught:
+        static.read_routes(path)
+    message = str(caught.value)
+
+    assert message.startswith(f"routes {path}:{line}: ")
+    assert words in message
+    assert "write - {model: my-model" in message
+    assert "\n" not in message
+
+
+def test_a_model_named_twice_is_an_error(tmp_path: Path) -> None:
+    path = _file(tmp_path, "- {model: a, endpoints: []}\n- {model: a, endpoints: []}\n")
+    with pytest.raises(ConfigurationError, match="entry 2 names the model 'a' again; list all"):
+        static.read_routes(path)
+
+
+def test_what_is_no_yaml_is_one_line_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="line 2") as caught:
+        static.read_routes(_file(tmp_path, "- a: [\n]]\n"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [static.read_routes, static.read_keys])
+def test_a_file_that_is_missing_or_no_text_is_named(tmp_path: Path, read) -> None:
+    with pytest.raises(ConfigurationError, match=r"/absent: No such file"):
+        read(tmp_path / "absent")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"/binary: not UTF-8 \(byte 0\)"):
+        read(tmp_path / "binary")
+
+
+def test_keys_are_lines_without_comments_and_kept_as_hashes(tmp_path: Path) -> None:
+    hashes = static.read_keys(_file(tmp_path, "# team a\nsk-1 \n\nsk-2\n"))
+    ring = Keyring(hashes, b"salt")
+
+    assert len(ring) == 2
+    assert ring.owner("Bearer sk-2") is not None
+    assert "sk-1" not in str(hashes)
+
+
+def test_a_file_without_a_key_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="write one API key per line"):
+        static.read_keys(_file(tmp_path, "# none\n"))
