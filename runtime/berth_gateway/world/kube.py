@@ -27,7 +27,14 @@ INACTIVITY_SECONDS: Final = 70.0
 # The server ends a watch after so long by itself, so that connections spread over its replicas.
 WATCH_SECONDS: Final = 290
 
-_FAILURES: Final = (aiohttp.ClientError, TimeoutError, OSError, ApiException, ValueError)
+_FAILURES: Final = (
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+    ValueError,
+    ApiException,
+    ConfigException,  # the token's file, which is read again every minute
+)
 
 
 class KubeApi(Protocol):
@@ -96,6 +103,7 @@ class AioKubeApi:
 async def connect(kubeconfig: Path | None) -> client.ApiClient:
     """With the pod's service account, or with a kubeconfig. ConfigurationError if unusable."""
     settings = client.Configuration()
+    settings.connection_pool_maxsize = 0  # no limit: every watch holds a connection
     try:
         if kubeconfig is None:
             config.load_incluster_config(client_configuration=settings)

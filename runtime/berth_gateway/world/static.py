@@ -47,7 +47,7 @@ def read_routes(path: Path) -> Snapshot:
     except ValidationError as error:
         raise ConfigurationError(_first_problem(path, tree, error)) from error
     _check_unique(path, routes)
-    return build(_model(place, route) for place, route in enumerate(routes))
+    return build(_model(route) for route in routes)
 
 
 def read_keys(path: Path) -> dict[str, str]:
@@ -68,28 +68,28 @@ def _read(path: Path, what: str) -> str:
         raise ConfigurationError(f"{what} {path}: not UTF-8 (byte {error.start})") from error
 
 
-def _model(place: int, route: Route) -> Model:
-    """On a clash of names the earlier entry counts as the older model."""
+def _model(route: Route) -> Model:
     origins = [origin.rstrip("/") for origin in route.endpoints]
     return Model(
         key=route.model,
         name=route.model,
         aliases=tuple(route.aliases),
-        created_seconds=place,
         engine_key=route.engine_key,
         endpoints=tuple(Endpoint(key=one, url=one, name=one) for one in dict.fromkeys(origins)),
     )
 
 
 def _check_unique(path: Path, routes: list[Route]) -> None:
+    """In a cluster the oldest keeps a name; in one file a second claim is a slip of the pen."""
     seen: set[str] = set()
-    for place, route in enumerate(routes, start=1):
-        if route.model in seen:
-            raise ConfigurationError(
-                f"routes {path}: entry {place} names the model {route.model!r} again; "
-                "list all its endpoints in one entry"
-            )
-        seen.add(route.model)
+    for place, route in enumerate(routes):
+        for name in {route.model, *route.aliases}:
+            if name in seen:
+                raise ConfigurationError(
+                    f"routes {path}: {place} has the name {name!r}, which an earlier entry has; "
+                    "give each name once, and all endpoints of a model in one entry"
+                )
+            seen.add(name)
 
 
 def _first_problem(path: Path, tree: yaml.Node | None, error: ValidationError) -> str:

@@ -25,7 +25,7 @@ from berth_gateway.world.load import Load
 API_KEY = "sk-berth-test"
 
 # The whole unit suite is to take seconds; a longer search is `--hypothesis-profile default`.
-hypothesis.settings.register_profile("quick", max_examples=40, deadline=None)
+hypothesis.settings.register_profile("quick", max_examples=25, deadline=None)
 hypothesis.settings.load_profile("quick")
 
 

@@ -19,6 +19,7 @@ class ApiServer:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.watches: dict[str, list[asyncio.Queue[bytes | Json | None]]] = {}
         self.events: dict[str, list[Json]] = {}  # by path; a watch starts in the past
+        self.authorizations: set[str] = set()
         self.version = 0
         self.status = 200  # anything else is what every request gets
         self._runner: web.AppRunner | None = None
@@ -68,6 +69,7 @@ class ApiServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
         self.requests.append((request.path, query))
+        self.authorizations.add(request.headers.get("authorization", ""))
         if self.status != 200:
             return web.json_response({"message": "as told"}, status=self.status)
         if "watch" in query:

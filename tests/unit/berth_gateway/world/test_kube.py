@@ -23,6 +23,7 @@ async def test_a_list_is_plain_json(api, api_server) -> None:
 
     assert page["items"][0]["unknown"] == {"kept": [1]}
     assert api_server.requests == [(PATH, {"limit": "5"})]
+    assert api_server.authorizations == {"Bearer token"}
 
 
 async def test_a_watch_asks_for_bookmarks_and_yields_events(api, api_server) -> None:

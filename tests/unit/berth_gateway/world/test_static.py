@@ -11,7 +11,7 @@ GOOD = """\
   endpoints: ["http://10.0.0.1:8000/", "http://10.0.0.2:8000", "http://10.0.0.1:8000"]
   aliases: [chat]
   engineKey: s3cret
-- {model: phi, endpoints: [], aliases: [chat]}
+- {model: phi, endpoints: []}
 """
 
 
@@ -21,7 +21,7 @@ def _file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_routes_become_a_snapshot_in_which_the_earlier_entry_keeps_a_name(tmp_path: Path) -> None:
+def test_routes_become_a_snapshot(tmp_path: Path) -> None:
     snapshot = static.read_routes(_file(tmp_path, GOOD))
     llama = snapshot.find("chat")
 
@@ -57,9 +57,11 @@ def test_a_bad_route_is_one_line_with_file_line_value_and_fix(
     assert "\n" not in message
 
 
-def test_a_model_named_twice_is_an_error(tmp_path: Path) -> None:
-    path = _file(tmp_path, "- {model: a, endpoints: []}\n- {model: a, endpoints: []}\n")
-    with pytest.raises(ConfigurationError, match="entry 2 names the model 'a' again; list all"):
+@pytest.mark.parametrize("second", ["{model: a, ", "{model: b, aliases: [x], "])
+def test_a_name_given_twice_is_an_error(tmp_path: Path, second: str) -> None:
+    first = "- {model: a, aliases: [x], endpoints: []}\n"
+    path = _file(tmp_path, f"{first}- {second}endpoints: []}}\n")
+    with pytest.raises(ConfigurationError, match=r"1 has the name '[ax]', which an earlier"):
         static.read_routes(path)
 
 
