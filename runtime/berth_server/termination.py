@@ -15,8 +15,12 @@ MAX_BYTES: Final = 4096
 
 def write(path: Path, message: BaseModel) -> None:
     """`message` as JSON. A path that cannot be written costs the message, not the exit code."""
-    text = message.model_dump_json(exclude_none=True, exclude_defaults=True)
+    text = encode(message)
     try:
-        path.write_text(text)
+        path.write_bytes(text)
     except OSError as error:
-        _log.warning("no termination message: %s: %s", error, text)
+        _log.warning("no termination message: %s: %s", error, text.decode())
+
+
+def encode(message: BaseModel) -> bytes:
+    return message.model_dump_json(exclude_none=True, exclude_defaults=True).encode()

@@ -1,0 +1,187 @@
+"""`python3 -m berth_server.shape [TERMINATION_LOG]`: a model's shape, into the termination message.
+
+Reads config.json and the safetensors headers, from a hub by ranges or from a folder, and loads
+nothing. A cause that a person must mend is in the report, with exit code 0, so that the Job does
+not try again by itself; anything else is a crash.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from berth_api.server import FetchConfig
+from berth_api.shape import FetchError, ShapeReport
+from berth_api.source import HubSource, parse
+from berth_server import fetch, hub, model_files, request, selection, termination, trim, weights
+from berth_server.errors import ConfigurationError, EngineFailed, SourceError
+
+_log = logging.getLogger("berth.shape")
+
+Read = Callable[[str, int, int], bytes]
+"""(path, start, count) -> at most count bytes."""
+
+# One request gets the whole header of most files: a shard has some hundred tensors.
+_FIRST_READ_BYTES: Final = 256 * 2**10
+_MAX_CONFIG_BYTES: Final = 4 * 2**20
+# Ranged reads in flight; the largest models have some 200 shards.
+_READERS: Final = 8
+
+
+@dataclass(frozen=True)
+class _Heads:
+    """Of every weights file: its header's bytes, and the file's whole size by its own account."""
+
+    tensors: weights.Tensors
+    digest: bytes
+    file_bytes: int
+
+
+def report(config: FetchConfig, environment: dict[str, str]) -> ShapeReport:
+    """The shape, or why it cannot be had. Raises ConfigurationError."""
+    try:
+        if isinstance(parse(config.source), HubSource):
+            return from_hub(request.repository(config, environment))
+        return from_folder(Path(config.directory))
+    except SourceError as error:
+        return ShapeReport(failure=error.failure)
+    except EngineFailed as error:
+        return ShapeReport(failure=error.failure)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def from_hub(repository: hub.Repository) -> ShapeReport:
+    """Raises SourceError."""
+    commit = repository.commit()
+    files = fetch.wanted(repository, commit)
+
+    def read(path: str, start: int, count: int) -> bytes:
+        return repository.read(path, commit, start, count)
+
+    if all(file.path != model_files.CONFIG for file in files):
+        raise _unreadable(f"{repository.name} has no {model_files.CONFIG}")
+    config, _ = read_config(read)
+    heads = read_heads(read, [file.path for file in selection.weight_files(files)])
+    file_bytes = sum(file.size_bytes for file in files)
+    return _report(commit, config, heads.tensors, file_bytes)
+
+
+def from_folder(top: Path) -> ShapeReport:
+    """Of files that may be cut short after their headers. Raises SourceError, EngineFailed."""
+    folder = model_files.find(top)
+
+    def read(path: str, start: int, count: int) -> bytes:
+        with (folder / path).open("rb") as file:
+            file.seek(start)
+            return file.read(count)
+
+    present = tuple(
+        selection.RemoteFile(path.name, path.stat().st_size)
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+    )
+    indexed = None
+    if any(file.path == weights.INDEX for file in present):
+        indexed = weights.indexed((folder / weights.INDEX).read_bytes())
+    files = selection.needed(present, indexed)
+    held = [file.path for file in selection.weight_files(files)]
+    if not held:
+        raise fetch.no_safetensors(str(folder), [file.path for file in present])
+    config, text = read_config(read)
+    heads = read_heads(read, held)
+    others = sum(file.size_bytes for file in files if file.path not in held)
+    commit = "sha256:" + hashlib.sha256(text + heads.digest).hexdigest()
+    return _report(commit, config, heads.tensors, heads.file_bytes + others)
+
+
+def read_config(read: Read) -> tuple[dict[str, Any], bytes]:
+    """config.json's object and its bytes. Raises SourceError."""
+    text = read(model_files.CONFIG, 0, _MAX_CONFIG_BYTES)
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(f"{model_files.CONFIG} is no JSON") from error
+    if not isinstance(config, dict):
+        raise _unreadable(f"{model_files.CONFIG} is no JSON object")
+    return config, text
+
+
+def read_heads(read: Read, paths: list[str]) -> _Heads:
+    """The headers of all `paths`, read several at a time. Raises SourceError."""
+    ordered = sorted(paths)
+    with ThreadPoolExecutor(_READERS) as pool:
+        headers = list(pool.map(lambda path: _header(read, path), ordered))
+    tensors = weights.Tensors()
+    for path, header in zip(ordered, headers, strict=True):
+        tensors += _tensors(path, header)
+    digest = hashlib.sha256(b"".join(hashlib.sha256(h).digest() for h in headers)).digest()
+    framing = sum(weights.LENGTH_BYTES + len(header) for header in headers)
+    return _Heads(tensors, digest, framing + tensors.data_bytes)
+
+
+def _header(read: Read, path: str) -> bytes:
+    start = read(path, 0, _FIRST_READ_BYTES)
+    try:
+        length = weights.header_bytes(start)
+    except weights.HeaderError as error:
+        raise _unreadable(f"{path}: {error}") from error
+    end = weights.LENGTH_BYTES + length
+    rest = read(path, len(start), end - len(start)) if end > len(start) else b""
+    header = (start + rest)[weights.LENGTH_BYTES : end]
+    if len(header) < length:
+        raise _unreadable(f"{path}: the header has {length} bytes and the file ends before that")
+    return header
+
+
+def _tensors(path: str, header: bytes) -> weights.Tensors:
+    try:
+        return weights.read(header)
+    except weights.HeaderError as error:
+        raise _unreadable(f"{path}: {error}") from error
+
+
+def _report(
+    commit: str, config: dict[str, Any], tensors: weights.Tensors, file_bytes: int
+) -> ShapeReport:
+    """The first version, from the fullest, that a termination message can hold."""
+    trimmed = trim.trim(config)
+    for version in (trimmed, *trim.shorter(trimmed)):
+        found = ShapeReport(
+            commit=commit,
+            config=version,
+            tensorBytes=dict(tensors.bytes_by_dtype),
+            tensorCount=tensors.count,
+            fileBytes=file_bytes,
+        )
+        if len(termination.encode(found)) <= termination.MAX_BYTES:
+            return found
+    raise _unreadable(f"the shape does not fit {termination.MAX_BYTES} bytes")
+
+
+def _unreadable(message: str) -> SourceError:
+    fix = "use a repository of a model in the transformers layout, with safetensors"
+    return SourceError(FetchError.CONFIG_UNREADABLE, message, fix)
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="berth-shape %(levelname)s %(message)s")
+    log = Path(sys.argv[1]) if len(sys.argv) > 1 else termination.DEFAULT_PATH
+    try:
+        found = report(request.read(os.environ), dict(os.environ))
+    except ConfigurationError as error:
+        _log.error("%s", error)
+        return 2
+    _log.info("%s", found.model_dump_json())
+    termination.write(log, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+import pytest
+
+from berth_api.server import EngineConfig, ServerConfig
+from berth_server import args, variables
+from berth_server.errors import ConfigurationError
+
+
+def engine(**changes) -> EngineConfig:
+    values = {
+        "name": "tiny",
+        "command": ["vllm", "serve"],
+        "device": "cuda",
+        "port": 8000,
+        "model_dir": "/berth/model",
+        "dtype": "bfloat16",
+        "gpu_memory_fraction": "0.9",
+        "max_model_len": 4096,
+        "max_num_seqs": 64,
+    }
+    return EngineConfig(**(values | changes))
+
+
+def server(config: EngineConfig) -> ServerConfig:
+    return ServerConfig(
+        namespace="team-a",
+        model="tiny",
+        revision="abc",
+        engines=[config],
+        status_port=8090,
+        engine_key_file="/berth/engine-key/engineKey",
+        max_queued_requests=320,
+        drain_timeout_seconds=300,
+        stall_timeout_seconds=120,
+        start_timeout_seconds=1800,
+    )
+
+
+def command(**changes) -> args.Command:
+    config = engine(**changes)
+    return args.command(config, server(config), "/berth/model/m")
+
+
+def value(argv: list[str], flag: str) -> str:
+    return argv[argv.index(flag) + 1]
+
+
+def test_a_gpu_engine_is_spelled_in_vllms_flags():
+    assert command().argv == [
+        "vllm", "serve", "/berth/model/m",
+        "--served-model-name", "tiny",
+        "--host", "0.0.0.0",
+        "--port", "8000",
+        "--middleware", "berth_server.admission.Admission",
+        "--load-format", "safetensors",
+        "--dtype", "bfloat16",
+        "--kv-cache-dtype", "auto",
+        "--tensor-parallel-size", "1",
+        "--max-model-len", "4096",
+        "--max-num-seqs", "64",
+        "--gpu-memory-utilization", "0.9",
+        "--disable-uvicorn-access-log",
+    ]  # fmt: skip
+
+
+def test_the_module_entry_point_takes_the_model_by_a_flag():
+    argv = command(command=["python3", "-m", "vllm.entrypoints.openai.api_server"]).argv
+    assert argv[3:5] == ["--model", "/berth/model/m"]
+
+
+def test_on_cpu_the_kv_cache_is_given_in_bytes_and_no_fraction():
+    argv = command(device="cpu", gpu_memory_fraction=None, kv_cache_bytes=2**30).argv
+    assert value(argv, "--kv-cache-memory-bytes") == "1073741824"
+    assert "--gpu-memory-utilization" not in argv
+
+
+def test_the_legacy_cpu_variable_cannot_overrule_the_flag():
+    whole = command().applied_to({"VLLM_CPU_KVCACHE_SPACE": "40", "PATH": "/bin"})
+    assert "VLLM_CPU_KVCACHE_SPACE" not in whole
+    assert whole["PATH"] == "/bin"
+
+
+def test_the_engine_never_sees_the_hubs_token_nor_a_second_key():
+    whole = command().applied_to({"HF_TOKEN": "hf_secret", "VLLM_API_KEY": "k"})
+    assert whole.keys().isdisjoint({"HF_TOKEN", "VLLM_API_KEY"})
+
+
+def test_eager_mode_is_a_switch():
+    assert "--enforce-eager" not in command().argv
+    assert "--enforce-eager" in command(enforce_eager=True).argv
+
+
+def test_the_users_arguments_come_last_and_untouched():
+    extra = ["--enable-prefix-caching", "--seed", "7"]
+    assert command(extra_args=extra).argv[-3:] == extra
+
+
+def test_a_managed_flag_is_refused_with_what_to_do_instead():
+    with pytest.raises(ConfigurationError, match=r"--port is managed by Berth: remove it"):
+        command(extra_args=["--port=1"])
+
+
+def test_the_middleware_is_configured_by_variables_that_no_profile_can_change():
+    environment = command(env={variables.MAX_IN_FLIGHT: "1", "OMP_NUM_THREADS": "2"}).environment
+    assert environment[variables.MAX_IN_FLIGHT] == "320"
+    assert environment[variables.ENGINE_KEY_FILE] == "/berth/engine-key/engineKey"
+    assert environment["OMP_NUM_THREADS"] == "2"
+
+
+def test_the_engine_serves_offline():
+    assert command().environment["HF_HUB_OFFLINE"] == "1"

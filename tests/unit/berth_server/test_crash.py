@@ -1,0 +1,101 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standins.engine_crashes import CRASHES
+
+from berth_server import crash
+
+
+def explained(name: str):
+    found = CRASHES[name]
+    return crash.explain(found.lines, found.returncode)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "said"),
+    [
+        ("oom", "OutOfMemory", "2.32 GiB were asked and 1.05 GiB of 79.11 GiB were free"),
+        ("kv", "KVCacheTooSmall", "131072 tokens needs 16.00 GiB of KV cache and 9.25 GiB"),
+        ("nokv", "KVCacheTooSmall", "leave no memory for the KV cache"),
+        ("busy-gpu", "OutOfMemory", "12.34 of 79.11 GiB are free"),
+        ("tp", "TensorParallelInvalid", "3 does not divide 32 attention heads"),
+        ("architecture", "UnsupportedArchitecture", "['FooForCausalLM']"),
+        ("sigill", "CrashLoop", "SIGILL"),
+        ("flag", "CrashLoop", "--no-such-flag 3"),
+        ("nospace", "NoSpace", "disk is full"),
+        ("port", "CrashLoop", "port is taken"),
+        ("sigkill", "OutOfMemory", "SIGKILL"),
+        ("unknown", "CrashLoop", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_crash_has_a_cause_with_its_numbers_and_a_fix(name, reason, said):
+    failure = explained(name)
+    assert failure.reason == reason
+    assert said in failure.message
+    assert failure.fix
+
+
+def test_the_fix_names_the_context_that_fits():
+    assert explained("kv").fix == "set spec.runtime.maxModelLen to at most 75776"
+
+
+def test_the_root_cause_is_above_the_last_line():
+    lines = (
+        "(EngineCore pid=7) ValueError: the widget is upside down",
+        "(APIServer pid=1) RuntimeError: Engine core initialization failed. "
+        "See root cause above. Failed core proc(s): {}",
+    )
+    assert "the widget is upside down" in crash.explain(lines, 1).message
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("ValueError: Model architectures ['A', 'B'] are not supported for now.", "Unsupported"),
+        (
+            "has model type `qwen9` but Transformers does not recognize this architecture",
+            "Unsupported",
+        ),
+        ("RuntimeError: Cannot find any model weights with `/berth/model`", "NotFound"),
+        ("safetensors_rust.SafetensorError: Error while deserializing header", "Checksum"),
+        ("OSError: Can't load tokenizer for '/berth/model'. If you were", "NotFound"),
+        ("AssertionError: 12 is not divisible by 8", "TensorParallel"),
+        ("Worker proc VllmWorker-0 died unexpectedly (exit code: -9), shutting", "OutOfMemory"),
+        ("[W1] CUDA driver version is insufficient for CUDA runtime version", "CrashLoop"),
+        ("vllm: error: argument --dtype: invalid choice: 'f8'", "CrashLoop"),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes", "OutOf"),
+        (
+            "ValueError: Available memory on node 0 (1.0/8.0 GiB) on startup is less than desired "
+            "CPU memory utilization (0.92, 7.4 GiB).",
+            "OutOfMemory",
+        ),
+        (
+            "ValueError: Available memory on node 0 (1.0/8.0 GiB) on kv cache allocation is less "
+            "than requested memory for kv (4.0 GiB).",
+            "KVCacheTooSmall",
+        ),
+        (
+            "AssertionError: Not enough allowed NUMA nodes to bind threads of 2 local CPUWorkers.",
+            "Tensor",
+        ),
+    ],
+)
+def test_other_causes_are_known(line, reason):
+    assert crash.explain([line], 1).reason.startswith(reason)
+
+
+def test_a_silent_end_says_so():
+    assert "its log does not say why" in crash.explain([], 3).message
+    assert "signal 60" in crash.explain([], -60).message
+
+
+@given(st.lists(st.text(max_size=200), max_size=20), st.integers(-64, 255))
+def test_any_log_is_explained(tail, returncode):
+    failure = crash.explain(tail, returncode)
+    assert failure.reason
+    assert len(failure.message) <= crash.MAX_MESSAGE_CHARACTERS
+
+
+def test_what_the_wrapper_sees_itself_is_typed_too():
+    assert crash.timed_out(60, "in phase Loading").reason == "LoadTimeout"
+    assert crash.stalled(120, 3).reason == "EngineStalled"

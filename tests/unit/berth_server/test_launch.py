@@ -1,0 +1,106 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from berth_server import launch
+from berth_server.args import Command
+
+
+@given(st.lists(st.sampled_from(["one", "two three", "ä€", "x" * 50]), max_size=6), st.data())
+def test_lines_are_whole_however_the_bytes_arrive(lines, data):
+    whole = "".join(f"{line}\n" for line in lines).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=5)))
+    splitter = launch.Lines()
+    pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    assert [line for piece in pieces for line in splitter.feed(piece)] == lines
+
+
+def test_a_progress_bar_that_draws_over_its_line_is_many_lines():
+    assert launch.Lines().feed(b"  0% Completed\r 50% Completed\r") == [
+        "  0% Completed",
+        " 50% Completed",
+    ]
+
+
+def test_a_line_without_end_is_cut():
+    splitter = launch.Lines()
+    [line] = splitter.feed(b"x" * (launch.MAX_LINE_BYTES + 1))
+    assert len(line) == launch.MAX_LINE_BYTES
+    assert splitter.feed(b"y\n") == ["y"]
+
+
+def shell(script: str) -> Command:
+    return Command(argv=["/bin/sh", "-c", script], environment={})
+
+
+@pytest.fixture
+async def started():
+    """Starts engines and reaps them as PID 1 does."""
+    loop = asyncio.get_running_loop()
+    ours = {}
+
+    def start(script: str) -> launch.Process:
+        engine = launch.start(shell(script), dict(os.environ), lambda _: None)
+        ours[engine.pid] = engine
+        engine.poll()
+        return engine
+
+    loop.add_signal_handler(signal.SIGCHLD, lambda: [engine.poll() for engine in ours.values()])
+    yield start
+    loop.remove_signal_handler(signal.SIGCHLD)
+
+
+async def test_an_engines_log_and_exit_code_are_kept(started):
+    engine = started("echo hello; echo oh >&2; exit 3")
+    assert await asyncio.wait_for(engine.wait(), 5) == 3
+    await engine.destroy()
+    assert list(engine.tail) == ["hello", "oh"]
+    assert engine.ended
+
+
+async def test_destroying_an_engine_ends_its_whole_group(started):
+    engine = started("sleep 60 & echo $!; wait")
+    while not engine.tail:
+        await asyncio.sleep(0.01)
+    worker = int(engine.tail[0])
+    await asyncio.wait_for(engine.destroy(), 5)
+    assert await engine.wait() == -signal.SIGKILL
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(worker)], capture_output=True, text=True)
+    assert state.stdout.strip() in ("", "Z")
+
+
+async def test_a_missing_program_is_an_os_error():
+    with pytest.raises(FileNotFoundError):
+        launch.start(Command(argv=["/no/such/engine"], environment={}), {}, lambda _: None)
+
+
+def test_orphans_are_reaped_and_our_own_engine_is_asked():
+    """In a process of its own, because reaping takes every child there is."""
+    script = (
+        "import os, time\n"
+        "from berth_server import launch\n"
+        "class Ours:\n"
+        "    polled = 0\n"
+        "    def poll(self): self.polled += 1; os.waitpid(mine, 0)\n"
+        "mine, orphan = os.fork(), 0\n"
+        "if mine == 0: os._exit(0)\n"
+        "orphan = os.fork()\n"
+        "if orphan == 0: os._exit(0)\n"
+        "ours = Ours()\n"
+        "for _ in range(500):\n"
+        "    launch.reap({mine: ours})\n"
+        "    try: os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)\n"
+        "    except ChildProcessError: break\n"
+        "    time.sleep(0.01)\n"
+        "else: raise SystemExit('zombies are left')\n"
+        "assert ours.polled == 1\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,84 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standins import tiny_model
+
+from berth_server import weights
+
+
+def test_a_real_header_is_read():
+    content = tiny_model.safetensors(tiny_model.shapes())
+    length = weights.header_bytes(content)
+    tensors = weights.read(content[8 : 8 + length])
+    assert tensors.bytes_by_dtype == {"BF16": tiny_model.total_bytes()}
+    assert tensors.count == len(tiny_model.shapes())
+    assert 8 + length + tensors.data_bytes == len(content)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"\0" * 7,
+        b"\0" * 8,
+        b"\x01" + b"\0" * 7,
+        b"\xff" * 8,
+        (100_000_001).to_bytes(8, "little"),
+    ],
+)
+def test_a_length_that_cannot_be_is_refused(start):
+    with pytest.raises(weights.HeaderError):
+        weights.header_bytes(start)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"a": 1}',
+        b'{"a": {"dtype": "BF16"}}',
+        b'{"a": {"dtype": "BF16", "data_offsets": [4, 2]}}',
+        b'{"a": {"dtype": "BF16", "data_offsets": [-4, 2]}}',
+        b'{"a": {"dtype": "BF16", "data_offsets": [0, 2, 4]}}',
+        b'{"a": {"dtype": "BF16", "data_offsets": [0, 1e99]}}',
+        b'{"a": {"dtype": "", "data_offsets": [0, 2]}}',
+        b'{"a": {"dtype": "' + b"x" * 99 + b'", "data_offsets": [0, 2]}}',
+    ],
+)
+def test_a_hostile_header_is_refused(header):
+    with pytest.raises(weights.HeaderError):
+        weights.read(header)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(header):
+    try:
+        weights.read(header)
+    except weights.HeaderError:
+        return
+
+
+SIZES = st.dictionaries(st.sampled_from(["BF16", "F32", "I8"]), st.integers(0, 2**60), max_size=3)
+
+
+@given(SIZES, SIZES)
+def test_files_add_up(first, second):
+    total = weights.Tensors(first, 1, 10) + weights.Tensors(second, 2, 5)
+    assert sum(total.bytes_by_dtype.values()) == sum(first.values()) + sum(second.values())
+    assert (total.count, total.data_bytes) == (3, 15)
+
+
+def test_an_index_names_its_shards():
+    index = {"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors", "c": "m-1.safetensors"}}
+    assert weights.indexed(json.dumps(index).encode()) == {"m-1.safetensors", "m-2.safetensors"}
+
+
+@pytest.mark.parametrize("index", [b"", b"{}", b"[]", b'{"weight_map": 3}', b'{"weight_map": {}}'])
+def test_an_unreadable_index_restricts_nothing(index):
+    assert weights.indexed(index) is None
