@@ -110,6 +110,9 @@ def test_a_name_that_needs_escapes_stays_one_json_string() -> None:
         pytest.param(b'\xff\xfe{"model":"a"}', "not UTF-8", id="UTF-16"),
         pytest.param(b'{"a":' + b"[" * 100_000, "nesting too deep", id="a depth bomb"),
         pytest.param(b'{"a":' + b"9" * 5_000 + b"}", "number is too long", id="a long number"),
+        pytest.param(
+            b'{"a":1' + b',"a":1' * 256 + b"}", "more than 256 fields", id="a wide object"
+        ),
         pytest.param(b"{}", "you must provide a model", id="no model"),
         pytest.param(b'{"model": 7}', "you must provide a model", id="a number as model"),
         pytest.param(b'{"model": ""}', "you must provide a model", id="an empty model"),
