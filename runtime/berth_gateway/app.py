@@ -4,6 +4,7 @@ Authenticate, look the path up, read the body, find the model, let it in, forwar
 on the way has OpenAI's shape. Nothing of a client's key or body is ever logged.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -92,6 +93,12 @@ class App:
         except Refusal as refusal:
             status = refusal.status
             await _refuse(exchange, refusal)
+        except asyncio.CancelledError:
+            # Of the server alone, and only at the end of the drain: the process is about to exit.
+            _log.warning("%s: cut, for the time to drain is over", exchange.request_id)
+            leaving = Refusal(Kind.LEAVING, "this gateway is leaving", retry_after_seconds=1)
+            status = leaving.status
+            await _refuse(exchange, leaving)
         except Exception:  # noqa: BLE001 -- one request's fault must not end the others
             _log.exception("%s: a fault of the gateway", exchange.request_id)
             status = Kind.INTERNAL.value.status

@@ -37,6 +37,7 @@ class Kind(Enum):
     ENGINE_DENIED = Shape(500, SERVER_ERROR, "engine_key_refused")
     ENGINE_LOST = Shape(500, SERVER_ERROR, "engine_disconnected")
     ENGINE_UNAVAILABLE = Shape(503, UNAVAILABLE, "engine_unavailable")
+    LEAVING = Shape(503, UNAVAILABLE, "gateway_leaving")
     NOT_READY = Shape(503, UNAVAILABLE, "model_not_ready")
 
 

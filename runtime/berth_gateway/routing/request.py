@@ -20,7 +20,7 @@ _CHOICE_FIELDS: Final = ("n", "best_of")
 # Parts of a chat message that name a thing to load: {"type": "image_url", "image_url": {"url"}}.
 _URL_FIELD_SUFFIX: Final = "_url"
 _DATA_SCHEME: Final = "data:"
-# OpenAI's and vLLM's requests have about sixty. A megabyte of them would stop the loop for a second.
+# OpenAI's and vLLM's requests have about sixty; a million would stop the loop for seconds.
 _MAX_FIELDS: Final = 256
 _SHOWN_CHARACTERS: Final = 80  # of a client's value in an error message
 

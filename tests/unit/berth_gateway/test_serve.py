@@ -102,6 +102,25 @@ async def test_a_stream_without_end_is_cut_at_the_bound(settings, http, engine) 
             await response.read()
 
 
+async def test_a_request_that_waits_beyond_the_bound_is_told_to_come_back(
+    settings, http, engine, kit
+) -> None:
+    async def never_answers(request: Any) -> None:
+        await asyncio.Event().wait()
+
+    engine.behave = never_answers
+    async with _running(replace(settings, drain_seconds=0)) as process:
+        asking = asyncio.create_task(
+            http.post(process.url + "/v1/chat/completions", json={"model": "llama"})
+        )
+        await kit.until(lambda: engine.received)
+        process.stop.set()
+        response = await asyncio.wait_for(asking, 3)
+
+    assert response.status == 503
+    assert (await response.json())["error"]["code"] == "gateway_leaving"
+
+
 async def test_a_background_part_that_dies_ends_the_process(settings, monkeypatch) -> None:
     async def dies(_: object) -> None:
         raise ZeroDivisionError
