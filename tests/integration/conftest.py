@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from clusterapi import CRD_NAME, Api
 
-from dev import binaries
+from berth_api import names
+from dev import binaries, progress
 from dev.controlplane import ControlPlane
 from dev.kubectl import Kubectl
 
 REPOSITORY = Path(__file__).parents[2]
+ESTABLISH_SECONDS = 30.0
 DEFINITION = REPOSITORY / f"crds/{CRD_NAME}.yaml"
 
 
@@ -40,7 +42,10 @@ def definition(kubectl: Kubectl) -> Iterator[None]:
     """The ModelDeployment's definition, installed; removed again if it was not there before."""
     was_there = kubectl.succeeds("get", "customresourcedefinition", CRD_NAME)
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEFINITION))
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{CRD_NAME}")
+    # Not `kubectl wait`: it fails at once on a definition that has no conditions yet.
+    progress.wait_for(
+        "the definition", lambda: kubectl.succeeds("get", names.PLURAL), seconds=ESTABLISH_SECONDS
+    )
     yield
     if not was_there:
         kubectl("delete", "customresourcedefinition", CRD_NAME, "--wait=false")
