@@ -32,16 +32,27 @@ class Call:
 
 @dataclass
 class Fault:
-    """Fails the next `times` matching requests; with `after` they are carried out all the same."""
+    """Fails `times` matching requests, after letting `skip` pass.
+
+    With `after` they are carried out all the same, and only the answer is lost.
+    """
 
     error: Exception
     verb: str | None = None
     kind: str | None = None
     times: int = 1
     after: bool = False
+    skip: int = 0
 
     def hits(self, call: Call) -> bool:
-        return self.times > 0 and self.verb in (None, call.verb) and self.kind in (None, call.kind)
+        """Counts the request, if it matches."""
+        if self.verb not in (None, call.verb) or self.kind not in (None, call.kind):
+            return False
+        self.skip -= 1
+        if self.skip >= 0 or self.times <= 0:
+            return False
+        self.times -= 1
+        return True
 
 
 @dataclass
@@ -60,6 +71,9 @@ class FakeCluster:
 
     def find(self, kind: Kind, namespace: str, name: str) -> Json | None:
         return copy.deepcopy(self.objects.get((kind, namespace, name)))
+
+    def of_kind(self, kind: Kind) -> list[Json]:
+        return [copy.deepcopy(obj) for (one, _, _), obj in self.objects.items() if one is kind]
 
     def put(self, obj: Json) -> Json:
         """As another client: creates or replaces the object."""
@@ -163,8 +177,6 @@ class FakeCluster:
         call = Call(verb, kind.kind, name)
         self.calls.append(call)
         fault = next((one for one in self.faults if one.hits(call)), None)
-        if fault is not None:
-            fault.times -= 1
         return _Request(fault)
 
     def _live(self, kind: Kind, namespace: str | None, name: str) -> Json:

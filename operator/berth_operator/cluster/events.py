@@ -65,7 +65,7 @@ class EventRecorder:
         if series is not None and self._clock() - series.posted_at < SILENCE_SECONDS:
             return
         if self._queue.full() or not self._take_token():
-            log.warning("event dropped: %s %s", event.reason, event.message)
+            log.debug("event dropped: %s %s", event.reason, event.message)
             return
         self._queue.put_nowait(self._body(cr, event, name, self._counted(name)))
 

@@ -14,12 +14,13 @@ from berth_operator.cluster.execute import Executed, Executor
 from berth_operator.cluster.observe import Observer
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.context import Context
+from berth_operator.core.decide import decide
 from berth_operator.core.observed import Observed, Refusal
 from berth_operator.core.outcome import Outcome
 from berth_operator.errors import Denied, Unavailable
 from berth_operator.handlers import feed
 from berth_operator.metrics import Metrics
-from berth_operator.reconcile import REFUSED_RETRY_SECONDS, Reconciler, next_look
+from berth_operator.reconcile import REFUSED_RETRY_SECONDS, Decide, Reconciler, next_look
 from berth_operator.workqueue import WorkQueue
 
 KEY = ModelKey("team", "smol")
@@ -57,6 +58,7 @@ class Bench:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     cache: Cache = field(default_factory=Cache)
     looks: list[ModelKey] = field(default_factory=list)
+    decide: Decide = one_service
 
     def __post_init__(self) -> None:
         self.queue: WorkQueue[ModelKey] = WorkQueue(
@@ -72,7 +74,7 @@ class Bench:
                 WarningReader(self.cluster, clock=lambda: 0),
                 lambda: builders.NOW,
             ),
-            one_service,
+            self.decide,
             builders.context(),
             Executor(self.cluster, self.cache, lambda *_: None),
             self.metrics,
@@ -189,6 +191,35 @@ async def test_an_api_server_that_comes_back_finds_one_of_each(
     made = [call for call in bench.cluster.writes if call.kind == "Service"]
     assert len(made) <= failures + 1
     assert Call("delete", "Service", "smol-engine") not in bench.cluster.calls
+
+
+REQUESTS_OF_A_MODEL = 20  # somewhat more than a model takes until its Deployment stands
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("number", range(REQUESTS_OF_A_MODEL))
+async def test_whichever_request_is_lost_the_same_objects_are_made(
+    *, number: int, after: bool
+) -> None:
+    undisturbed = await _served_by(Bench(decide=decide))
+    fault = Fault(Unavailable("reset"), skip=number, after=after)
+    disturbed = await _served_by(Bench(decide=decide, cluster=FakeCluster(faults=[fault])))
+    assert len(undisturbed) == 6  # the model, and one of each kind
+    assert disturbed == undisturbed
+
+
+async def _served_by(bench: Bench) -> set[tuple[str, str]]:
+    """Kinds and names of all that exists once the model's shape has been read."""
+    cr = builders.model_deployment()
+    bench.cluster.put(cr | {"metadata": {"name": KEY.name, "namespace": KEY.namespace}})
+    await bench.rest()
+    (job,) = bench.cluster.of_kind(kinds.JOB)
+    pod = dict(builders.shape_pod(job).object)
+    labels = pod["metadata"]["labels"] | {names.LABEL_MODEL: KEY.name}
+    metadata = pod["metadata"] | {"namespace": KEY.namespace, "labels": labels}
+    bench.cluster.put(pod | {"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
+    await bench.rest()
+    return {(kind.kind, name) for kind, _, name in bench.cluster.objects if kind is not kinds.POD}
 
 
 async def test_looks_are_counted_by_their_result() -> None:

@@ -1,0 +1,162 @@
+"""The adapter against a real API server: what the fake promises, the real one keeps."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from operator_process import account_kubeconfig, chart_rights
+
+from berth_api import names
+from berth_operator.cluster import kinds
+from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
+from berth_operator.core import drift
+from berth_operator.errors import Conflict, Denied, NotFound
+from berth_operator.metrics import Metrics
+from dev.kubectl import Kubectl
+
+
+@pytest.fixture
+async def api(
+    kubectl: Kubectl, definition: None, namespace: str, tmp_path: Path
+) -> AsyncIterator[KubernetesApi]:
+    """With the chart's rights."""
+    rights = json.dumps({"apiVersion": "v1", "kind": "List", "items": chart_rights(namespace)})
+    kubectl("apply", "-f", "-", stdin=rights)
+    kubeconfig = account_kubeconfig(kubectl, namespace, tmp_path)
+    client = await connect({"KUBECONFIG": str(kubeconfig)})
+    yield KubernetesApi(client, may_write=lambda: True, metrics=Metrics())
+    await client.close()
+    kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=rights)
+
+
+def deployment(namespace: str, **spec: Any) -> dict[str, Any]:
+    labels = {names.LABEL_MODEL: "smol"}
+    resources = {"limits": {"cpu": "1000m", "memory": "1024Mi"}}
+    container = {"name": "engine", "image": "example.test/x:1", "resources": resources, "args": []}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "smol-1", "namespace": namespace, "labels": labels},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template} | spec,
+    }
+
+
+async def test_applying_the_same_again_changes_nothing(api: KubernetesApi, namespace: str) -> None:
+    service = {  # a Deployment's controller writes its status in between
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "smol-engine", "namespace": namespace},
+        "spec": {"clusterIP": "None", "ports": [{"port": 8000}]},
+    }
+    first = await api.apply(drift.stamp(service))
+    again = await api.apply(drift.stamp(service))
+    assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+async def test_what_the_api_server_fills_in_is_no_difference(
+    api: KubernetesApi, namespace: str
+) -> None:
+    stamped = drift.stamp(deployment(namespace))
+    live = await api.apply(stamped)
+    limits = live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert limits == {"cpu": "1", "memory": "1Gi"}
+    assert drift.difference(stamped, live) is None
+
+
+async def test_a_field_that_is_no_longer_applied_goes(api: KubernetesApi, namespace: str) -> None:
+    await api.apply(deployment(namespace, minReadySeconds=7))
+    live = await api.apply(deployment(namespace))
+    assert "minReadySeconds" not in live["spec"]
+
+
+async def test_an_unknown_field_is_our_fault_and_not_to_be_repeated(
+    api: KubernetesApi, namespace: str
+) -> None:
+    with pytest.raises(Denied, match="nonsense") as refused:
+        await api.apply(deployment(namespace, nonsense=1))
+    assert refused.value.status == 500
+
+
+async def test_an_invalid_value_is_denied(api: KubernetesApi, namespace: str) -> None:
+    with pytest.raises(Denied, match="replicas"):
+        await api.apply(deployment(namespace, replicas=-1))
+
+
+async def test_a_deletion_meets_only_the_object_with_the_uid(
+    api: KubernetesApi, namespace: str
+) -> None:
+    live = await api.apply(deployment(namespace))
+    with pytest.raises(Conflict):
+        await api.delete(kinds.DEPLOYMENT, namespace, "smol-1", uid="another")
+    await api.delete(kinds.DEPLOYMENT, namespace, "smol-1", uid=live["metadata"]["uid"])
+    with pytest.raises(NotFound):
+        await api.get(kinds.DEPLOYMENT, namespace, "smol-1")
+
+
+async def test_lists_come_in_pages_with_their_kind(
+    api: KubernetesApi, kubectl: Kubectl, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("berth_operator.cluster.kubernetes_api.PAGE_OBJECTS", 2)
+    for number in range(5):
+        body = deployment(namespace)
+        body["metadata"]["name"] = f"smol-{number}"
+        await api.apply(body)
+    label = names.LABEL_MODEL
+    found = await api.list_all(kinds.DEPLOYMENT, namespace, labels=label)
+    slim = await api.list_all(kinds.DEPLOYMENT, namespace, labels=label, metadata_only=True)
+    assert len(found) == len(slim) == 5
+    assert {one["kind"] for one in found + slim} == {"Deployment"}
+    assert "spec" in found[0]
+    assert "spec" not in slim[0]
+    assert await api.list_all(kinds.JOB, namespace, labels=label, metadata_only=True) == []
+
+
+async def test_whose_a_secret_is_can_be_told_without_the_right_to_read_it(
+    api: KubernetesApi, kubectl: Kubectl, namespace: str
+) -> None:
+    with pytest.raises(Denied):
+        await api.get(kinds.SECRET, namespace, "smol-engine-key")
+    assert await api.owners(kinds.SECRET, namespace, "smol-engine-key") is None
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "smol-engine-key", "namespace": namespace},
+        "data": {"engineKey": base64.b64encode(b"x").decode()},
+    }
+    await api.apply(body)
+    assert await api.owners(kinds.SECRET, namespace, "smol-engine-key") == []
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u1"}
+    await api.apply(body | {"metadata": body["metadata"] | {"ownerReferences": [owner]}})
+    found = await api.owners(kinds.SECRET, namespace, "smol-engine-key")
+    assert found is not None
+    assert [one["uid"] for one in found] == ["u1"]
+    live = kubectl.json("get", "secret", "smol-engine-key", "--namespace", namespace)
+    assert live["data"] == body["data"]
+
+
+async def test_a_status_is_bound_to_the_uid(
+    api: KubernetesApi, kubectl: Kubectl, namespace: str
+) -> None:
+    model = {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": "smol", "namespace": namespace},
+        "spec": {"model": {"source": "hf://a/b"}},
+    }
+    kubectl("create", "-f", "-", stdin=json.dumps(model))
+    live = kubectl.json("get", names.PLURAL, "smol", "--namespace", namespace)
+    identity = {"name": "smol", "namespace": namespace, "uid": live["metadata"]["uid"]}
+    status = {"phase": "Pending", "observedGeneration": 1}
+    told = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": identity}
+    written = await api.apply_status(told | {"status": status})
+    assert written["status"] == status
+    elsewhere = identity | {"uid": "00000000-0000-4000-8000-000000000000"}
+    with pytest.raises(Conflict):
+        await api.apply_status(told | {"metadata": elsewhere, "status": status})
+    absent = identity | {"name": "absent"}
+    with pytest.raises((NotFound, Conflict)):
+        await api.apply_status(told | {"metadata": absent, "status": status})

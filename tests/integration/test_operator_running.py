@@ -1,0 +1,198 @@
+"""The operator's process on a real API server, with no more rights than the chart gives it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
+
+from berth_api import names
+from dev.kubectl import Kubectl
+
+ALL = ("Secret", "Service", "PodDisruptionBudget", "ControllerRevision", "Deployment")
+REST_SECONDS = 5.0  # pods that do not come up are asked every second meanwhile
+
+Start = Callable[..., OperatorProcess]
+
+
+@pytest.fixture
+def models(kubectl: Kubectl, definition: None, namespace: str) -> Models:
+    return Models(kubectl, namespace)
+
+
+@pytest.fixture
+def start(kubectl: Kubectl, namespace: str, tmp_path: Path) -> Iterator[Start]:
+    rights = json.dumps({"apiVersion": "v1", "kind": "List", "items": chart_rights(namespace)})
+    kubectl("apply", "-f", "-", stdin=rights)
+    kubeconfig = account_kubeconfig(kubectl, namespace, tmp_path)
+    started: list[OperatorProcess] = []
+
+    def begin(*, leader_election: bool = False) -> OperatorProcess:
+        directory = tmp_path / str(len(started))
+        directory.mkdir()
+        one = OperatorProcess(kubeconfig, namespace, directory, leader_election).start()
+        started.append(one)
+        return one.wait_until_ready()
+
+    yield begin
+    for one in started:
+        one.kill()
+    kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=rights)
+
+
+@pytest.fixture
+def served(models: Models, start: Start) -> OperatorProcess:
+    """An operator whose only model has all its children."""
+    operator = start()
+    models.create()
+    models.read_shape()
+    models.wait_for_children(*ALL)
+    settle(models)
+    return operator
+
+
+def settle(models: Models) -> None:
+    """Until nothing has changed for two seconds."""
+    before: dict[tuple[str, str], str] = {}
+    since = time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal before, since
+        now = models.versions()
+        if now != before:
+            before, since = now, time.monotonic()
+        return time.monotonic() - since > 2
+
+    models.wait_for("rest", quiet)
+
+
+def test_a_model_gets_all_its_children_and_a_status(
+    models: Models, served: OperatorProcess
+) -> None:
+    kinds = sorted(kind for kind, _ in models.children())
+    assert kinds == sorted(ALL)
+    status = models.status()
+    assert status["plan"]["accelerator"] == "cpu"
+    assert status["observedGeneration"] == 1
+    events = models.kubectl.json("get", "events", "--namespace", models.namespace)["items"]
+    about = {event["reason"] for event in events if event["involvedObject"]["kind"] == names.KIND}
+    assert "Activating" in about
+
+
+def test_nothing_is_written_at_rest(models: Models, served: OperatorProcess) -> None:
+    versions, writes = models.versions(), served.metric("berth_operator_writes_total")
+    looks = served.metric("berth_operator_reconcile_seconds_count")
+    time.sleep(REST_SECONDS)
+    assert models.versions() == versions
+    assert served.metric("berth_operator_writes_total") == writes
+    assert served.metric("berth_operator_reconcile_seconds_count") > looks
+
+
+def test_a_restart_writes_nothing(models: Models, served: OperatorProcess, start: Start) -> None:
+    versions = models.versions()
+    assert served.terminate() == 0
+    again = start()
+    models.wait_for("looks", lambda: again.metric("berth_operator_reconcile_seconds_count") > 1)
+    assert again.metric("berth_operator_writes_total") == 0
+    assert models.versions() == versions
+
+
+def test_a_model_that_is_deleted_while_the_operator_is_down_leaves_nothing(
+    models: Models, served: OperatorProcess
+) -> None:
+    served.kill()
+    models.delete(names.PLURAL, "smol")
+    models.wait_for("the garbage collector", lambda: not models.children())
+    left = models.kubectl.json("get", "pods", "--namespace", models.namespace)["items"]
+    assert [pod for pod in left if "deletionTimestamp" not in pod["metadata"]] == []
+
+
+def test_a_model_that_is_deleted_is_not_made_again(models: Models, served: OperatorProcess) -> None:
+    models.delete(names.PLURAL, "smol")
+    models.wait_for("the garbage collector", lambda: not models.children())
+    time.sleep(1)
+    assert not models.children()
+
+
+def test_a_changed_child_is_put_back_and_a_deleted_one_made_again(
+    models: Models, served: OperatorProcess
+) -> None:
+    name = next(name for kind, name in models.children() if kind == "Deployment")
+    models.edit("deployment", name, {"spec": {"replicas": 5}})
+    models.wait_for("1 replica", lambda: models.get("deployment", name)["spec"]["replicas"] == 1)
+    models.delete("service", names.engine_service("smol"))
+    models.wait_for_children(*ALL)
+
+
+def test_a_namesake_of_someone_else_is_left_alone_and_named_in_the_status(
+    models: Models, start: Start
+) -> None:
+    foreign = {"name": names.engine_service("smol"), "namespace": models.namespace}
+    spec = {"ports": [{"port": 5432}]}
+    models.apply({"apiVersion": "v1", "kind": "Service", "metadata": foreign, "spec": spec})
+    before = models.get("service", foreign["name"])
+    start()
+    models.create()
+    models.read_shape()
+    models.wait_for(
+        "the refusal", lambda: "belongs to something else" in json.dumps(models.status())
+    )
+    assert models.get("service", foreign["name"]) == before
+
+
+def test_a_quota_is_told_in_its_own_words_and_what_it_forbade_is_made_once_there_is_room(
+    models: Models, start: Start
+) -> None:
+    quota = {"name": "full", "namespace": models.namespace}
+    hard = {"count/deployments.apps": "0"}
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": quota}
+    models.apply(body | {"spec": {"hard": hard}})
+    models.wait_for("the quota", lambda: models.get("quota", "full").get("status", {}).get("hard"))
+    start()
+    models.create()
+    models.read_shape()
+    models.wait_for("the refusal", lambda: "exceeded quota: full" in json.dumps(models.status()))
+    assert "Service" in {kind for kind, _ in models.children()}
+    models.delete("quota", "full")
+    models.edit(names.PLURAL, "smol", {"metadata": {"labels": {"look": "again"}}})
+    models.wait_for_children(*ALL)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.15, 0.4])
+def test_an_operator_that_is_killed_in_the_middle_goes_on_where_it_was(
+    models: Models, start: Start, seconds: float
+) -> None:
+    operator = start()
+    models.create()
+    models.read_shape()
+    time.sleep(seconds)
+    operator.kill()
+    start()
+    models.wait_for_children(*ALL)
+    settle(models)
+    assert len(models.children()) == len(ALL)
+    assert len({kind for kind, _ in models.children()}) == len(ALL)
+
+
+def test_a_standby_takes_over_at_once_when_the_leader_is_told_to_end(
+    models: Models, start: Start
+) -> None:
+    leader, standby = start(leader_election=True), start(leader_election=True)
+    assert (leader.metric("berth_operator_leading"), standby.metric("berth_operator_leading")) == (
+        1,
+        0,
+    )
+    assert leader.terminate() == 0
+    models.wait_for("the standby", lambda: standby.metric("berth_operator_leading") == 1, seconds=5)
+    models.create()
+    models.wait_for_children("Job")
+
+
+def test_a_standby_takes_over_from_a_leader_that_was_killed(models: Models, start: Start) -> None:
+    leader, standby = start(leader_election=True), start(leader_election=True)
+    leader.kill()
+    models.create()
+    models.wait_for_children("Job")
+    assert standby.metric("berth_operator_leading") == 1
