@@ -27,9 +27,15 @@ _ENVIRONMENT: Final = {
     "PYTHONUNBUFFERED": "1",
 }
 _CPU_ENVIRONMENT: Final = {
-    # With no GPU there is nothing that these could find; each costs an import or a probe.
-    "CUDA_VISIBLE_DEVICES": "",
+    # The default, auto, pins each engine to the first cores of the node: two pods on one node
+    # would share them and leave the others idle. The kubelet's CPU manager may still pin the pod.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # numpy's and scipy's thread pools serve nobody here and forbid a fork.
+    "OPENBLAS_NUM_THREADS": "1",
+    variables.FORK: "1",
 }
+# As vLLM's own auto does: one core is left to the API server and the scheduler, which poll.
+_RESERVED_CPUS: Final = 1
 
 # Inherited variables that would overrule a flag or lock the gateway out.
 UNSET: Final = (
@@ -54,8 +60,10 @@ class Command:
         return kept | self.environment
 
 
-def command(engine: EngineConfig, server: ServerConfig, model_dir: str) -> Command:
+def command(engine: EngineConfig, server: ServerConfig, model_dir: str, cpus: int) -> Command:
     """How to start `engine` on the files in `model_dir`, the folder that holds config.json.
+
+    `cpus` are those that the pod may use.
 
     Raises ConfigurationError if the extra arguments hold a flag that Berth manages.
     """
@@ -64,7 +72,7 @@ def command(engine: EngineConfig, server: ServerConfig, model_dir: str) -> Comma
         raise ConfigurationError(f"spec.runtime.extraArgs: {listed}")
     return Command(
         argv=[*engine.command, *_model(engine, model_dir), *_flags(engine), *engine.extra_args],
-        environment=_environment(engine, server),
+        environment=_environment(engine, server, cpus),
     )
 
 
@@ -94,10 +102,17 @@ def _flags(engine: EngineConfig) -> list[str]:
     return [part for pair in pairs for part in pair] + switches
 
 
-def _environment(engine: EngineConfig, server: ServerConfig) -> dict[str, str]:
+def _environment(engine: EngineConfig, server: ServerConfig, cpus: int) -> dict[str, str]:
     ours = {
         variables.ENGINE_KEY_FILE: server.engine_key_file,
         variables.MAX_IN_FLIGHT: str(server.max_queued_requests),
     }
-    for_device = _CPU_ENVIRONMENT if engine.device == "cpu" else {}
-    return _ENVIRONMENT | for_device | engine.env | ours
+    return _ENVIRONMENT | _for_device(engine, cpus) | engine.env | ours
+
+
+def _for_device(engine: EngineConfig, cpus: int) -> dict[str, str]:
+    """Ranks on CPU are bound to NUMA nodes, which only vLLM's own binding knows how to do."""
+    if engine.device != "cpu" or engine.tensor_parallel_size > 1:
+        return {}
+    threads = max(1, cpus - _RESERVED_CPUS)
+    return _CPU_ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}

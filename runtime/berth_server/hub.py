@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
-from huggingface_hub import HfApi, RepoFile, hf_hub_url, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    RepoFile,
+    get_session,
+    hf_hub_url,
+    hf_raise_for_status,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     DisabledRepoError,
     EntryNotFoundError,
@@ -25,7 +32,6 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from berth_api.shape import FetchError
 from berth_server.errors import SourceError
@@ -66,16 +72,17 @@ class Repository:
 
     def read(self, path: str, commit: str, start: int, count: int) -> bytes:
         """`count` bytes of a file from `start`, or fewer at its end."""
-        for _ in range(_READ_TRIES - 1):
-            with suppress(httpx2.TransportError):
-                return self._read(path, commit, start, count)
         with self._mapped():
+            for _ in range(_READ_TRIES - 1):
+                with suppress(httpx2.TransportError):
+                    return self._read(path, commit, start, count)
             return self._read(path, commit, start, count)
 
     def _read(self, path: str, commit: str, start: int, count: int) -> bytes:
         url = hf_hub_url(self.name, path, revision=commit, endpoint=self.endpoint)
-        headers = build_hf_headers(token=self.token or False)
-        headers |= {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
+        headers = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         with get_session().stream(
             "GET", url, headers=headers, timeout=_READ_TIMEOUT_SECONDS, follow_redirects=True
         ) as response:

@@ -5,12 +5,28 @@ It must never keep the engine from starting.
 
 import importlib
 import logging
+import os
+from typing import Final
+
+from berth_server import fork, variables
 
 _log = logging.getLogger("vllm.berth")
 
+# What a torch or a vLLM that lacks something raises; nothing else may be hidden here.
+_ABSENT: Final = (AttributeError, ImportError, RuntimeError, OSError)
+
 
 def register() -> None:
-    """Ask the kernel for AMX tiles, where this processor has them.
+    """Called by vLLM once in each process, before it makes others."""
+    _initialise_amx()
+    if os.environ.get(variables.FORK) == "1":
+        # Forked children have all of this already, and spawned ones start no process by fork.
+        os.environ[variables.FORK] = "0"
+        _fork()
+
+
+def _initialise_amx() -> None:
+    """Asks the kernel for AMX tiles, where this processor has them.
 
     vLLM picks the `amx` attention kernel for bfloat16 and nothing asks the kernel for permission
     to use it: the first request then ends the worker with SIGILL (seen with vLLM 0.32).
@@ -19,5 +35,12 @@ def register() -> None:
         cpu = importlib.import_module("torch").cpu
         if cpu._is_amx_tile_supported():  # noqa: SLF001 -- torch has no public spelling
             cpu._init_amx()  # noqa: SLF001
-    except (AttributeError, ImportError, RuntimeError) as error:
+    except _ABSENT as error:
         _log.warning("AMX was not initialised: %s", error)
+
+
+def _fork() -> None:
+    try:
+        fork.install()
+    except _ABSENT as error:
+        _log.warning("processes are spawned, and the start is slower: %s", error)

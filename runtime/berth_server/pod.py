@@ -14,7 +14,18 @@ from typing import Final
 
 from berth_api.server import EngineConfig, Measured, Phase, ServerConfig
 from berth_api.shape import Failure
-from berth_server import args, crash, drain, launch, metrics, model_files, probe, processes, stall
+from berth_server import (
+    args,
+    cpus,
+    crash,
+    drain,
+    launch,
+    metrics,
+    model_files,
+    probe,
+    processes,
+    stall,
+)
 from berth_server.client import Client
 from berth_server.errors import ConfigurationError, EngineFailed, EngineUnreachable
 from berth_server.status import State
@@ -71,7 +82,7 @@ class Pod:
         config = self._engine_config
         self._state.enter(Phase.STARTING, self._clock())
         folder = model_files.find(Path(config.model_dir))
-        command = args.command(config, self._config, str(folder))
+        command = args.command(config, self._config, str(folder), cpus.available())
         _log.info("engine: %s", " ".join(command.argv))
         try:
             return launch.start(command, inherited, self._on_line)

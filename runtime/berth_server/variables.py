@@ -7,6 +7,7 @@ from typing import Final
 
 ENGINE_KEY_FILE: Final = "BERTH_ENGINE_KEY_FILE"  # path of the file that holds the engine key
 MAX_IN_FLIGHT: Final = "BERTH_MAX_IN_FLIGHT"  # requests, running and waiting
+FORK: Final = "BERTH_FORK"  # 1: on CPU, fork the engine's processes where that is safe
 
 # Paths that the middleware answers itself, to loopback and with the engine key.
 PATH_LOAD: Final = "/berth/load"  # GET: {"inFlight": 3, "draining": false}

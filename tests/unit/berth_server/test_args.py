@@ -37,7 +37,7 @@ def server(config: EngineConfig) -> ServerConfig:
 
 def command(**changes) -> args.Command:
     config = engine(**changes)
-    return args.command(config, server(config), "/berth/model/m")
+    return args.command(config, server(config), "/berth/model/m", 8)
 
 
 def value(argv: list[str], flag: str) -> str:

@@ -1,0 +1,120 @@
+import json
+
+import pytest
+from standins import tiny_model
+
+from berth_api.server import FetchConfig
+from berth_server import shape, termination
+from berth_server.errors import ConfigurationError
+
+
+def ask(source, endpoint, directory="", token=""):
+    config = FetchConfig(source=source, directory=str(directory), token_secret="ns/hf[token]")
+    return shape.report(config, {"HF_ENDPOINT": endpoint, "HF_TOKEN": token})
+
+
+@pytest.mark.parametrize("name", ["tiny", "sharded"])
+def test_a_hubs_model_has_a_shape(endpoint, repositories, name):
+    found = ask(f"hf://berth/{name}", endpoint)
+    assert found.failure is None
+    assert found.commit == repositories[f"berth/{name}"].commit
+    assert found.tensorBytes == {"BF16": tiny_model.total_bytes()}
+    assert found.tensorCount == len(tiny_model.shapes())
+    assert found.config["num_key_value_heads"] == tiny_model.KV_HEADS
+
+
+def test_the_bytes_are_those_that_will_be_fetched(endpoint):
+    files = tiny_model.files()
+    expected = sum(len(content) for name, content in files.items() if name != "README.md")
+    assert ask("hf://berth/tiny", endpoint).fileBytes == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("gated", "GatedModel"),
+        ("nope", "NotFound"),
+        ("pickles", "NoSafetensors"),
+        ("hostile", "ConfigUnreadable"),
+        ("broken", "SourceUnreachable"),
+    ],
+)
+def test_why_there_is_no_shape_is_in_the_report(endpoint, name, reason):
+    found = ask(f"hf://berth/{name}", endpoint)
+    assert found.failure.reason == reason
+    assert len(termination.encode(found)) <= termination.MAX_BYTES
+
+
+@pytest.fixture
+def folder(tmp_path):
+    found = tmp_path / "models" / "tiny"
+    found.mkdir(parents=True)
+    for name, content in tiny_model.files().items():
+        (found / name).write_bytes(content)
+    return found
+
+
+def test_a_folder_has_the_same_shape_as_the_hub(folder, tmp_path, endpoint):
+    local = ask("pvc://models/tiny", endpoint, tmp_path)
+    remote = ask("hf://berth/tiny", endpoint)
+    assert local.commit.startswith("sha256:")
+    assert local.model_copy(update={"commit": ""}) == remote.model_copy(update={"commit": ""})
+
+
+def test_weights_that_are_cut_after_their_header_have_the_same_shape(folder, tmp_path, endpoint):
+    before = ask("oci://registry/tiny:1", endpoint, tmp_path)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:8192])
+    assert ask("oci://registry/tiny:1", endpoint, tmp_path) == before
+
+
+def test_the_content_hash_follows_the_content(folder, tmp_path, endpoint):
+    before = ask("pvc://models", endpoint, tmp_path).commit
+    (folder / "config.json").write_text(json.dumps(tiny_model.CONFIG | {"head_dim": 32}))
+    assert ask("pvc://models", endpoint, tmp_path).commit != before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("config.json", b"{", "ConfigUnreadable"),
+        ("config.json", b"[]", "ConfigUnreadable"),
+        ("config.json", b"[" * 100_000, "ConfigUnreadable"),
+        ("model.safetensors", b"", "ConfigUnreadable"),
+        ("model.safetensors", b"\x10" + b"\0" * 7 + b"{}", "ConfigUnreadable"),
+    ],
+)
+def test_damaged_files_are_typed(folder, tmp_path, endpoint, name, content, reason):
+    (folder / name).write_bytes(content)
+    assert ask("pvc://models", endpoint, tmp_path).failure.reason == reason
+
+
+def test_an_empty_folder_is_not_found(tmp_path, endpoint):
+    assert ask("pvc://models", endpoint, tmp_path).failure.reason == "NotFound"
+
+
+def test_a_large_configuration_is_cut_to_the_message(folder, tmp_path, endpoint):
+    sections = {name: {"text_config": {"auto_map": "x" * 500}} for name in ("vision_config",)}
+    kinds = {"layer_types": [f"kind-{number}-{'x' * 120}" for number in range(64)]}
+    towers = {"audio_config": {"architectures": ["y" * 128] * 8} | sections}
+    config = tiny_model.CONFIG | sections | kinds | towers
+    config |= {"vision_config": {"architectures": ["z" * 128] * 8, "auto_map": "v" * 128}}
+    (folder / "config.json").write_text(json.dumps(config))
+    found = ask("pvc://models", endpoint, tmp_path)
+    assert len(termination.encode(found)) <= termination.MAX_BYTES
+    assert found.config["hidden_size"] == tiny_model.HIDDEN
+
+
+def test_a_source_that_is_none_is_the_operators_mistake(endpoint):
+    with pytest.raises(ConfigurationError):
+        ask("ftp://x", endpoint)
+
+
+def test_the_report_is_written_and_the_job_ends_well(endpoint, tmp_path, monkeypatch, capsys):
+    config = FetchConfig(source="hf://berth/gated", directory="")
+    monkeypatch.setenv("BERTH_FETCH_CONFIG", config.wire())
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(shape.sys, "argv", ["shape", str(tmp_path / "log")])
+    assert shape.main() == 0
+    assert json.loads((tmp_path / "log").read_text())["failure"]["reason"] == "GatedModel"
