@@ -15,6 +15,7 @@ import importlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,6 +27,9 @@ _METHOD: Final = "VLLM_WORKER_MULTIPROC_METHOD"
 _THREADS: Final = Path("/proc/self/task")
 # libzmq's own threads: a child never uses its parent's sockets, and pyzmq knows by the pid.
 _HARMLESS: Final = "ZMQbg/"
+# At most a fifth of a second per process, where a spawn costs eleven.
+_LOOKS: Final = 20
+_BETWEEN_LOOKS_SECONDS: Final = 0.01
 
 
 def install() -> None:
@@ -50,11 +54,28 @@ def safe(threads: Iterable[str]) -> bool:
 def _choosing(decide: Callable[[], None]) -> Callable[[], None]:
     def choose() -> None:
         decide()
-        threads = [(task / "comm").read_text().strip() for task in _THREADS.iterdir()]
+        threads = _settled_threads()
         os.environ[_METHOD] = "fork" if safe(threads) else "spawn"
         _log.info("next process by %s; threads: %s", os.environ[_METHOD], ", ".join(threads))
 
     return choose
+
+
+def _settled_threads() -> list[str]:
+    """The names of this process's threads; a new thread of libzmq names itself a moment late."""
+    for _ in range(_LOOKS):
+        threads = [name for task in _THREADS.iterdir() if (name := _name(task))]
+        if safe(threads):
+            break
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
+    return threads
+
+
+def _name(task: Path) -> str | None:
+    try:
+        return (task / "comm").read_text().strip()
+    except OSError:
+        return None  # it has ended
 
 
 def _run_here(function: Callable[[], _T]) -> _T:

@@ -44,8 +44,24 @@ def test_the_method_is_chosen_anew_for_each_process(engine, monkeypatch, tmp_pat
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "fork"
     (tmp_path / "2").mkdir()
     (tmp_path / "2" / "comm").write_text("python3\n")
+    monkeypatch.setattr(fork.time, "sleep", lambda _: None)
     engine.processes._maybe_force_spawn()
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
+
+
+def test_a_thread_of_libzmq_is_given_a_moment_to_name_itself(engine, monkeypatch, tmp_path):
+    monkeypatch.setattr(fork, "_THREADS", tmp_path)
+    for number, name in ((1, "python3"), (2, "python3")):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "comm").write_text(f"{name}\n")
+
+    def named(_seconds):
+        (tmp_path / "2" / "comm").write_text("ZMQbg/IO/0\n")
+
+    monkeypatch.setattr(fork.time, "sleep", named)
+    fork.install()
+    engine.processes._maybe_force_spawn()
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "fork"
 
 
 def test_a_models_class_is_read_in_the_same_process(engine):
