@@ -166,6 +166,20 @@ async def test_a_busy_endpoint_passes_the_request_to_the_next(
     assert gateway.load.ejected() == frozenset()
 
 
+async def test_a_busy_endpoint_is_not_asked_twice_however_little_it_has_in_flight(
+    gateway, http, engines, kit
+) -> None:
+    busy, loaded = await engines(), await engines()
+    busy.behave = lambda request: request.reply(429, {})
+    model = kit.at(busy, loaded)
+    gateway.route(model)
+    with gateway.load.at(model.endpoints[1]):
+        response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert response.status == 200
+    assert len(busy.received) == 1
+
+
 async def test_when_all_are_busy_the_client_gets_an_engines_own_answer(
     gateway, http, engines, kit
 ) -> None:
