@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from berth_operator.cluster.cache import ModelKey
-from berth_operator.cluster.execute import Executed, Executor
+from berth_operator.cluster.execute import Executed, Executor, refused
 from berth_operator.cluster.observe import Carried, Observer
 from berth_operator.core.context import Context
 from berth_operator.core.observed import Observed
@@ -25,6 +25,9 @@ Decide = Callable[[Observed, Context], Outcome]
 # What the API server refused (a quota, an admission rule) is tried again at least so often: no
 # event tells that the reason has gone.
 REFUSED_RETRY_SECONDS: Final = 60.0
+# After a look that knew too little, or that found room for what had been refused before. Not at
+# once: the event that tells of it is on its way and usually comes first.
+OUTDATED_RETRY_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,16 @@ class Reconciler:
 
 
 def next_look(observed: Observed, outcome: Outcome, executed: Executed) -> float | None:
-    """Seconds: at once if the status does not yet tell what was refused."""
-    if executed.refusals != observed.refusals:
+    """Seconds: at once if the decision did not yet know what is refused."""
+    before, after = refused(observed.refusals), refused(executed.refusals)
+    if not after <= before:
         return 0.0
     wishes = [
         seconds
         for seconds in (
             outcome.look_again_seconds,
             REFUSED_RETRY_SECONDS if executed.refusals else None,
+            OUTDATED_RETRY_SECONDS if executed.outdated or after < before else None,
         )
         if seconds is not None
     ]

@@ -128,8 +128,9 @@ class FakeCluster:
         kind, _, name = _key(obj)
         with self._request("apply_status", kind, name):
             live = self._live(*_key(obj))
-            if obj["metadata"].get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
-                raise Conflict("the uid is another one", status=409)
+            version = live["metadata"]["resourceVersion"]
+            if obj["metadata"].get("resourceVersion", version) != version:
+                raise Conflict("the object has been modified", status=409)
             return self._store(_key(obj), {**live, "status": copy.deepcopy(obj["status"])})
 
     async def owners(self, kind: Kind, namespace: str, name: str) -> list[Json] | None:

@@ -129,34 +129,31 @@ async def test_whose_a_secret_is_can_be_told_without_the_right_to_read_it(
     }
     await api.apply(body)
     assert await api.owners(kinds.SECRET, namespace, "smol-engine-key") == []
-    owner = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u1"}
+    account = kubectl.json("get", "serviceaccount", "berth-operator", "--namespace", namespace)
+    uid = account["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "berth-operator", "uid": uid}
     await api.apply(body | {"metadata": body["metadata"] | {"ownerReferences": [owner]}})
     found = await api.owners(kinds.SECRET, namespace, "smol-engine-key")
     assert found is not None
-    assert [one["uid"] for one in found] == ["u1"]
+    assert [one["uid"] for one in found] == [uid]
     live = kubectl.json("get", "secret", "smol-engine-key", "--namespace", namespace)
     assert live["data"] == body["data"]
 
 
-async def test_a_status_is_bound_to_the_uid(
+async def test_a_status_is_bound_to_the_version_that_it_is_about(
     api: KubernetesApi, kubectl: Kubectl, namespace: str
 ) -> None:
-    model = {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
-        "metadata": {"name": "smol", "namespace": namespace},
-        "spec": {"model": {"source": "hf://a/b"}},
-    }
-    kubectl("create", "-f", "-", stdin=json.dumps(model))
+    identity = {"name": "smol", "namespace": namespace}
+    model = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": identity}
+    spec = {"model": {"source": "hf://a/b"}}
+    kubectl("create", "-f", "-", stdin=json.dumps(model | {"spec": spec}))
     live = kubectl.json("get", names.PLURAL, "smol", "--namespace", namespace)
-    identity = {"name": "smol", "namespace": namespace, "uid": live["metadata"]["uid"]}
-    status = {"phase": "Pending", "observedGeneration": 1}
-    told = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": identity}
-    written = await api.apply_status(told | {"status": status})
-    assert written["status"] == status
-    elsewhere = identity | {"uid": "00000000-0000-4000-8000-000000000000"}
+    version = {"resourceVersion": live["metadata"]["resourceVersion"]}
+    told = model | {"metadata": identity | version}
+    written = await api.apply_status(told | {"status": {"phase": "Pending"}})
+    assert written["status"] == {"phase": "Pending"}
     with pytest.raises(Conflict):
-        await api.apply_status(told | {"metadata": elsewhere, "status": status})
-    absent = identity | {"name": "absent"}
+        await api.apply_status(told | {"status": {"phase": "Ready"}})
+    kubectl("delete", names.PLURAL, "smol", "--namespace", namespace)
     with pytest.raises((NotFound, Conflict)):
-        await api.apply_status(told | {"metadata": absent, "status": status})
+        await api.apply_status(told | {"status": {"phase": "Ready"}})

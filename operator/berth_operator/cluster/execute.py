@@ -4,8 +4,9 @@ Executing the same outcome twice writes once. What the API server refuses is kep
 look, word for word, and stops nothing else; what it does not answer ends the look.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache
@@ -27,6 +28,7 @@ class Executed:
     deleted: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     status_written: bool = False
+    outdated: bool = False  # the status was not written: the decision knew too little
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,25 @@ class Executor:
     post: Post
 
     async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
-        """Applies in order, then deletes, then the status, then the events."""
+        """Applies in order, then deletes, then the status, then the events.
+
+        A status that was decided without knowing what has just been refused is not written: the
+        next look, which follows at once, tells better.
+        """
         applied, refusals = await self._apply_all(observed, outcome)
         deleted = [name for one in outcome.delete if (name := await self._delete(observed.cr, one))]
-        status_written = await self._write_status(observed.cr, outcome.status)
-        for event in outcome.events:
-            self.post(observed.cr, event)
-        return Executed(tuple(applied), tuple(deleted), tuple(refusals), status_written)
+        written = _Write.OUTDATED
+        if refused(refusals) <= refused(observed.refusals):
+            written = await self._write_status(observed.cr, outcome.status)
+            for event in outcome.events:
+                self.post(observed.cr, event)
+        return Executed(
+            applied=tuple(applied),
+            deleted=tuple(deleted),
+            refusals=tuple(refusals),
+            status_written=written is _Write.DONE,
+            outdated=written is _Write.OUTDATED,
+        )
 
     async def _apply_all(
         self, observed: Observed, outcome: Outcome
@@ -54,8 +68,8 @@ class Executor:
             name = "/".join(_identity(desired))
             try:
                 why = await self._apply(desired, live.get(_identity(desired)), observed.cr)
-            except (Denied, Conflict) as refused:
-                refusals.append(Refusal(*_identity(desired), message=str(refused)))
+            except (Denied, Conflict) as answer:
+                refusals.append(Refusal(*_identity(desired), message=str(answer)))
                 continue
             if why is not None:
                 applied.append(f"{name} ({why})")
@@ -103,22 +117,35 @@ class Executor:
             return None  # that very object is gone, which was the wish
         return f"{one.kind}/{one.name}"
 
-    async def _write_status(self, cr: Object, status: Json | None) -> bool:
+    async def _write_status(self, cr: Object, status: Json | None) -> "_Write":
         if status is None or status == cr.get("status"):
-            return False
-        metadata = cr["metadata"]
-        self.cache.writing_status(metadata["uid"], status)
+            return _Write.NEEDLESS
+        self.cache.writing_status(cr["metadata"]["uid"], status)
         try:
             written = await self.api.apply_status(_status_body(cr, status))
         except (NotFound, Conflict):
-            return False  # the model was deleted, and perhaps made again; its event is on the way
+            return _Write.OUTDATED
         self.cache.upsert(kinds.MODEL, written)
-        return True
+        return _Write.DONE
+
+
+class _Write(Enum):
+    NEEDLESS = "needless"
+    DONE = "done"
+    OUTDATED = "outdated"
+
+
+def refused(refusals: Iterable[Refusal]) -> frozenset[tuple[str, str]]:
+    """Kinds and names; the words may differ from one answer to the next, and mean the same."""
+    return frozenset((one.kind, one.name) for one in refusals)
 
 
 def _status_body(cr: Object, status: Mapping[str, object]) -> Json:
-    """With the uid: the status of a deleted model must not reach its namesake."""
-    identity = {name: cr["metadata"][name] for name in ("namespace", "name", "uid")}
+    """With the resource version: what was decided about a spec must not be told of another one.
+
+    A uid would not do: the API server ignores it in a status.
+    """
+    identity = {name: cr["metadata"][name] for name in ("namespace", "name", "resourceVersion")}
     return {
         "apiVersion": kinds.MODEL.api_version,
         "kind": kinds.MODEL.kind,

@@ -35,7 +35,10 @@ class KubeApi(Protocol):
         ...
 
     async def apply_status(self, obj: Json) -> Json:
-        """The same on the status subresource, as names.STATUS_FIELD_MANAGER."""
+        """The same on the status subresource, as names.STATUS_FIELD_MANAGER.
+
+        Conflict unless `metadata.resourceVersion`, if given, is the live one's.
+        """
         ...
 
     async def owners(self, kind: Kind, namespace: str, name: str) -> list[Json] | None:

@@ -20,7 +20,13 @@ from berth_operator.core.outcome import Outcome
 from berth_operator.errors import Denied, Unavailable
 from berth_operator.handlers import feed
 from berth_operator.metrics import Metrics
-from berth_operator.reconcile import REFUSED_RETRY_SECONDS, Decide, Reconciler, next_look
+from berth_operator.reconcile import (
+    OUTDATED_RETRY_SECONDS,
+    REFUSED_RETRY_SECONDS,
+    Decide,
+    Reconciler,
+    next_look,
+)
 from berth_operator.workqueue import WorkQueue
 
 KEY = ModelKey("team", "smol")
@@ -233,25 +239,25 @@ async def test_looks_are_counted_by_their_result() -> None:
 
 
 REFUSED = (Refusal("Deployment", "smol-1", "quota"),)
+OTHER_WORDS = (Refusal("Deployment", "smol-1", "quota, request 4711"),)
 
 
 @pytest.mark.parametrize(
-    ("before", "wish", "after", "expected"),
+    ("before", "wish", "executed", "expected"),
     [
-        ((), None, (), None),
-        ((), 5.0, (), 5.0),
-        ((), 5.0, REFUSED, 0.0),
-        (REFUSED, None, REFUSED, REFUSED_RETRY_SECONDS),
-        (REFUSED, 5.0, REFUSED, 5.0),
-        (REFUSED, None, (), 0.0),
+        ((), None, Executed(), None),
+        ((), 5.0, Executed(), 5.0),
+        ((), 5.0, Executed(refusals=REFUSED), 0.0),
+        (REFUSED, None, Executed(refusals=REFUSED), REFUSED_RETRY_SECONDS),
+        (REFUSED, 5.0, Executed(refusals=REFUSED), 5.0),
+        (REFUSED, None, Executed(), OUTDATED_RETRY_SECONDS),
+        (REFUSED, None, Executed(refusals=OTHER_WORDS), REFUSED_RETRY_SECONDS),
+        ((), 5.0, Executed(outdated=True), OUTDATED_RETRY_SECONDS),
     ],
 )
 def test_the_next_look_comes_when_there_is_reason_to(
-    before: tuple[Refusal, ...],
-    wish: float | None,
-    after: tuple[Refusal, ...],
-    expected: float | None,
+    before: tuple[Refusal, ...], wish: float | None, executed: Executed, expected: float | None
 ) -> None:
     observed = Observed(cr={}, now=builders.NOW, refusals=before)
     outcome = Outcome(look_again_seconds=wish)
-    assert next_look(observed, outcome, Executed(refusals=after)) == expected
+    assert next_look(observed, outcome, executed) == expected

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -156,12 +156,18 @@ async def test_a_secret_is_written_whenever_it_is_asked_for_and_never_read(bench
 
 async def test_what_is_refused_is_kept_word_for_word_and_stops_nothing_else(bench: Bench) -> None:
     bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "apply", "Deployment"))
-    executed = await bench.execute(
-        apply=(bench.child(kinds.DEPLOYMENT, "smol-1"), bench.child()), status={"phase": "Pending"}
-    )
+    executed = await bench.execute(apply=(bench.child(kinds.DEPLOYMENT, "smol-1"), bench.child()))
     assert executed.refusals == (Refusal("Deployment", "smol-1", QUOTA),)
     assert executed.applied == ("Service/smol-engine (missing)",)
-    assert executed.status_written
+
+
+async def test_a_status_that_does_not_know_what_was_refused_is_not_written(bench: Bench) -> None:
+    bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "apply", "Deployment"))
+    event = Event(EventType.NORMAL, "Activating", "all is well")
+    desired = bench.child(kinds.DEPLOYMENT, "smol-1")
+    executed = await bench.execute(apply=(desired,), status={"phase": "Ready"}, events=(event,))
+    assert (executed.status_written, executed.outdated) == (False, True)
+    assert bench.posted == []
 
 
 async def test_an_api_server_that_is_away_ends_the_look(bench: Bench) -> None:
@@ -195,13 +201,18 @@ async def test_the_status_of_a_deleted_model_does_not_reach_its_namesake(bench: 
     bench.cluster.remove(kinds.MODEL, *KEY)
     bench.cluster.put({**observed.cr, "metadata": {"name": KEY.name, "namespace": KEY.namespace}})
     executor = Executor(bench.cluster, bench.cache, lambda *_: None)
-    executed = await executor.execute(
-        replace(observed, cr=observed.cr), Outcome(status={"phase": "Ready"})
-    )
-    assert not executed.status_written
+    executed = await executor.execute(observed, Outcome(status={"phase": "Ready"}))
+    assert executed == Executed(outdated=True)
     live = bench.cluster.find(kinds.MODEL, *KEY)
     assert live is not None
     assert "status" not in live
+
+
+async def test_what_was_decided_about_one_spec_is_not_told_of_the_next(bench: Bench) -> None:
+    observed = bench.observed()
+    bench.cluster.put({**observed.cr, "spec": {"replicas": 2}})
+    executor = Executor(bench.cluster, bench.cache, lambda *_: None)
+    assert (await executor.execute(observed, Outcome(status={"phase": "Ready"}))).outdated
 
 
 async def test_events_are_posted_after_the_status(bench: Bench) -> None:
