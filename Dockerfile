@@ -6,7 +6,8 @@ ARG UV_VERSION=0.13.8
 FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
-RUN useradd --no-log-init --uid 65532 --create-home --home-dir /home/berth --shell /usr/sbin/nologin berth
+RUN groupadd --gid 65532 berth \
+    && useradd --no-log-init --uid 65532 --gid 65532 --create-home --shell /usr/sbin/nologin berth
 
 
 FROM base AS runtime-cpu

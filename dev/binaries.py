@@ -5,17 +5,14 @@ is kept under a name that hashes those files, so every clone on a machine shares
 pin builds anew. The checksum database is left out (`GOSUMDB=off`): go.sum already decides.
 """
 
-import fcntl
 import hashlib
-import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev import places, progress
+from dev import locks, places, progress
 from dev.errors import DevError
 
 KUBERNETES_VERSION = "v1.34.4"  # from 1.35 on, kubelet refuses cgroup v1
@@ -105,8 +102,7 @@ def build(modules: Iterable[Module] = MODULES, *, keep_cache: bool = False) -> N
     Go's caches are removed after a build unless `keep_cache`: they take gigabytes that only the
     next change of a version would use.
     """
-    places.cache_dir().mkdir(parents=True, exist_ok=True)
-    with _only_one_build():
+    with locks.exclusive(places.cache_dir() / "binaries.lock"):
         missing = [module for module in modules if not directory(module).exists()]
         if not missing:
             return
@@ -191,13 +187,3 @@ def parse_go_version(text: str) -> tuple[int, int]:
     """Read "go version go1.26.8 linux/amd64" as (1, 26); anything else as older than all."""
     match = re.search(r"\bgo(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else (0, 0)
-
-
-@contextmanager
-def _only_one_build() -> Iterator[None]:
-    lock = os.open(places.cache_dir() / "build.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

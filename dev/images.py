@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from dev import binaries, dns, places, progress
+from dev import binaries, dns, locks, places, progress
 from dev.containerd import PAUSE_IMAGE
 
 BASE = "localhost/berth-base:dev"
@@ -109,14 +109,33 @@ class Builder(Protocol):
 
     def build(self, image: Image) -> None: ...
     def references(self) -> set[str]: ...
+    def remove(self, reference: str) -> None: ...
 
 
 def build(builder: Builder, image: Image) -> bool:
     """Build an image unless its inputs are those of the last build; tell whether it was built."""
-    if f"{image.repository}:{fingerprint(image)}" in builder.references():
-        return False
-    builder.build(image)
+    with locks.exclusive(places.cache_dir() / "images.lock"):
+        known = builder.references()
+        if unique_reference(image) in known:
+            return False
+        builder.build(image)
+        for old in outdated(image, known):
+            builder.remove(old)
     return True
+
+
+def unique_reference(image: Image) -> str:
+    return f"{image.repository}:{fingerprint(image)}"
+
+
+def outdated(image: Image, known: Iterable[str]) -> list[str]:
+    """Earlier builds of the same image, which would fill the disk one by one."""
+    current = (image.reference, unique_reference(image))
+    return sorted(
+        reference
+        for reference in known
+        if reference.rpartition(":")[0] == image.repository and reference not in current
+    )
 
 
 @dataclass(frozen=True)
@@ -132,6 +151,9 @@ class Docker:
         listing = ["docker", "image", "list", "--format", "{{.Repository}}:{{.Tag}}"]
         return set(progress.run(listing).split())
 
+    def remove(self, reference: str) -> None:
+        progress.run(["docker", "image", "rm", reference])
+
 
 @dataclass(frozen=True)
 class Buildah:
@@ -141,6 +163,7 @@ class Buildah:
     run_dir: Path
 
     def build(self, image: Image) -> None:
+        self._buildah("rm", "--all")  # what a build that failed has left mounted
         if image.context == places.REPOSITORY:
             self._ensure_base()
         self._build(image, "--build-arg", f"BASE={BASE}")
@@ -148,6 +171,9 @@ class Buildah:
     def references(self) -> set[str]:
         listing = self._buildah("images", "--all", "--format", "{{.Name}}:{{.Tag}}")
         return set(listing.split())
+
+    def remove(self, reference: str) -> None:
+        self._buildah("rmi", reference)
 
     def save(self, reference: str, archive: Path) -> None:
         self._buildah("push", "--quiet", reference, f"docker-archive:{archive}:{reference}")
@@ -163,7 +189,7 @@ class Buildah:
             context=rootfs,
             arguments={"RELEASE": _DEBIAN, "PACKAGES": _BASE_PACKAGES},
         )
-        if f"{image.repository}:{fingerprint(image)}" in self.references():
+        if unique_reference(image) in self.references():
             return
         shutil.rmtree(rootfs, ignore_errors=True)
         with progress.step(f"debootstrap {_DEBIAN}"):
@@ -204,7 +230,7 @@ class Buildah:
 
 def _build_flags(image: Image) -> list[str]:
     flags = ["--file", str(image.dockerfile)]
-    for tag in (image.reference, f"{image.repository}:{fingerprint(image)}"):
+    for tag in (image.reference, unique_reference(image)):
         flags += ["--tag", tag]
     for name, value in image.arguments.items():
         flags += ["--build-arg", f"{name}={value}"]

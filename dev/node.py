@@ -48,10 +48,13 @@ class Node:
 
     def start(self) -> None:
         """Start what does not run and return when pods can run and find each other by name."""
-        self._write_cni_config()
         kubelet, proxy = self.daemons
-        kubelet.start(self._kubelet_command())
-        proxy.start(self._proxy_command())
+        # A running kube-proxy ends when its configuration is written again, even unchanged.
+        if kubelet.pid() is None:
+            self._write_cni_config()
+            kubelet.start(self._kubelet_command())
+        if proxy.pid() is None:
+            proxy.start(self._proxy_command())
         kubectl = self.control_plane.kubectl
         kubectl.apply(*dns.OBJECTS)
 

@@ -8,7 +8,8 @@ from dev.images import Image
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Image:
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "Dockerfile").write_text("FROM scratch")
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "module.py").write_text("x = 1")
@@ -25,10 +26,13 @@ class Recorder:
 
     def build(self, image: Image) -> None:
         self.builds += 1
-        self.tags.add(f"{image.repository}:{images.fingerprint(image)}")
+        self.tags.add(images.unique_reference(image))
 
     def references(self) -> set[str]:
-        return self.tags
+        return set(self.tags)
+
+    def remove(self, reference: str) -> None:
+        self.tags.remove(reference)
 
 
 def test_an_image_is_built_once_until_an_input_changes(image: Image) -> None:
@@ -38,6 +42,7 @@ def test_an_image_is_built_once_until_an_input_changes(image: Image) -> None:
     (image.context / "package" / "module.py").write_text("x = 2")
     assert images.build(builder, image)
     assert builder.builds == 2
+    assert builder.tags == {images.unique_reference(image)}, "the first build is outdated"
 
 
 def test_what_is_no_input_does_not_count(image: Image) -> None:
