@@ -149,8 +149,6 @@ async def serve(args: argparse.Namespace, knobs: Knobs) -> None:
     )
     if knobs.crash and knobs.crash_at == "request":
         engine.crash_on_request = asyncio.Event()
-    if knobs.orphan:
-        subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({ORPHAN_SECONDS})"])
     await load(args, knobs)
     app = application(engine)
     for path in args.middleware:
@@ -179,7 +177,10 @@ async def serve(args: argparse.Namespace, knobs: Knobs) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
-    asyncio.run(serve(parse(arguments), knobs(os.environ)))
+    turned = knobs(os.environ)
+    if turned.orphan:
+        subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({ORPHAN_SECONDS})"])
+    asyncio.run(serve(parse(arguments), turned))
 
 
 if __name__ == "__main__":

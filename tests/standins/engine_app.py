@@ -43,16 +43,16 @@ class Engine:
         return self.places
 
     async def step(self) -> None:
-        while self.frozen and not self.aborted.is_set():
-            await asyncio.sleep(0.02)
+        if self.frozen:
+            await self.aborted.wait()
         await asyncio.sleep(1 / self.tokens_per_second)
         if self.aborted.is_set():
-            raise Aborted
+            raise AbortedError
         self.steps += 1
         self.generated += 1
 
 
-class Aborted(Exception):
+class AbortedError(Exception):
     """SIGTERM or a crash took the engine away under the request."""
 
 
@@ -152,7 +152,7 @@ async def _generate(engine: Engine, body: dict[str, Any], *, chat: bool) -> Resp
         return StreamingResponse(_stream(engine, body, chat=chat), media_type="text/event-stream")
     try:
         words = [word async for word in _words(engine, body)]
-    except Aborted:
+    except AbortedError:
         return error(500, DEAD, "InternalServerError")
     text = "".join(words)
     choice: dict[str, Any] = {"index": 0, "finish_reason": "length", "logprobs": None}
@@ -189,7 +189,7 @@ async def _stream(engine: Engine, body: dict[str, Any], *, chat: bool) -> AsyncI
             last = "length" if count == _asked(body) else None
             piece = {"delta": {"content": word}} if chat else {"text": word}
             yield _event(envelope, piece | {"finish_reason": last})
-    except Aborted:
+    except AbortedError:
         yield f"data: {json.dumps({'error': {'message': DEAD, 'code': 500}})}\n\n"
         yield "data: [DONE]\n\n"
         return
@@ -248,14 +248,14 @@ def page(engine: Engine) -> str:
         f'kv_cache_memory_bytes="{engine.kv_cache_bytes}",kv_cache_size_tokens="{tokens}",'
         f'num_gpu_blocks="{tokens // BLOCK_TOKENS}"'
     )
+    by_reason = "vllm:num_requests_waiting_by_reason"
     return "\n".join(
         (
             "# HELP vllm:num_requests_running Number of requests in model execution batches.",
             "# TYPE vllm:num_requests_running gauge",
             f"vllm:num_requests_running{{{labels}}} {float(engine.running)}",
             f"vllm:num_requests_waiting{{{labels}}} {float(engine.waiting)}",
-            f'vllm:num_requests_waiting_by_reason{{{labels},reason="capacity"}} '
-            f"{float(engine.waiting)}",
+            f'{by_reason}{{{labels},reason="capacity"}} {float(engine.waiting)}',
             f"vllm:kv_cache_usage_perc{{{labels}}} {engine.running / engine.max_num_seqs}",
             f"vllm:prompt_tokens_total{{{labels}}} {float(engine.prompted)}",
             f"vllm:generation_tokens_total{{{labels}}} {float(engine.generated)}",
