@@ -84,8 +84,9 @@ class Process:
         """In a thread: a log that blocks stops the engine's output, not the status page."""
         lines = Lines()
         while chunk := os.read(output.fileno(), _CHUNK_BYTES):
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
+            with contextlib.suppress(OSError):  # nobody reads us; the engine must not block
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
             self._loop.call_soon_threadsafe(self._take, lines.feed(chunk))
 
     def _take(self, lines: list[str]) -> None:

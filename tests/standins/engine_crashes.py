@@ -7,8 +7,10 @@ _CORE = "(EngineCore pid=77) ERROR 11-21 03:05:19 [core.py:1188] "
 _WORKER = "(Worker pid=78) ERROR 11-21 03:05:37 [multiproc_executor.py:847] "
 _FOLLOWS = (
     '(APIServer pid=7)   File "/vllm/v1/engine/utils.py", line 1431, in wait_for_engine_startup',
-    "(APIServer pid=7) RuntimeError: Engine core initialization failed. See root cause above. "
-    "Failed core proc(s): {'EngineCore_DP0': 1}",
+    (
+        "(APIServer pid=7) RuntimeError: Engine core initialization failed. See root cause above. "
+        "Failed core proc(s): {'EngineCore_DP0': 1}"
+    ),
 )
 
 
@@ -58,25 +60,35 @@ CRASHES = {
     ),
     "tp": Crash(
         (
-            "(APIServer pid=7) pydantic_core._pydantic_core.ValidationError: 1 validation error "
-            "for VllmConfig",
-            "(APIServer pid=7)   Value error, Total number of attention heads (32) must be "
-            "divisible by tensor parallel size (3). [type=value_error, input_value=ArgsKwargs()]",
+            (
+                "(APIServer pid=7) pydantic_core._pydantic_core.ValidationError: 1 validation error "
+                "for VllmConfig"
+            ),
+            (
+                "(APIServer pid=7)   Value error, Total number of attention heads (32) must be "
+                "divisible by tensor parallel size (3). [type=value_error, input_value=ArgsKwargs()]"
+            ),
         )
     ),
     "architecture": Crash(
         (
-            "(APIServer pid=7)   Value error, Model architectures ['FooForCausalLM'] are not "
-            "supported for now. Supported architectures: dict_keys(['LlamaForCausalLM']) "
-            "[type=value_error, input_value=ArgsKwargs()]",
+            (
+                "(APIServer pid=7)   Value error, Model architectures ['FooForCausalLM'] are not "
+                "supported for now. Supported architectures: dict_keys(['LlamaForCausalLM']) "
+                "[type=value_error, input_value=ArgsKwargs()]"
+            ),
         )
     ),
     "sigill": Crash(
         (
-            "(EngineCore pid=77) ERROR 11-21 03:06:00 [multiproc_executor.py:315] Worker proc "
-            "VllmWorker-0 died unexpectedly (exit code: -4), shutting down executor.",
-            "(APIServer pid=7) ERROR 11-21 03:06:01 [async_llm.py:755] EngineCore encountered an "
-            "issue. See stack trace (above) for the root cause.",
+            (
+                "(EngineCore pid=77) ERROR 11-21 03:06:00 [multiproc_executor.py:315] Worker proc "
+                "VllmWorker-0 died unexpectedly (exit code: -4), shutting down executor."
+            ),
+            (
+                "(APIServer pid=7) ERROR 11-21 03:06:01 [async_llm.py:755] EngineCore encountered an "
+                "issue. See stack trace (above) for the root cause."
+            ),
         )
     ),
     "flag": Crash(

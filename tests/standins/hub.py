@@ -121,35 +121,34 @@ def span(header: str | None, size: int) -> tuple[int, int] | None:
     return start, min(size, int(last) + 1 if last else size)
 
 
+def allowed(
+    held: dict[str, Repository], request: Request, name: str, revision: str
+) -> Repository | Response:
+    """The repository, or the hub's refusal."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    found = held.get(name)
+    if no := denied(found, token if scheme == "Bearer" else None):
+        return no
+    assert found is not None
+    if revision not in (found.branch, found.commit):
+        return refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+    return found
+
+
 def application(held: dict[str, Repository]) -> FastAPI:
     app = FastAPI()
-
-    def lookup(request: Request, name: str) -> tuple[Repository | None, str | None]:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return held.get(name), token if scheme == "Bearer" else None
 
     @app.get("/api/models/{owner}/{name}")
     @app.get("/api/models/{owner}/{name}/revision/{revision:path}")
     async def info(request: Request, owner: str, name: str, revision: str = "main") -> Response:
-        found, token = lookup(request, f"{owner}/{name}")
-        if no := denied(found, token):
-            return no
-        assert found is not None
-        if revision not in (found.branch, found.commit):
-            return refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-        siblings = [{"rfilename": path} for path in found.files]
-        card = {"id": f"{owner}/{name}", "modelId": f"{owner}/{name}", "sha": found.commit}
-        rest = {"private": found.private, "gated": "auto" if found.gated else False}
-        return JSONResponse(card | rest | {"siblings": siblings, "tags": [], "downloads": 0})
+        found = allowed(held, request, f"{owner}/{name}", revision)
+        return found if isinstance(found, Response) else JSONResponse(card(found, owner, name))
 
     @app.get("/api/models/{owner}/{name}/tree/{revision}")
     async def tree(request: Request, owner: str, name: str, revision: str) -> Response:
-        found, token = lookup(request, f"{owner}/{name}")
-        if no := denied(found, token):
-            return no
-        assert found is not None
-        if revision not in (found.branch, found.commit):
-            return refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        found = allowed(held, request, f"{owner}/{name}", revision)
+        if isinstance(found, Response):
+            return found
         return JSONResponse(
             [entry(p, content, corrupt=found.corrupt) for p, content in found.files.items()]
         )
@@ -158,19 +157,30 @@ def application(held: dict[str, Repository]) -> FastAPI:
     async def resolve(
         request: Request, owner: str, name: str, revision: str, path: str
     ) -> Response:
-        found, token = lookup(request, f"{owner}/{name}")
-        if no := denied(found, token):
-            return no
-        assert found is not None
+        found = allowed(held, request, f"{owner}/{name}", revision)
+        if isinstance(found, Response):
+            return found
+        token = request.headers.get("authorization", "").removeprefix("Bearer ") or None
         if no := gate(found, token):
             return no
-        if revision not in (found.branch, found.commit):
-            return refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if path not in found.files:
             return refusal(404, "EntryNotFound", "Entry not found")
         return _body(found, path, request)
 
     return app
+
+
+def card(found: Repository, owner: str, name: str) -> dict[str, Any]:
+    return {
+        "id": f"{owner}/{name}",
+        "modelId": f"{owner}/{name}",
+        "sha": found.commit,
+        "private": found.private,
+        "gated": "auto" if found.gated else False,
+        "siblings": [{"rfilename": path} for path in found.files],
+        "tags": [],
+        "downloads": 0,
+    }
 
 
 def _body(found: Repository, path: str, request: Request) -> Response:

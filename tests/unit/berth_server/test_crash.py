@@ -42,8 +42,10 @@ def test_the_fix_names_the_context_that_fits():
 def test_the_root_cause_is_above_the_last_line():
     lines = (
         "(EngineCore pid=7) ValueError: the widget is upside down",
-        "(APIServer pid=1) RuntimeError: Engine core initialization failed. "
-        "See root cause above. Failed core proc(s): {}",
+        (
+            "(APIServer pid=1) RuntimeError: Engine core initialization failed. "
+            "See root cause above. Failed core proc(s): {}"
+        ),
     )
     assert "the widget is upside down" in crash.explain(lines, 1).message
 
@@ -65,13 +67,17 @@ def test_the_root_cause_is_above_the_last_line():
         ("vllm: error: argument --dtype: invalid choice: 'f8'", "CrashLoop"),
         ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes", "OutOf"),
         (
-            "ValueError: Available memory on node 0 (1.0/8.0 GiB) on startup is less than desired "
-            "CPU memory utilization (0.92, 7.4 GiB).",
+            (
+                "ValueError: Available memory on node 0 (1.0/8.0 GiB) on startup is less than desired "
+                "CPU memory utilization (0.92, 7.4 GiB)."
+            ),
             "OutOfMemory",
         ),
         (
-            "ValueError: Available memory on node 0 (1.0/8.0 GiB) on kv cache allocation is less "
-            "than requested memory for kv (4.0 GiB).",
+            (
+                "ValueError: Available memory on node 0 (1.0/8.0 GiB) on kv cache allocation is less "
+                "than requested memory for kv (4.0 GiB)."
+            ),
             "KVCacheTooSmall",
         ),
         (

@@ -60,8 +60,10 @@ def test_a_line_tells_the_phase(line, phase, percent):
             Measured(graph_bytes=2**29),
         ),
         (
-            "Actual usage is 15.1 GiB for consumed memory (weights + non-torch), 1.00 GiB for peak "
-            "activation, and 0.50 GiB for CUDAGraph memory. Replace",
+            (
+                "Actual usage is 15.1 GiB for consumed memory (weights + non-torch), 1.00 GiB for peak "
+                "activation, and 0.50 GiB for CUDAGraph memory. Replace"
+            ),
             Measured(activation_bytes=2**30, graph_bytes=2**29),
         ),
         ("Using max model len 2048", Measured(max_model_len=2048)),

@@ -85,10 +85,12 @@ async def test_the_pages_are_served_while_the_block_runs(state):
 
 
 async def test_a_taken_port_is_a_configuration_error(state):
-    with socket.create_server(("", 0)) as taken:
-        with pytest.raises(ConfigurationError, match="status port"):
-            async with status.served(status.pages(state, lambda: 100.0), taken.getsockname()[1]):
-                raise AssertionError("it was served")
+    app = status.pages(state, lambda: 100.0)
+    with (
+        socket.create_server(("", 0)) as taken,
+        pytest.raises(ConfigurationError, match="status port"),
+    ):
+        await status.served(app, taken.getsockname()[1]).__aenter__()
 
 
 def free_port() -> int:

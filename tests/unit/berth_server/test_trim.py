@@ -1,6 +1,6 @@
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from standins import tiny_model
 
@@ -50,6 +50,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(KEYS, JSON, max_size=4))
 def test_any_configuration_is_trimmed_to_plain_json(config):
     json.dumps(trim.trim(config))
