@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from berth_api import names
 from berth_api.server import ServerConfig
 from berth_api.shape import Failure
-from berth_server import crash, status, termination
+from berth_server import reasons, status, termination
 from berth_server.errors import ConfigurationError
 from berth_server.pod import Outcome, Pod, only_engine
 
@@ -32,7 +32,7 @@ def main() -> int:
         outcome = asyncio.run(serve(config, dict(os.environ)))
     except ConfigurationError as error:
         fix = "this is the operator's to correct: see its log"
-        failure = Failure(reason=crash.CRASH_LOOP, message=str(error), fix=fix)
+        failure = Failure(reason=reasons.CRASH_LOOP, message=str(error), fix=fix)
         outcome = Outcome(exit_code=2, failure=failure)
     if outcome.failure:
         _log.error("%s: %s", outcome.failure.reason, outcome.failure.message)

@@ -1,271 +1,40 @@
 """Why an engine ended, read from the end of its log and its exit code. Pure.
 
-vLLM's last line says only "Engine core initialization failed. See root cause above": the rules
-look through the whole tail, in the order of this table, from the most telling cause to the least.
-Reasons are those of the API's conditions.
+vLLM's last line says only "Engine core initialization failed. See root cause above": the whole
+tail is looked through, by the table in `causes`.
 """
 
 import re
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from berth_api.shape import Failure
-
-OUT_OF_MEMORY: Final = "OutOfMemory"
-KV_TOO_SMALL: Final = "KVCacheTooSmall"
-TENSOR_PARALLEL: Final = "TensorParallelInvalid"
-UNSUPPORTED: Final = "UnsupportedArchitecture"
-CONFIG_UNREADABLE: Final = "ConfigUnreadable"
-NOT_FOUND: Final = "NotFound"
-NO_SPACE: Final = "NoSpace"
-CRASH_LOOP: Final = "CrashLoop"
-LOAD_TIMEOUT: Final = "LoadTimeout"
-STALLED: Final = "EngineStalled"
+from berth_server import reasons
+from berth_server.causes import RULES, Rule
 
 # A condition's message is read on a terminal; a stack trace is in the pod's log.
 MAX_MESSAGE_CHARACTERS: Final = 600
 
-_MEMORY_FIX: Final = "lower spec.runtime.maxNumSeqs or maxModelLen, or use a larger accelerator"
-
-
-@dataclass(frozen=True)
-class _Rule:
-    pattern: re.Pattern[str]
-    reason: str
-    message: str  # a template over the pattern's named groups
-    fix: str
-
-
-def _rule(pattern: str, reason: str, message: str, fix: str) -> _Rule:
-    return _Rule(re.compile(pattern), reason, message, fix)
-
-
-_RULES: Final = (
-    # v1/core/kv_cache_utils.py, _check_enough_kv_cache_memory, with an estimate.
-    _rule(
-        r"max seq len \((?P<length>\d+)\), \((?P<need>[\d.]+) GiB KV cache is needed, which is "
-        r"larger than the available KV cache memory \((?P<have>[\d.]+) GiB\)\. "
-        r"Based on the available memory, the estimated maximum model length is (?P<fits>\d+)",
-        KV_TOO_SMALL,
-        "one request of {length} tokens needs {need} GiB of KV cache and {have} GiB are left",
-        "set spec.runtime.maxModelLen to at most {fits}",
-    ),
-    # The same where not even a short request fits.
-    _rule(
-        r"max seq len \((?P<length>\d+)\), \((?P<need>[\d.]+) GiB KV cache is needed, which is "
-        r"larger than the available KV cache memory \((?P<have>[\d.]+) GiB\)",
-        KV_TOO_SMALL,
-        "one request of {length} tokens needs {need} GiB of KV cache and {have} GiB are left",
-        "lower spec.runtime.maxModelLen or use a larger accelerator",
-    ),
-    # The same function, when weights and activations left nothing.
-    _rule(
-        r"No available memory for the cache blocks",
-        KV_TOO_SMALL,
-        "weights and activations leave no memory for the KV cache",
-        "raise spec.memory.gpuMemoryFraction, shard over more GPUs, or use a larger accelerator",
-    ),
-    # v1/worker/utils.py, before any weight is loaded: another process holds the GPU.
-    _rule(
-        r"Free memory on device .*?\((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less "
-        r"than desired GPU memory utilization \((?P<fraction>[\d.]+), (?P<need>[\d.]+) GiB\)",
-        OUT_OF_MEMORY,
-        "{free} of {total} GiB are free on the GPU and the engine wants {need} GiB",
-        "free the GPU of other processes, or lower spec.memory.gpuMemoryFraction below {fraction}",
-    ),
-    # v1/worker/cpu_worker.py, CPUWorker.__init__.
-    _rule(
-        r"Available memory on node \d+ \((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is "
-        r"less than desired CPU memory utilization \((?P<fraction>[\d.]+), (?P<need>[\d.]+) GiB\)",
-        OUT_OF_MEMORY,
-        "{free} of {total} GiB of memory are free and the engine wants {need} GiB",
-        "raise spec.resources.memory, or free memory on the node",
-    ),
-    # v1/worker/cpu_worker.py, determine_available_memory.
-    _rule(
-        r"Available memory on node \d+ \((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on kv cache "
-        r"allocation is less than requested memory for kv \((?P<need>-?[\d.]+)",
-        KV_TOO_SMALL,
-        "{free} of {total} GiB of memory are free and the KV cache wants {need} GiB",
-        "raise spec.resources.memory, or lower spec.runtime.maxModelLen or maxNumSeqs",
-    ),
-    # torch's allocator; vLLM adds "when warming up sampler" and such to the same error.
-    _rule(
-        r"OutOfMemoryError: (?:CUDA|HIP) out of memory\.(?: Tried to allocate "
-        r"(?P<need>[\d.]+ \w+)\.)?(?: GPU \d+ has a total capacity of (?P<total>[\d.]+ \w+) of "
-        r"which (?P<free>[\d.]+ \w+) is free\.)?",
-        OUT_OF_MEMORY,
-        "the GPU ran out of memory: {need} were asked and {free} of {total} were free",
-        _MEMORY_FIX,
-    ),
-    _rule(
-        r"(?:CUDA|HIP) out of memory",
-        OUT_OF_MEMORY,
-        "the GPU ran out of memory",
-        _MEMORY_FIX,
-    ),
-    # Host memory: Python's own, torch's CPU allocator, a shared-memory file that does not fit.
-    _rule(
-        r"DefaultCPUAllocator: can't allocate memory: you tried to allocate (?P<need>\d+) bytes",
-        OUT_OF_MEMORY,
-        "the pod ran out of memory: {need} bytes were asked",
-        "raise spec.resources.memory",
-    ),
-    _rule(
-        r"(?m)^(?:\(.*?\) )?(?:ERROR .*?\] )?MemoryError\b",
-        OUT_OF_MEMORY,
-        "the pod ran out of memory",
-        "raise spec.resources.memory",
-    ),
-    # config/model.py, verify_with_parallel_config.
-    _rule(
-        r"Total number of attention heads \((?P<heads>\d+)\) must be divisible by tensor parallel "
-        r"size \((?P<size>\d+)\)",
-        TENSOR_PARALLEL,
-        "tensor-parallel size {size} does not divide {heads} attention heads",
-        "set spec.parallelism.tensor to a divisor of {heads}, or to auto",
-    ),
-    # model_executor/layers: divide() of the KV heads, the vocabulary or a projection.
-    _rule(
-        r"AssertionError: (?P<what>\d+ is not divisible by \d+)",
-        TENSOR_PARALLEL,
-        "the model cannot be split like this: {what}",
-        "set spec.parallelism.tensor to auto",
-    ),
-    # config/parallel.py and v1/executor: more ranks than devices.
-    _rule(
-        r"World size \((?P<size>\d+)\) is larger than the number of available GPUs "
-        r"\((?P<have>\d+)\)",
-        TENSOR_PARALLEL,
-        "{size} GPUs are needed and the pod sees {have}",
-        "lower spec.parallelism.tensor to {have}",
-    ),
-    # utils/ompmultiprocessing.py on CPU.
-    _rule(
-        r"Not enough allowed NUMA nodes to bind threads of (?P<size>\d+) local CPUWorkers",
-        TENSOR_PARALLEL,
-        "{size} ranks on CPU need as many NUMA nodes",
-        "set spec.parallelism.tensor to 1",
-    ),
-    # model_executor/models/registry.py.
-    _rule(
-        r"Model architectures? (?P<what>\S+(?: \S+)??) (?:are not supported for now|was supported "
-        r"in vLLM until|is not supported)",
-        UNSUPPORTED,
-        "this engine does not know the architecture {what}",
-        "use a newer engine image in spec.runtime.image, or another model",
-    ),
-    # transformers, of a config.json from the future.
-    _rule(
-        r"model type `(?P<what>[^`]+)` but Transformers does not recognize this architecture",
-        UNSUPPORTED,
-        "this engine does not know the model type {what}",
-        "use a newer engine image in spec.runtime.image, or another model",
-    ),
-    # A repository with its own code; Berth never lets it run.
-    _rule(
-        r"requires you to execute the configuration file|trust_remote_code=True",
-        UNSUPPORTED,
-        "the model's repository wants its own code to be run",
-        "use a model that this engine supports without trust_remote_code",
-    ),
-    # argparse.
-    _rule(
-        r"error: unrecognized arguments: (?P<what>.+)",
-        CRASH_LOOP,
-        "the engine does not know these arguments: {what}",
-        "correct spec.runtime.extraArgs for this version of the engine",
-    ),
-    _rule(
-        r"error: argument (?P<what>.+)",
-        CRASH_LOOP,
-        "the engine refused an argument: {what}",
-        "correct spec.runtime.extraArgs for this version of the engine",
-    ),
-    # pydantic, of vLLM's own configuration classes: the line after "Value error,".
-    _rule(
-        r"Value error, (?P<what>.+?)(?: \[type=|$)",
-        CRASH_LOOP,
-        "the engine refused its configuration: {what}",
-        "correct the field of spec.runtime that it names",
-    ),
-    # The disk under the model, or under the caches.
-    _rule(
-        r"No space left on device",
-        NO_SPACE,
-        "the pod's disk is full",
-        "raise the node's ephemeral storage, or set spec.model.cache",
-    ),
-    # transformers and the loader, of a folder without what it should hold.
-    _rule(
-        r"Cannot find any model weights with `(?P<what>[^`]+)`",
-        NOT_FOUND,
-        "there are no safetensors files in {what}",
-        "check spec.model.source",
-    ),
-    _rule(
-        r"safetensors_rust\.SafetensorError: (?P<what>.+)",
-        "ChecksumMismatch",
-        "a weights file is damaged: {what}",
-        "delete the cached files so that they are fetched again",
-    ),
-    _rule(
-        r"Can't load (?:tokenizer|the configuration|image processor)[^\n]{0,80}",
-        NOT_FOUND,
-        "a file of the model is missing: {0}",
-        "check that spec.model.source holds the tokenizer's and the processor's files",
-    ),
-    # setup_server.
-    _rule(
-        r"\[Errno 98\].*[Aa]ddress already in use",
-        CRASH_LOOP,
-        "the engine's port is taken by another process of the pod",
-        "remove what listens on it from spec.podTemplate",
-    ),
-    # A driver older than the image's CUDA, or no device in the container.
-    _rule(
-        r"(?P<what>CUDA driver version is insufficient|Found no NVIDIA driver|"
-        r"Failed to infer device type|no CUDA-capable device is detected)",
-        CRASH_LOOP,
-        "the engine finds no usable GPU: {what}",
-        "check the node's driver and device plugin, and the engine profile's image",
-    ),
-    # A kernel that this processor does not have, or AMX tiles that nobody asked for.
-    _rule(
-        r"died unexpectedly \(exit code: -4\)",
-        CRASH_LOOP,
-        "the engine used an instruction that this processor does not allow (SIGILL)",
-        "set spec.runtime.dtype to float32, or use another node",
-    ),
-    # A worker alone was killed by the kernel.
-    _rule(
-        r"died unexpectedly \(exit code: -9\)",
-        OUT_OF_MEMORY,
-        "the kernel killed the engine's worker, most likely for memory",
-        "raise spec.resources.memory",
-    ),
-    # mp executor: its shared-memory ring does not fit /dev/shm; the kernel sends SIGBUS.
-    _rule(
-        r"died unexpectedly \(exit code: -7\)",
-        OUT_OF_MEMORY,
-        "the engine's worker ran out of shared memory (SIGBUS)",
-        "raise spec.resources.memory: /dev/shm is part of it",
-    ),
-)
-
 # By the signal that ended the engine itself, when its log tells nothing.
 _SIGNALS: Final[dict[int, tuple[str, str, str]]] = {
-    signal.SIGKILL: (OUT_OF_MEMORY, "most likely for memory", "raise spec.resources.memory"),
+    signal.SIGKILL: (
+        reasons.OUT_OF_MEMORY,
+        "most likely for memory",
+        "raise spec.resources.memory",
+    ),
     signal.SIGILL: (
-        CRASH_LOOP,
+        reasons.CRASH_LOOP,
         "an instruction that this processor does not allow",
         "set spec.runtime.dtype to float32, or use another node",
     ),
-    signal.SIGBUS: (OUT_OF_MEMORY, "most likely for shared memory", "raise spec.resources.memory"),
+    signal.SIGBUS: (
+        reasons.OUT_OF_MEMORY,
+        "most likely for shared memory",
+        "raise spec.resources.memory",
+    ),
 }
-_UNKNOWN: Final = (CRASH_LOOP, "its log does not say why", "read the pod's log")
+_UNKNOWN: Final = (reasons.CRASH_LOOP, "its log does not say why", "read the pod's log")
 _SIGNAL_NAMES: Final = {int(known): known.name for known in signal.Signals}
 
 # The last line of a Python traceback, or of an ERROR record, that names an exception.
@@ -279,13 +48,13 @@ def explain(tail: Sequence[str], returncode: int) -> Failure:
     `returncode` is negative for a signal, as `subprocess` has it.
     """
     text = "\n".join(tail)
-    for rule in _RULES:
+    for rule in RULES:
         if match := rule.pattern.search(text):
             return _fill(rule, match)
     return _by_signal(returncode) if returncode < 0 else _by_exception(tail, returncode)
 
 
-def _fill(rule: _Rule, match: re.Match[str]) -> Failure:
+def _fill(rule: Rule, match: re.Match[str]) -> Failure:
     values = {name: value or "some" for name, value in match.groupdict().items()}
     message = rule.message.format(match[0], **values)[:MAX_MESSAGE_CHARACTERS]
     return Failure(reason=rule.reason, message=message, fix=rule.fix.format(match[0], **values))
@@ -302,13 +71,13 @@ def _by_exception(tail: Sequence[str], returncode: int) -> Failure:
     causes = [match[1] for match in named if match and _POINTS_ABOVE not in match[1]]
     said = causes[0] if causes else "its log does not say why"
     message = f"the engine exited with code {returncode}: {said}"[:MAX_MESSAGE_CHARACTERS]
-    return Failure(reason=CRASH_LOOP, message=message, fix="read the pod's log")
+    return Failure(reason=reasons.CRASH_LOOP, message=message, fix="read the pod's log")
 
 
 def timed_out(seconds: int, doing: str) -> Failure:
     """No token within the start timeout; `doing` is the phase it ended in."""
     return Failure(
-        reason=LOAD_TIMEOUT,
+        reason=reasons.LOAD_TIMEOUT,
         message=f"the engine generated no token within {seconds} s; it was {doing}",
         fix="see the pod's log; a slow disk or a long compilation needs a longer start timeout",
     )
@@ -317,7 +86,7 @@ def timed_out(seconds: int, doing: str) -> Failure:
 def stalled(seconds: int, in_flight: int) -> Failure:
     """Work in flight and no step of the engine for so long."""
     return Failure(
-        reason=STALLED,
+        reason=reasons.STALLED,
         message=f"{in_flight} requests are in flight and the engine made no step for {seconds} s",
         fix="the pod is replaced; if it happens again, report the engine's log",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from berth_api.shape import Failure
-from berth_server import crash
+from berth_server import reasons
 from berth_server.errors import EngineFailed
 
 CONFIG: Final = "config.json"
@@ -31,4 +31,4 @@ def find(top: Path) -> Path:
 
 def _failed(message: str) -> EngineFailed:
     fix = "let spec.model.source name the folder of one model"
-    return EngineFailed(Failure(reason=crash.NOT_FOUND, message=message, fix=fix))
+    return EngineFailed(Failure(reason=reasons.NOT_FOUND, message=message, fix=fix))

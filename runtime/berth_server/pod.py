@@ -24,6 +24,7 @@ from berth_server import (
     model_files,
     probe,
     processes,
+    reasons,
     stall,
 )
 from berth_server.client import Client
@@ -89,7 +90,7 @@ class Pod:
         except OSError as error:
             fix = "correct the engine profile's command for this image"
             message = f"the engine cannot be executed: {error}"
-            failure = Failure(reason=crash.CRASH_LOOP, message=message, fix=fix)
+            failure = Failure(reason=reasons.CRASH_LOOP, message=message, fix=fix)
             raise EngineFailed(failure) from error
 
     async def _serve(self, engine: launch.Process) -> Failure:
@@ -103,7 +104,7 @@ class Pod:
             return error.failure
         except EngineUnreachable as error:
             fix = "read the pod's log"
-            return Failure(reason=crash.CRASH_LOOP, message=str(error), fix=fix)
+            return Failure(reason=reasons.CRASH_LOOP, message=str(error), fix=fix)
         return await self._watch()
 
     async def _become_ready(self, engine: launch.Process) -> None:
@@ -153,7 +154,7 @@ class Pod:
 
     async def _explain(self, engine: launch.Process, broken: Failure | None) -> Outcome:
         """Why the engine is no good: from its log where it died, else what we saw."""
-        deliberate = broken is not None and broken.reason in (crash.STALLED, crash.LOAD_TIMEOUT)
+        deliberate = broken is not None and broken.reason in (reasons.STALLED, reasons.LOAD_TIMEOUT)
         if not deliberate:
             await asyncio.wait({asyncio.create_task(engine.wait())}, timeout=_FOLLOWS_SECONDS)
         died = engine.ended

@@ -7,7 +7,7 @@ one classification. `/health` is 200 on engines that die at the first request.
 from typing import Any, Final
 
 from berth_api.shape import Failure
-from berth_server import crash
+from berth_server import reasons
 from berth_server.client import Client, Reply
 from berth_server.errors import EngineFailed, EngineUnreachable
 
@@ -53,7 +53,7 @@ async def first_token(client: Client, model: str) -> None:
             break
     raise EngineFailed(
         Failure(
-            reason=crash.CRASH_LOOP,
+            reason=reasons.CRASH_LOOP,
             message=f"the engine is up and generates nothing: {said[-1]}",
             fix="read the pod's log",
         )

@@ -105,3 +105,13 @@ def test_any_log_is_explained(tail, returncode):
 def test_what_the_wrapper_sees_itself_is_typed_too():
     assert crash.timed_out(60, "in phase Loading").reason == "LoadTimeout"
     assert crash.stalled(120, 3).reason == "EngineStalled"
+
+
+def test_a_context_longer_than_the_models_names_the_limit():
+    line = (
+        "Value error, User-specified max_model_len (4096) is greater than the derived "
+        "max_model_len (max_position_embeddings=2048.0 or model_max_length=None in"
+    )
+    failure = crash.explain([line], 1)
+    assert failure.message == "a context of 4096 tokens is asked and the model was trained for 2048"
+    assert failure.fix == "set spec.runtime.maxModelLen to at most 2048, or to auto"
