@@ -213,12 +213,8 @@ class OwnNode:
         known = runtime.references()
         if unique in known:
             return
-        archive = self.state_dir / "image.tar"
         with progress.step(f"load {image.reference}"):
-            archive.unlink(missing_ok=True)
-            self.builder.save(image.reference, archive)
-            runtime.import_archive(archive)
-            archive.unlink()
+            self.builder.send(image.reference, runtime.import_command)
             runtime.tag(image.reference, unique)
         for old in known:
             if old.startswith(f"{image.repository}:id-"):

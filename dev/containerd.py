@@ -100,8 +100,10 @@ class Containerd:
     def references(self) -> set[str]:
         return set(self._list("images"))
 
-    def import_archive(self, archive: Path) -> None:
-        self._ctr("images", "import", str(archive))
+    @property
+    def import_command(self) -> list[str | Path]:
+        """Reads an image archive from its standard input."""
+        return self._command("images", "import", "-")
 
     def tag(self, source: str, target: str) -> None:
         self._ctr("images", "tag", "--force", source, target)

@@ -6,7 +6,7 @@ whether it must be built again.
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -175,8 +175,11 @@ class Buildah:
     def remove(self, reference: str) -> None:
         self._buildah("rmi", reference)
 
-    def save(self, reference: str, archive: Path) -> None:
-        self._buildah("push", "--quiet", reference, f"docker-archive:{archive}:{reference}")
+    def send(self, reference: str, reader: Sequence[str | Path]) -> None:
+        """Write the image as an archive to the standard input of another command."""
+        archive = f"docker-archive:/dev/stdout:{reference}"
+        command = self._command("push", "--quiet", reference, archive)
+        progress.pipe(command, reader, env=self._environment())
 
     def image_id(self, reference: str) -> str:
         return self._buildah("images", "--quiet", "--no-trunc", reference).split()[0]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,6 +74,27 @@ def run(
     if status := process.wait():
         raise CommandFailedError(command, status, output)
     return output
+
+
+def pipe(
+    source: Sequence[str | Path], sink: Sequence[str | Path], *, env: Mapping[str, str]
+) -> None:
+    """Run `source | sink`, `env` added for the source; raise for the first that failed."""
+    commands = [[str(part) for part in argv] for argv in (source, sink)]
+    with tempfile.TemporaryFile("w+") as errors:
+        writer = subprocess.Popen(
+            commands[0], env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=errors
+        )
+        reader = subprocess.Popen(
+            commands[1], stdin=writer.stdout, stdout=subprocess.DEVNULL, stderr=errors
+        )
+        if writer.stdout is not None:
+            writer.stdout.close()  # the reader has it; the writer must notice when that ends
+        reader_status = reader.wait()
+        for command, status in zip(commands, (writer.wait(), reader_status), strict=True):
+            if status:
+                errors.seek(0)
+                raise CommandFailedError(command, status, errors.read())
 
 
 def succeeds(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> bool:

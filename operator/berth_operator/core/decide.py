@@ -22,6 +22,8 @@ from berth_operator.core.revision import Revision, to_object
 
 # How often a pod that does not serve yet is asked how far it is.
 _POLL_SECONDS: Final = 1.0
+# How often one that serves is asked for its measures, until it tells them.
+_MEASURES_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,9 @@ def _look_again(observed: Observed, decision: Decision, poll: tuple[str, ...]) -
         for pod in observed.pods
         if pod.object["metadata"]["labels"].get(names.LABEL_ROLE) == names.ROLE_ENGINE
     )
-    return _POLL_SECONDS if waiting or poll else None
+    if waiting:
+        return _POLL_SECONDS
+    return _MEASURES_SECONDS if poll else None
 
 
 def _unmeasured(observed: Observed, told: dict[str, Any]) -> tuple[str, ...]:

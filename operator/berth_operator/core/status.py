@@ -189,15 +189,20 @@ def _furthest(pods: tuple[Pod, ...]) -> PodStatus | None:
 def _phase(view: View) -> str:
     if view.ready:
         return Phase.SERVING.value
-    if view.problem is not None:
+    if view.report is not None and view.report.phase is not Phase.FAILED:
+        # Also after a failure: the pod tries again, and the reason tells what it met before.
+        return _NOT_READY.get(view.report.phase, view.report.phase).value
+    if view.problem is not None and view.problem.condition != ConditionType.SCHEDULED.value:
         return Phase.FAILED.value
     if isinstance(view.planning, Reading):
         return PLANNING
     if view.wanted == 0:
         return IDLE
-    if view.report is not None:
-        return view.report.phase.value
     return Phase.FETCHING.value if _copying(view.pods) else Phase.PENDING.value
+
+
+# The engine has answered, and the kubelet has not yet asked.
+_NOT_READY: Final = {Phase.SERVING: Phase.WARMING}
 
 
 def _copying(pods: tuple[Pod, ...]) -> bool:
