@@ -168,8 +168,8 @@ RULES: Final = (
     ),
     # config/model.py, _get_and_verify_max_len.
     _rule(
-        r"User-specified max_model_len \((?P<asked>\d+)\) is greater than the derived max_model_len "
-        r"\(max_position_embeddings=(?P<limit>\d+)",
+        r"User-specified max_model_len \((?P<asked>\d+)\) is greater than the derived "
+        r"max_model_len \(max_position_embeddings=(?P<limit>\d+)",
         reasons.CRASH_LOOP,
         "a context of {asked} tokens is asked and the model was trained for {limit}",
         "set spec.runtime.maxModelLen to at most {limit}, or to auto",
