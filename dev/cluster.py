@@ -209,16 +209,18 @@ class OwnNode:
     def load(self, image: images.Image) -> None:
         """Bring an image into containerd unless the same one is there."""
         runtime = self.node.containerd
-        unique = f"{image.repository}:id-{self.builder.image_id(image.reference)[-12:]}"
+        marks = f"{image.repository}:id-"
+        unique = marks + self.builder.image_id(image.reference)
         known = runtime.references()
         if unique in known:
             return
         with progress.step(f"load {image.reference}"):
             self.builder.send(image.reference, runtime.import_command)
             runtime.tag(image.reference, unique)
-        for old in known:
-            if old.startswith(f"{image.repository}:id-"):
-                runtime.remove(old)
+        for old in (mark for mark in known if mark.startswith(marks)):
+            # The second is kubelet's own name for the same image.
+            runtime.remove(old, f"sha256:{old.removeprefix(marks)}")
+        runtime.drop_archives()
 
     def stop(self) -> None:
         with progress.step("stop the node"):

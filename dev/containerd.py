@@ -108,8 +108,12 @@ class Containerd:
     def tag(self, source: str, target: str) -> None:
         self._ctr("images", "tag", "--force", source, target)
 
-    def remove(self, reference: str) -> None:
-        self._ctr("images", "remove", "--sync", reference)
+    def remove(self, *references: str) -> None:
+        self._ctr("images", "remove", "--sync", *references)
+
+    def drop_archives(self) -> None:
+        """Forget layers' archives, which containers, running from unpacked layers, never read."""
+        self._ctr("content", "prune", "references")
 
     @property
     def _root(self) -> Path:

@@ -182,7 +182,9 @@ class Buildah:
         progress.pipe(command, reader, env=self._environment())
 
     def image_id(self, reference: str) -> str:
-        return self._buildah("images", "--quiet", "--no-trunc", reference).split()[0]
+        """The hash of the image's configuration, in hexadecimal."""
+        listed = self._buildah("images", "--quiet", "--no-trunc", reference).split()
+        return listed[0].removeprefix("sha256:")
 
     def _ensure_base(self) -> None:
         rootfs = self.storage.parent / "rootfs"
