@@ -54,4 +54,8 @@ def _roots(mount: Path) -> list[Path]:
 
 
 def _members(root: Path) -> list[int]:
-    return [int(pid) for file in root.rglob("cgroup.procs") for pid in file.read_text().split()]
+    members: list[int] = []
+    for file in root.rglob("cgroup.procs"):
+        with contextlib.suppress(OSError):  # a cgroup may go while it is read
+            members += [int(pid) for pid in file.read_text().split()]
+    return members

@@ -61,10 +61,10 @@ class Node:
         def ready() -> bool:
             kubelet.check()
             proxy.check()
-            return kubectl.succeeds("wait", f"node/{NAME}", "--for=condition=Ready", "--timeout=1s")
+            return dns.answers()
 
-        progress.wait_for("the node to be Ready", ready, seconds=READY_SECONDS)
-        kubectl(*dns.WAIT)
+        progress.wait_for("the node and its DNS", ready, seconds=READY_SECONDS)
+        kubectl("wait", f"node/{NAME}", "--for=condition=Ready", f"--timeout={READY_SECONDS:.0f}s")
 
     def stop(self) -> None:
         for daemon in reversed(self.daemons):

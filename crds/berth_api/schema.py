@@ -18,7 +18,7 @@ from berth_api.types import ModelDeployment
 Node = dict[str, Any]
 
 
-class Unsupported(Exception):  # noqa: N818 -- read as a statement about the type
+class Unsupported(Exception):
     """A type that a structural schema cannot say, or that the API conventions forbid."""
 
 

@@ -49,7 +49,7 @@ class ConfigurationError(GatewayError):
     """The gateway cannot start like this: exit code 2 and one line."""
 
 
-class Refusal(GatewayError):  # noqa: N818 -- an answer, not a fault
+class Refusal(GatewayError):
     """The answer to a client whose request is not served. The message is for that client."""
 
     def __init__(

@@ -174,7 +174,7 @@ class LeaderLease:
         return self._wall_clock().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-class _HeldByAnother(Exception):  # noqa: N818 -- a state of the Lease, not an error
+class _HeldByAnother(Exception):
     pass
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from berth_api.server import PodStatus
+from berth_api.shape import ShapeReport
 
 Object = Mapping[str, Any]
 """A Kubernetes object as JSON, without managedFields."""
@@ -68,4 +69,5 @@ class Observed:
     pods: tuple[Pod, ...] = ()  # of every role: engines and the shape Job
     nodes: tuple[Node, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    shapes: Mapping[str, ShapeReport] = field(default_factory=dict)  # provided, by source
     warnings: tuple[Object, ...] = ()  # Warning Events of children (ReplicaSets, Pods), newest last

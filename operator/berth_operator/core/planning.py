@@ -131,7 +131,9 @@ def _shape_report(
     offer: fit.Offer,
     settings: Settings,
 ) -> ShapeReport | Reading | Refused:
-    """What is known of the model: from a revision of the same source, else from the Job."""
+    """What is known of the model: provided, from a revision of the same source, or the Job's."""
+    if provided := observed.shapes.get(resolved.spec.model.source):
+        return provided
     same = [one for one in stored if one.source == resolved.spec.model.source]
     if same:
         return max(same, key=lambda one: one.number).shape

@@ -16,6 +16,7 @@ WEATHER_TOOL = {
     "function": {
         "name": "weather",
         "description": "The weather in a city.",
+        "strict": True,  # without it the schema is a hint and binds nothing
         "parameters": {
             "type": "object",
             "properties": {"city": {"type": "string"}},

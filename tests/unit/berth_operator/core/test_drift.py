@@ -22,7 +22,9 @@ DEPLOYMENT: dict[str, Any] = {
                         "ports": [{"containerPort": 8000}],
                     }
                 ],
-                "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1024Mi"}}],
+                "volumes": [
+                    {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1024Mi"}}
+                ],
                 "hostNetwork": False,
                 "nodeSelector": {},
             }
@@ -99,7 +101,9 @@ def test_equal_quantities_count_only_where_quantities_stand() -> None:
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
