@@ -61,7 +61,7 @@ def model(
         "spec": {
             "model": {"source": source} | spec.pop("model", {}),
             "runtime": {"engineProfile": PROFILE},
-            "resources": {"cpu": "50m", "memory": "3Gi"} | spec.pop("resources", {}),
+            "resources": {"cpu": "50m", "memory": "2500Mi"} | spec.pop("resources", {}),
             "podTemplate": {"env": [{"name": k, "value": v} for k, v in variables.items()]},
             **spec,
         },

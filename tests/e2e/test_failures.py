@@ -101,7 +101,7 @@ CASES = {
         (model("does-not-fit", "hf://berth/tiny", resources={"memory": "1Gi"}),),
         "DoesNotFit",
         "too much",
-        (model("does-not-fit", "hf://berth/tiny", resources={"memory": "3Gi"}),),
+        (model("does-not-fit", "hf://berth/tiny", resources={"memory": "2500Mi"}),),
     ),
     "crash": Case(
         (model("crash", "hf://berth/tiny", {"STANDIN_CRASH": "kv"}),),

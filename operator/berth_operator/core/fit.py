@@ -28,8 +28,9 @@ GRAPH_BYTES: Final = 512 * _MIB
 # one such matrix is 9.63, 9.73 and 9.72 in those rows, whatever the tensor-parallel size.
 SAMPLER_LOGIT_COPIES: Final = Decimal("9.75")
 _LOGIT_BYTES: Final = 4
-# Interpreter, torch and the engine's three processes on CPU, without weights and KV cache.
-CPU_PROCESS_BYTES: Final = 2560 * _MIB
+# The engine's three processes on CPU without weights, activations and KV cache: 1.4 GiB where they
+# share their imports, 2.0 GiB where each has its own (proportional set sizes, vLLM 0.32).
+CPU_PROCESS_BYTES: Final = 2 * _GIB
 # Host memory of a GPU pod beside the weights that pass through the page cache.
 GPU_HOST_BYTES: Final = 8 * _GIB
 

@@ -23,6 +23,10 @@ _STALL_SECONDS: Final = 120
 # A start may take this long, plus what slow storage needs for the weights.
 _START_SECONDS: Final = 1800
 _SLOW_STORAGE_BYTES_PER_SECOND: Final = 50 * 2**20
+# What a start is expected to take, for estimates only: imports, profiling and, on a GPU, compiling
+# and graph capture; then the weights at the speed of a local disk.
+_EXPECTED_START_SECONDS: Final = {Device.CUDA: 90, Device.ROCM: 90, Device.CPU: 25}
+_LOCAL_DISK_BYTES_PER_SECOND: Final = 500 * 2**20
 _SHM_BYTES: Final = {Device.CUDA: 2 * 2**30, Device.ROCM: 2 * 2**30, Device.CPU: 256 * 2**20}
 
 
@@ -124,6 +128,8 @@ def server_config(given: Build, model_dir: str) -> ServerConfig:
         drain_timeout_seconds=given.resolved.spec.rollout.drain_timeout_seconds,
         stall_timeout_seconds=_STALL_SECONDS,
         start_timeout_seconds=_START_SECONDS + weights // _SLOW_STORAGE_BYTES_PER_SECOND,
+        expected_start_seconds=_EXPECTED_START_SECONDS[given.engine.device]
+        + weights // _LOCAL_DISK_BYTES_PER_SECOND,
     )
 
 

@@ -175,7 +175,7 @@ def test_a_shape_job_without_an_answer_is_a_reason_too() -> None:
 
 def test_what_does_not_fit_says_by_how_much_and_what_to_change() -> None:
     cluster = ClusterOfOne(
-        cr=builders.model_deployment(accelerators=[{"profile": "cpu"}], resources={"memory": "3Gi"})
+        cr=builders.model_deployment(accelerators=[{"profile": "cpu"}], resources={"memory": "2Gi"})
     )
     cluster.step()
     cluster.read_shape()
