@@ -18,7 +18,10 @@ from dev.errors import DevError
 _STOP_SIGNALS = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))  # each with seconds to obey
 LOG_TAIL_LINES = 20
 
-_START_TIME_FIELD = 19  # of /proc/<pid>/stat, counted from the state that follows the name
+# Fields of /proc/<pid>/stat, counted from the one that follows the name.
+_STATE_FIELD = 0
+_START_TIME_FIELD = 19
+_ZOMBIE = "Z"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def _start_time(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return stat.rpartition(")")[2].split()[_START_TIME_FIELD]
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[_STATE_FIELD] == _ZOMBIE else fields[_START_TIME_FIELD]
 
 
 def _reap(pid: int) -> None:
