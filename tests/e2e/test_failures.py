@@ -182,13 +182,13 @@ def _no_disk() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _small_disk(berth: Berth, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """A claim on 64 KiB of memory; the yielded function makes it 64 MiB."""
+    """A claim on 64 KiB of memory; the yielded function makes it 512 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     _mount("size=64k,uid=65532,gid=65532", disk, "-t", "tmpfs", "berth-e2e-disk")
     try:
         berth.apply(*_claim(disk))
-        yield lambda: _mount("remount,size=64m", disk)
+        yield lambda: _mount("remount,size=512m", disk)
     finally:
         berth.kubectl("delete", "mdep", "no-room", "-n", NAMESPACE, "--ignore-not-found")
         berth.wait_until(

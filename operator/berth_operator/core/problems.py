@@ -140,10 +140,22 @@ def _configuration(pod: Object) -> Problem | None:
                 pod,
                 "ModelCached",
                 "AuthFailed",
-                _cut(waiting.get("message", "")),
+                f"{_token_of(pod, container['name'])}: {_cut(waiting.get('message', ''))}",
                 "create the Secret that spec.model.authSecretRef names; Berth goes on by itself",
             )
     return None
+
+
+def _token_of(pod: Object, container: str) -> str:
+    """The Secret's key that a container takes its token from; kubelet does not always name it."""
+    spec = pod["spec"]
+    for one in [*spec.get("initContainers", []), *spec.get("containers", [])]:
+        if one["name"] != container:
+            continue
+        for variable in one.get("env", []):
+            if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                return f"Secret {reference['name']}, key {reference['key']}"
+    return f"container {container}"
 
 
 def _ended(pod: Object) -> Problem | None:

@@ -76,6 +76,18 @@ def test_a_cause_has_its_reason_and_its_fix(pod: dict, condition: str, reason: s
     assert found.failure.fix
 
 
+def test_a_missing_secret_is_named_whatever_the_kubelet_says() -> None:
+    waiting = builders.waiting("fetch", "CreateContainerConfigError", "failed to sync secret cache")
+    pod = builders.engine_pod("r", init=[waiting])
+    reference = {"secretKeyRef": {"name": "hf", "key": "token"}}
+    pod["spec"]["initContainers"] = [
+        {"name": "fetch", "env": [{"name": "T", "valueFrom": reference}]}
+    ]
+    found = problems.of_pod(Pod(pod))
+    assert found is not None
+    assert found.failure.message == "Secret hf, key token: failed to sync secret cache"
+
+
 def test_a_pod_without_a_problem_has_none() -> None:
     assert problems.of_pod(Pod(builders.engine_pod("r", ready=True))) is None
 
