@@ -178,6 +178,7 @@ def _pod(variant: Variant) -> dict[str, Any]:
     """A plain `vllm serve` on the demo's weights, with the resources of Berth's pod."""
     tools = {"name": "tools", "mountPath": "/tools"}
     model = {"name": "model", "mountPath": "/model"}
+    shared = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 -- vLLM wants 160 MiB of it
     command = ["vllm", "serve", "/model", f"--served-model-name={POD}", *COMMON, *variant.flags]
     env = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", **variant.env}
     return {
@@ -208,10 +209,14 @@ def _pod(variant: Variant) -> dict[str, Any]:
                     "image": images.RUNTIME,
                     "command": command,
                     "env": [{"name": name, "value": value} for name, value in env.items()],
-                    "volumeMounts": [model],
+                    "volumeMounts": [model, shared],
                 }
             ],
-            "volumes": [{"name": "tools", "emptyDir": {}}, {"name": "model", "emptyDir": {}}],
+            "volumes": [
+                {"name": "tools", "emptyDir": {}},
+                {"name": "model", "emptyDir": {}},
+                {"name": "shm", "emptyDir": {"medium": "Memory"}},
+            ],
         },
     }
 

@@ -12,9 +12,9 @@ from berth_api import names
 from berth_api.server import Phase
 from berth_operator.core import planning, rollout, status
 from berth_operator.core.context import Context
-from berth_operator.core.kubernetes import is_ready, is_terminating
+from berth_operator.core.kubernetes import is_finished, is_ready, is_terminating
 from berth_operator.core.objects import budget, deployment, key_secret, service
-from berth_operator.core.observed import Object, Observed
+from berth_operator.core.observed import Object, Observed, Pod
 from berth_operator.core.outcome import Deletion, Outcome
 from berth_operator.core.planning import Planned, Planning, Reading, Refused
 from berth_operator.core.resolved import Resolved, resolve
@@ -22,6 +22,8 @@ from berth_operator.core.revision import Revision, to_object
 
 # How often a pod that does not serve yet is asked how far it is.
 _POLL_SECONDS: Final = 1.0
+# Nodes come and go without waking a model; what was refused for want of them is judged again.
+_NODES_SECONDS: Final = 10.0
 # How often one that serves is asked for its measures, until it tells them.
 _MEASURES_SECONDS: Final = 10.0
 
@@ -128,25 +130,34 @@ def _key_written(observed: Observed, key_hash: str) -> bool:
 
 
 def _key_missing(observed: Observed) -> bool:
-    """A pod waits for the key's Secret: someone deleted it."""
+    """A pod that has not started waits for the key's Secret: someone deleted it."""
+    stuck = {pod.object["metadata"]["name"] for pod in _starting(observed)}
     return any(
-        "secret" in str(warning.get("message", "")).lower()
-        and warning.get("reason") == "FailedMount"
+        warning.get("reason") == "FailedMount"
+        and "secret" in str(warning.get("message", "")).lower()
+        and warning.get("involvedObject", {}).get("name") in stuck
         for warning in observed.warnings
     )
 
 
-def _look_again(observed: Observed, decision: Decision, poll: tuple[str, ...]) -> float | None:
-    if isinstance(decision.planning, Refused) and decision.planning.retry_seconds is not None:
-        return max(_POLL_SECONDS, decision.planning.retry_seconds)
-    waiting = any(
-        not is_ready(pod.object) and not is_terminating(pod.object)
+def _starting(observed: Observed) -> list[Pod]:
+    """Engine pods that do not serve yet and may still."""
+    return [
+        pod
         for pod in observed.pods
         if pod.object["metadata"]["labels"].get(names.LABEL_ROLE) == names.ROLE_ENGINE
-    )
-    if waiting:
-        return _POLL_SECONDS
-    return _MEASURES_SECONDS if poll else None
+        and not is_ready(pod.object)
+        and not is_terminating(pod.object)
+        and not is_finished(pod.object)
+    ]
+
+
+def _look_again(observed: Observed, decision: Decision, poll: tuple[str, ...]) -> float | None:
+    wishes = [_POLL_SECONDS] if _starting(observed) else [_MEASURES_SECONDS] if poll else []
+    if isinstance(decision.planning, Refused):
+        retry = decision.planning.retry_seconds
+        wishes.append(_NODES_SECONDS if retry is None else max(_POLL_SECONDS, retry))
+    return min(wishes, default=None)
 
 
 def _unmeasured(observed: Observed, told: dict[str, Any]) -> tuple[str, ...]:

@@ -11,6 +11,11 @@ def is_ready(pod: Object) -> bool:
     return not is_terminating(pod) and condition(pod, "Ready").get("status") == "True"
 
 
+def is_finished(pod: Object) -> bool:
+    """Ended for good, as after an eviction; its ReplicaSet keeps it, and makes another."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
 def is_terminating(thing: Object) -> bool:
     return "deletionTimestamp" in thing["metadata"]
 

@@ -69,5 +69,7 @@ class Observed:
     pods: tuple[Pod, ...] = ()  # of every role: engines and the shape Job
     nodes: tuple[Node, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    shapes: Mapping[str, ShapeReport] = field(default_factory=dict)  # provided, by source
+    shapes: Mapping[str, ShapeReport] = field(
+        default_factory=dict
+    )  # by source; `berth plan` provides them
     warnings: tuple[Object, ...] = ()  # Warning Events of children (ReplicaSets, Pods), newest last

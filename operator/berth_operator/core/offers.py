@@ -58,6 +58,13 @@ def _offer(
             f"engine profile {name} does not exist",
             f"set spec.runtime.engineProfile to one of {known}",
         )
+    usual = settings.engine_profile(profile.engine_profile)
+    if usual is not None and usual.device is not engine.device:
+        return NoOffer(
+            f"engine profile {name} is for {engine.device.value}, and accelerator profile "
+            f"{profile.name} is {usual.device.value}",
+            "set spec.accelerators to a profile of that device, or engineProfile to auto",
+        )
     if profile.resource is None:
         return _cpu_offer(profile, nodes, engine)
     cards = profile.gpus_per_node or max((_cards(node, profile) for node in nodes), default=0)

@@ -14,7 +14,7 @@ from berth_api import engine_flags
 from berth_api.shape import Failure, FetchError, ShapeReport
 from berth_operator.core import fit, offers, revision, shape
 from berth_operator.core.context import Context
-from berth_operator.core.kubernetes import finished_at, terminated_message
+from berth_operator.core.kubernetes import condition, finished_at, terminated_message
 from berth_operator.core.objects import pod_template, shape_job
 from berth_operator.core.observed import Node, Object, Observed, Pod
 from berth_operator.core.resolved import Resolved
@@ -27,6 +27,13 @@ _MAX_RETRY_SECONDS: Final = 300
 # Image volumes: on by default since Kubernetes 1.35; mounted by these runtimes.
 _IMAGE_VOLUME_KUBELET: Final = (1, 35)
 _IMAGE_VOLUME_RUNTIMES: Final = {"containerd": (2, 1), "cri-o": (1, 33)}
+
+
+_NOT_IN_TIME: Final = Failure(
+    reason=FetchError.UNREACHABLE.value,
+    message=f"the model's shape was not read within {shape_job.DEADLINE_SECONDS} s",
+    fix="see whether the Job's pod finds a node, its image and the source; Berth tries again",
+)
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ def _shape_report(
     pod = _pod_of(observed, job) if job else None
     if job is None or (ended := _ended_at(job, pod)) is None:
         return reading(attempt)
-    report = _report_of(pod)
+    report = _report_of(job, pod)
     if report.failure is None:
         return report
     left = (ended + retry_delay(attempt) - observed.now).total_seconds()
@@ -184,13 +191,19 @@ def _ended_at(job: Object, pod: Pod | None) -> datetime | None:
     """When the attempt ended; None while it runs."""
     if pod is not None and (ended := finished_at(pod.object, "shape")) is not None:
         return ended
-    for condition in job.get("status", {}).get("conditions", []):
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            return datetime.fromisoformat(condition["lastTransitionTime"])
+    failed = condition(job, "Failed")
+    if failed.get("status") == "True":
+        return datetime.fromisoformat(failed["lastTransitionTime"])
+    complete = condition(job, "Complete")
+    # The end of the pod may be on another watch, and still on its way.
+    if pod is None and complete.get("status") == "True":
+        return datetime.fromisoformat(complete["lastTransitionTime"])
     return None
 
 
-def _report_of(pod: Pod | None) -> ShapeReport:
+def _report_of(job: Object, pod: Pod | None) -> ShapeReport:
+    if condition(job, "Failed").get("reason") == "DeadlineExceeded":
+        return ShapeReport(failure=_NOT_IN_TIME)
     message = terminated_message(pod.object, "shape") if pod else None
     try:
         return ShapeReport.model_validate_json(message or "")

@@ -57,6 +57,21 @@ def of_deployment(deployment: Object) -> Problem | None:
     return _of_message("the pods", failing.get("message", ""))
 
 
+def of_warnings(warnings: Iterable[Object], pods: Iterable[Pod]) -> Problem | None:
+    """A volume that a waiting pod cannot have: only an Event tells of it."""
+    names = {pod.object["metadata"]["name"] for pod in pods}
+    for warning in reversed(tuple(warnings)):
+        pod = warning.get("involvedObject", {}).get("name")
+        if pod in names and warning.get("reason") in ("FailedMount", "FailedAttachVolume"):
+            failure = Failure(
+                reason="Unschedulable",
+                message=_cut(str(warning.get("message", ""))),
+                fix="mend the volume that the message names; the pod waits for it",
+            )
+            return Problem("Scheduled", failure, pod=pod)
+    return None
+
+
 def _of_message(what: str, message: str) -> Problem:
     reason, fix = next((r, f) for pattern, r, f in _REFUSALS if re.search(pattern, message))
     return Problem("Scheduled", Failure(reason=reason, message=f"{what}: {_cut(message)}", fix=fix))
@@ -67,7 +82,7 @@ def _of_message(what: str, message: str) -> Problem:
 _REFUSALS: Final = (
     (r"exceeded quota|quota", "QuotaExceeded", "raise the quota, or ask for less"),
     (r"PodSecurity|violates", "PodSecurityDenied", "allow it in the namespace's pod security"),
-    (r"is not owned by|NameConflict", "NameConflict", "rename this ModelDeployment or that object"),
+    (r"belongs to something else", "NameConflict", "rename this ModelDeployment or that object"),
     (r"", "Refused", "see the message; Berth tries again by itself"),
 )
 

@@ -59,6 +59,7 @@ class Resolved:
         parts = {
             "model": _pick(spec["model"], _MODEL_FIELDS[:2]),
             "podTemplate": spec.get("podTemplate", {}),
+            "accelerators": spec.get("accelerators", []),  # whose nodes the Job runs on
         }
         return digest(parts)[:_SOURCE_HASH_DIGITS]
 

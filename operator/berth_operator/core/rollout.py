@@ -41,7 +41,8 @@ def step(observed: Observed, resolved: Resolved, update: Revision | None) -> Ste
         emptied = tuple((revision, 0) for revision, _ in kept)
         gone = not any(pods_of(observed, revision.name) for revision, _ in kept)
         return Step((*emptied, *(((update, replicas),) if gone else ())), (), old)
-    return Step((*kept, (update, replicas)), (), old)
+    sized = tuple((one, replicas if one is old else count) for one, count in kept)
+    return Step((*sized, (update, replicas)), (), old)
 
 
 def pods_of(observed: Observed, revision: str) -> tuple[Pod, ...]:

@@ -69,6 +69,10 @@ def _read_decoder(
 ) -> ModelShape:
     heads = _positive(text, "num_attention_heads")
     hidden = _positive(text, "hidden_size")
+    kv_heads = int(text.get("num_key_value_heads") or heads)
+    head_dim = int(text.get("head_dim") or hidden // heads)
+    if kv_heads < 1 or head_dim < 1:
+        raise ValueError(f"num_key_value_heads ({kv_heads}) and head_dim ({head_dim})")
     architectures = config.get("architectures") or ["unknown"]
     quantization = config.get("quantization_config") or {}
     return ModelShape(
@@ -77,8 +81,8 @@ def _read_decoder(
         hidden=hidden,
         intermediate=int(text.get("intermediate_size") or 4 * hidden),
         heads=heads,
-        kv_heads=int(text.get("num_key_value_heads") or heads),
-        head_dim=int(text.get("head_dim") or hidden // heads),
+        kv_heads=kv_heads,
+        head_dim=head_dim,
         vocabulary=int(text.get("vocab_size") or config.get("vocab_size") or 0)
         or _positive(text, "vocab_size"),
         max_position=_positive(text, "max_position_embeddings"),

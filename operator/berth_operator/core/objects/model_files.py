@@ -164,7 +164,7 @@ def _fetcher(
         "image": settings.control_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python3", "-m", "berth_server.fetch"],
-        "env": env(resolved, values) + token_env(resolved.spec.model.auth_secret_ref),
+        "env": env(resolved, values, *token_env(resolved.spec.model.auth_secret_ref)),
         "ports": [{"name": "fetch-status", "containerPort": names.PORT_SERVER_STATUS}],
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",

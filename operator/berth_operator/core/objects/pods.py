@@ -66,10 +66,13 @@ def pod_spec(
     return {key: value for key, value in spec.items() if value not in (None, [], {})}
 
 
-def env(resolved: Resolved, values: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The user's variables, then Berth's: the later of two equal names wins."""
-    users = [one.wire() for one in resolved.spec.pod_template.env if one.name not in values]
-    return users + [{"name": name, "value": value} for name, value in values.items()]
+def env(
+    resolved: Resolved, values: Mapping[str, str], *given: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The user's variables, then Berth's, then `given` whole ones; the last of a name wins."""
+    found = {one.name: one.wire() for one in resolved.spec.pod_template.env}
+    found |= {name: {"name": name, "value": value} for name, value in values.items()}
+    return list((found | {one["name"]: one for one in given}).values())
 
 
 def _tolerations(template: PodTemplate, profile: AcceleratorProfile | None) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from berth_operator.core.resolved import Resolved, labels, metadata
 from berth_operator.settings import AcceleratorProfile, Settings
 
 # A hub that does not answer for this long is unreachable.
-_DEADLINE_SECONDS: Final = 900
+DEADLINE_SECONDS: Final = 900
 
 
 def prefix(resolved: Resolved) -> str:
@@ -37,7 +37,7 @@ def build(
         "metadata": metadata(resolved, f"{prefix(resolved)}{attempt}", role=names.ROLE_SHAPE),
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": _DEADLINE_SECONDS,
+            "activeDeadlineSeconds": DEADLINE_SECONDS,
             "template": {
                 "metadata": {
                     "labels": labels(resolved, names.ROLE_SHAPE),
@@ -88,7 +88,7 @@ def _reader(
         "image": settings.control_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["python3", "-m", "berth_server.shape"],
-        "env": env(resolved, values) + model_files.token_env(resolved.spec.model.auth_secret_ref),
+        "env": env(resolved, values, *model_files.token_env(resolved.spec.model.auth_secret_ref)),
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from berth_api import names
 from berth_api.server import EngineStatus, Measured, Phase, PodStatus
+from berth_operator.core.observed import Pod
 
 
 def ready_condition(cluster: ClusterOfOne) -> tuple[str, str]:
@@ -242,10 +243,110 @@ def test_a_deleted_model_is_left_to_kubernetes() -> None:
 def test_a_lost_engine_key_is_written_again() -> None:
     cluster = serving()
     cluster.secrets.clear()
-    warning = {"reason": "FailedMount", "message": 'secret "smollm2-engine-key" not found'}
+    warning = {
+        "reason": "FailedMount",
+        "message": 'secret "smollm2-engine-key" not found',
+        "involvedObject": {"name": "smollm2-y"},
+    }
     cluster.known = {"warnings": (warning,)}
     cluster.step()
+    assert not cluster.secrets, "an old Event of a pod that is gone proves nothing"
+    cluster.serve(ready=False, name="smollm2-y")
+    cluster.step()
     assert list(cluster.secrets) == ["smollm2-engine-key"]
+
+
+def test_a_volume_that_cannot_be_mounted_is_the_reason() -> None:
+    cluster = planned()
+    warning = {
+        "reason": "FailedMount",
+        "message": "MountVolume.SetUp failed for volume models",
+        "involvedObject": {"name": "smollm2-x"},
+    }
+    cluster.known = {"warnings": (warning,)}
+    cluster.serve(ready=False)
+    cluster.settle()
+    assert cluster.cr["status"]["reason"] == "Unschedulable"
+    assert "MountVolume.SetUp failed" in cluster.cr["status"]["message"]
+
+
+def test_an_evicted_pod_is_past_once_its_replacement_serves() -> None:
+    cluster = serving()
+    evicted = builders.engine_pod(
+        cluster.cr["status"]["updateRevision"],
+        name="gone",
+        phase="Failed",
+        reason="Evicted",
+        message="low on resource: ephemeral-storage",
+    )
+    cluster.pods = (*cluster.pods, Pod(evicted))
+    outcome = cluster.settle()
+    assert cluster.cr["status"]["reason"] == "Serving"
+    assert cluster.cr["status"]["replicas"] == 1
+    assert outcome.look_again_seconds != 1.0
+
+
+def test_a_late_answer_turns_no_phase_back() -> None:
+    cluster = planned()
+    engine = {"name": "engine", "image": "i", "ready": False, "state": {"running": {}}}
+    cluster.serve(ready=False, report=PodStatus(phase=Phase.LOADING), containers=[engine])
+    cluster.settle()
+    cluster.serve(ready=False, containers=[engine])
+    cluster.settle()
+    assert cluster.cr["status"]["phase"] == "Loading"
+    cached = next(c for c in cluster.cr["status"]["conditions"] if c["type"] == "ModelCached")
+    assert cached["status"] == "True"
+
+
+def test_what_lacks_an_accelerator_is_judged_again_when_nodes_may_have_come() -> None:
+    spec = {"accelerators": [{"profile": "gpu"}]}
+    profile = {"name": "gpu", "engineProfile": "vllm", "resource": "nvidia.com/gpu"}
+    context = builders.context(acceleratorProfiles=[profile])
+    cluster = ClusterOfOne(cr=builders.model_deployment(**spec), context=context)
+    outcome = cluster.settle()
+    assert cluster.cr["status"]["reason"] == "InsufficientGPU"
+    assert outcome.look_again_seconds == 10.0
+
+
+def test_a_roll_out_that_waits_does_not_stop_scaling() -> None:
+    cluster = serving()
+    cluster.change(runtime={"maxModelLen": 4096})
+    cluster.settle()
+    cluster.change(replicas=4)
+    cluster.settle()
+    assert [d["spec"]["replicas"] for d in cluster.kind("Deployment")] == [4, 4]
+
+
+def test_a_half_loaded_pod_does_not_spoil_the_measures() -> None:
+    cluster = planned()
+    whole = EngineStatus(
+        name="smollm2", phase=Phase.SERVING, measured=Measured(kv_cache_tokens=67_072)
+    )
+    cluster.serve(report=PodStatus(phase=Phase.SERVING, engines=[whole]))
+    cluster.settle()
+    half = EngineStatus(name="smollm2", phase=Phase.LOADING, measured=Measured(weights_bytes=9))
+    cluster.serve(report=PodStatus(phase=Phase.LOADING, engines=[half]))
+    cluster.settle()
+    assert cluster.cr["status"]["plan"]["measured"] == {"kvCacheTokens": 67_072}
+
+
+def test_an_engine_profile_of_another_device_is_refused() -> None:
+    cluster = ClusterOfOne(
+        cr=builders.model_deployment(
+            runtime={"engineProfile": "vllm"}, accelerators=[{"profile": "cpu"}]
+        )
+    )
+    cluster.settle()
+    assert "engine profile vllm is for cuda" in cluster.cr["status"]["message"]
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": 4}, {"head_dim": -1}])
+def test_a_hostile_configuration_is_a_reason_and_no_crash(change: dict) -> None:
+    cluster = ClusterOfOne()
+    cluster.step()
+    cluster.read_shape(builders.SMOLLM2_REPORT | {"config": dict(builders.SMOLLM2_CONFIG) | change})
+    cluster.settle()
+    assert cluster.cr["status"]["reason"] == "ConfigUnreadable"
 
 
 def test_every_child_is_owned_by_its_model() -> None:

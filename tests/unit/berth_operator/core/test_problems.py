@@ -107,7 +107,7 @@ def test_a_container_that_came_back_is_no_problem() -> None:
     [
         ('pods "x" is forbidden: exceeded quota: gpus', "QuotaExceeded"),
         ('violates PodSecurity "restricted:latest"', "PodSecurityDenied"),
-        ("Service x is not owned by this ModelDeployment", "NameConflict"),
+        ("Service a/x exists and belongs to something else", "NameConflict"),
         ("admission webhook said no", "Refused"),
     ],
 )

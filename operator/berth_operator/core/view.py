@@ -1,0 +1,159 @@
+"""What a status is computed from: the pods that are shown, their furthest report, the problem.
+
+Put together once, so that the phase, the conditions and the columns cannot disagree.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from berth_api import names
+from berth_api.server import Phase, PodStatus
+from berth_api.types import ConditionType
+from berth_operator.core import problems, rollout
+from berth_operator.core.kubernetes import (
+    container_statuses,
+    is_finished,
+    is_ready,
+    is_terminating,
+)
+from berth_operator.core.observed import Observed, Pod
+from berth_operator.core.planning import Planned, Planning, Reading, Refused
+from berth_operator.core.problems import Problem
+from berth_operator.core.resolved import Resolved
+from berth_operator.core.revision import Revision
+
+# Phases that are not a pod's.
+PLANNING: Final = "Planning"
+IDLE: Final = "Idle"
+
+# A pod's phases from the least to the most advanced.
+ORDER: Final = {phase: order for order, phase in enumerate(Phase)}
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that the conditions are computed from."""
+
+    observed: Observed
+    resolved: Resolved
+    planning: Planning
+    step: rollout.Step
+    update: Revision | None
+    pods: tuple[Pod, ...]  # of the update revision, or of the one that is held
+    ready: int  # pods that serve, of any revision
+    problem: Problem | None
+    report: PodStatus | None  # of the furthest pod
+
+    @property
+    def wanted(self) -> int:
+        return self.resolved.spec.replicas
+
+
+def of(observed: Observed, resolved: Resolved, planning: Planning, step: rollout.Step) -> View:
+    update = planning.revision if isinstance(planning, Planned) else None
+    shown = update or step.serving
+    pods = rollout.pods_of(observed, shown.name) if shown else _shape_pods(observed)
+    there = tuple(pod for pod in pods if not is_terminating(pod.object))
+    alive = tuple(pod for pod in there if not is_finished(pod.object)) or there
+    reading = _shape_pods(observed) if shown and update is None else ()
+    return View(
+        observed=observed,
+        resolved=resolved,
+        planning=planning,
+        step=step,
+        update=update,
+        pods=alive if shown else (),
+        ready=sum(is_ready(pod.object) for pod in engines(observed)),
+        problem=_problem(observed, planning, (*alive, *reading)),
+        report=_furthest(alive),
+    )
+
+
+def engines(observed: Observed) -> Iterable[Pod]:
+    return (pod for pod in observed.pods if _role(pod) == names.ROLE_ENGINE)
+
+
+def replica_count(observed: Observed) -> int:
+    gone = (is_terminating(pod.object) or is_finished(pod.object) for pod in engines(observed))
+    return sum(not one for one in gone)
+
+
+def _shape_pods(observed: Observed) -> tuple[Pod, ...]:
+    return tuple(pod for pod in observed.pods if _role(pod) == names.ROLE_SHAPE)
+
+
+def _role(pod: Pod) -> str:
+    role: str = pod.object["metadata"]["labels"].get(names.LABEL_ROLE, "")
+    return role
+
+
+def _problem(observed: Observed, planning: Planning, pods: tuple[Pod, ...]) -> Problem | None:
+    """The cause that a user should mend first: the plan, then refusals, then the pods."""
+    if isinstance(planning, Refused):
+        return Problem(ConditionType.PLANNED.value, planning.failure)
+    if observed.refusals:
+        return problems.of_refusal(observed.refusals[0])
+    unmade = (problems.of_deployment(one) for one in observed.children.deployments)
+    waiting = [pod for pod in pods if not is_ready(pod.object)]
+    return (
+        next((p for p in unmade if p is not None), None)
+        or problems.of_pods(waiting)
+        or problems.of_warnings(observed.warnings, waiting)
+    )
+
+
+def _furthest(pods: tuple[Pod, ...]) -> PodStatus | None:
+    reports = [pod.report for pod in pods if pod.report is not None]
+    return max(reports, key=lambda report: _order(report.phase), default=None)
+
+
+def _order(phase: Phase) -> int:
+    """Failed is the last of the enum and the least advanced of pods."""
+    return -1 if phase is Phase.FAILED else ORDER[phase]
+
+
+def phase_of(view: View) -> str:
+    if view.ready:
+        return Phase.SERVING.value
+    if view.report is not None and view.report.phase is not Phase.FAILED:
+        # Also after a failure: the pod tries again, and the reason tells what it met before.
+        return _NOT_READY.get(view.report.phase, view.report.phase).value
+    if view.problem is not None and view.problem.condition != ConditionType.SCHEDULED.value:
+        return Phase.FAILED.value
+    if isinstance(view.planning, Reading):
+        return PLANNING
+    return _phase_by_containers(view) if view.wanted else IDLE
+
+
+def _phase_by_containers(view: View) -> str:
+    """While the pod has not answered: what the kubelet says of it."""
+    if running(view.pods, "engine"):
+        return _remembered(view)
+    return Phase.FETCHING.value if running(view.pods, "copy") else Phase.PENDING.value
+
+
+def _remembered(view: View) -> str:
+    """The pod's phase while one of its answers is late: what was told last, of the same pod."""
+    told = view.observed.cr.get("status", {})
+    same = view.update is not None and told.get("updateRevision") == view.update.name
+    last: str = told.get("phase", "")
+    return last if same and last in _WITH_ENGINE else Phase.STARTING.value
+
+
+_WITH_ENGINE: Final = frozenset(
+    phase.value for phase in (Phase.STARTING, Phase.LOADING, Phase.COMPILING, Phase.WARMING)
+)
+
+
+# The engine has answered, and the kubelet has not yet asked.
+_NOT_READY: Final = {Phase.SERVING: Phase.WARMING}
+
+
+def running(pods: tuple[Pod, ...], name: str) -> bool:
+    """Whether a pod's container of that name runs; `copy` cannot say how far it is."""
+    return any(
+        container["name"] == name and "running" in container.get("state", {})
+        for pod in pods
+        for container in container_statuses(pod.object)
+    )
