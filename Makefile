@@ -66,7 +66,7 @@ up: ## a cluster on this machine with Berth and a small model in it
 	python3 -m dev up
 
 .PHONY: demo
-demo: ## apply a model and ask it a question
+demo: ## a cluster, Berth, a model, a question and its answer
 	python3 -m dev demo
 
 .PHONY: images

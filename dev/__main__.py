@@ -16,6 +16,7 @@ def up(options: argparse.Namespace) -> None:
     if options.berth:
         load_images(here)
         installation.install(here)
+        here.kubectl("apply", "-f", str(demo.manifest()))
     print("\n".join(here.status()))
 
 
@@ -54,8 +55,10 @@ def env(_: argparse.Namespace) -> None:
 
 
 def run_demo(_: argparse.Namespace) -> None:
-    """Show Berth at work on the running cluster"""
-    here = cluster.current()
+    """Start what does not run yet, apply a model and ask it a question"""
+    here = cluster.up()
+    load_images(here)
+    installation.install(here)
     demo.run(here.kubectl, demo.Address(environment.url(here), environment.api_key(here)))
 
 

@@ -55,7 +55,6 @@ MODULES = (
     Module("pause", ("pause",), (".",)),
     Module("etcd", ("etcd",), ("go.etcd.io/etcd/server/v3",)),
     Module("helm", ("helm",), ("helm.sh/helm/v3/cmd/helm",)),
-    Module("kwok", ("kwok",), ("sigs.k8s.io/kwok/cmd/kwok",)),
     Module("coredns", ("coredns",), ("github.com/coredns/coredns",)),
     Module(
         "kubernetes",
@@ -69,7 +68,6 @@ MODULES = (
     ),
 )
 
-NODE_MODULES = tuple(module for module in MODULES if module.name != "kwok")
 HELM_MODULE = next(module for module in MODULES if module.name == "helm")
 
 

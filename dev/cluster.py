@@ -167,7 +167,7 @@ class OwnNode:
     """The machine itself as the node, without Docker."""
 
     state_dir: Path
-    modules: tuple[binaries.Module, ...] = binaries.NODE_MODULES
+    modules: tuple[binaries.Module, ...] = binaries.MODULES
 
     @property
     def control_plane(self) -> ControlPlane:

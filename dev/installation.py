@@ -1,4 +1,4 @@
-"""Berth itself on the cluster: the chart with a developer's values, and the demo's model."""
+"""Berth itself on the cluster: the chart with a developer's values."""
 
 from dev import binaries, images, places, progress
 from dev.cluster import Cluster
@@ -8,7 +8,6 @@ NAMESPACE = "berth-system"
 
 _CHART = places.REPOSITORY / "charts" / "berth"
 _VALUES = places.REPOSITORY / "dev" / "values.yaml"
-_MODEL = places.REPOSITORY / "examples" / "smollm2-oci.yaml"
 _READY_TIMEOUT = "180s"
 
 
@@ -28,4 +27,3 @@ def install(cluster: Cluster) -> None:
                 *("--wait", f"--timeout={_READY_TIMEOUT}"),
             ]
         )
-    cluster.kubectl("apply", "-f", str(_MODEL))

@@ -14,7 +14,7 @@ from e2e import standin
 from e2e.installed import Berth
 from openai import OpenAI
 
-from dev import binaries, cluster, environment, installation, places
+from dev import binaries, cluster, demo, environment, installation, places
 from dev.__main__ import load_images
 from dev.kubectl import Kubectl
 
@@ -46,10 +46,11 @@ def _own() -> Iterator[Berth]:
             "a cluster of `make up` is running: give it to the tests by name "
             '(eval "$(dev/env)"; BERTH_TEST_KUBECONFIG=$KUBECONFIG), or stop it with `make down`'
         )
-    here.up()
+    cluster.up()
     try:
         load_images(here)
         installation.install(here)
+        here.kubectl("apply", "-f", str(demo.manifest()))
         yield Berth(
             here.kubectl,
             environment.url(here),
@@ -57,7 +58,7 @@ def _own() -> Iterator[Berth]:
             places.state_dir() / "audit.log",
         )
     finally:
-        here.down()
+        here.stop()
 
 
 @pytest.fixture(scope="session")
