@@ -80,3 +80,7 @@ down: ## stop the cluster; its content, images and binaries stay
 .PHONY: clean
 clean: ## stop the cluster and remove it with every cache
 	python3 -m dev clean
+
+.PHONY: bench-startup
+bench-startup: ## a pod's start by phase, beside a plain vllm serve; on the cluster of `make up`
+	python3 -m bench.startup
