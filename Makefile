@@ -44,7 +44,7 @@ check: venv ## format, lint, types, import directions, generated files
 
 .PHONY: unit
 unit: venv ## pure tests: no network, no processes, under 20 s
-	$(PYTHON) -m pytest -q tests/unit
+	$(PYTHON) -m pytest -q -n auto tests/unit
 
 .PHONY: binaries
 binaries: ## Kubernetes, etcd and helm, built once for this machine
