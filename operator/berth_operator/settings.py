@@ -114,6 +114,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigurationError(f"cannot read the configuration {path}: {error}") from error
+    if not isinstance(document, dict):  # an empty file is None
+        raise ConfigurationError(f"the configuration {path} is no mapping")
     return parse(document | _overrides(environ))
 
 

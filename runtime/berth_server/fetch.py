@@ -6,6 +6,7 @@ failure in the termination message; what was fetched stays, and the next try goe
 """
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -19,8 +20,8 @@ from typing import Final
 
 from berth_api.quantity import format_bytes
 from berth_api.server import FetchConfig, Phase
-from berth_api.shape import FetchError
-from berth_server import hub, request, selection, status, store, termination, weights
+from berth_api.shape import Failure, FetchError
+from berth_server import hub, reasons, request, selection, status, store, termination, weights
 from berth_server.errors import ConfigurationError, SourceError
 from berth_server.selection import RemoteFile
 
@@ -50,7 +51,7 @@ class Fetch:
     doing: str = field(default="asking the hub")
 
     def run(self) -> None:
-        """Returns when the folder is whole. Raises SourceError."""
+        """Returns when the folder is whole. Raises SourceError; OSError if it cannot be used."""
         commit = self.commit or self.repository.commit()
         while not store.is_whole(self.directory, commit):
             with store.try_lock(self.directory) as mine:
@@ -123,6 +124,15 @@ def check_space(missing_bytes: int, free_bytes: int, directory: Path) -> None:
         )
 
 
+def unusable(directory: Path, error: OSError) -> Failure:
+    """Why the file system of `directory` would not lock, write or mark it, and what to do."""
+    message = f"{error.filename or directory} cannot be used: {error.strerror or error}"
+    if error.errno == errno.ENOSPC:
+        return hub.no_space(message).failure
+    fix = "make the claim of spec.model.cache writable and lockable for the pod's user"
+    return Failure(reason=reasons.CRASH_LOOP, message=message, fix=fix)
+
+
 def progress(
     done_bytes: int, first_bytes: int, total_bytes: int | None, seconds: float
 ) -> tuple[int | None, int | None]:
@@ -136,7 +146,7 @@ def progress(
 
 
 async def fetch(config: FetchConfig, job: Fetch) -> None:
-    """Runs `job` and serves its status. Raises SourceError and ConfigurationError."""
+    """Runs `job` and serves its status. Raises as `job` does, and ConfigurationError."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, _TERMINATED)
     job.total_bytes = config.expected_bytes
     state = status.State(started_seconds=time.monotonic())
@@ -167,15 +177,21 @@ def main() -> int:
     try:
         config = request.read(os.environ)
         repository = request.repository(config, os.environ)
-        job = Fetch(repository, config.commit, Path(config.directory))
-        asyncio.run(fetch(config, job))
-    except SourceError as error:
-        _log.error("%s", error)
-        termination.write(log, error.failure)
-        return 1
+        return _ran(config, Fetch(repository, config.commit, Path(config.directory)), log)
     except ConfigurationError as error:
         _log.error("%s", error)
         return 2
+
+
+def _ran(config: FetchConfig, job: Fetch, log: Path) -> int:
+    """The exit code, once the reason of a failure is in `log`. Raises ConfigurationError."""
+    try:
+        asyncio.run(fetch(config, job))
+    except (SourceError, OSError) as error:
+        failure = unusable(job.directory, error) if isinstance(error, OSError) else error.failure
+        _log.error("%s", failure.message)
+        termination.write(log, failure)
+        return 1
     _log.info("%s is whole", config.directory)
     return 0
 

@@ -1,7 +1,7 @@
 """Carries out an `Outcome`: the operator's only writer, and it decides nothing.
 
 Executing the same outcome twice writes once. What the API server refuses is kept for the next
-look, word for word, and stops nothing else; what it does not answer ends the look.
+look, word for word; what it does not answer ends the look.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -40,11 +40,13 @@ class Executor:
     async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
         """Applies in order, then deletes, then the status, then the events.
 
+        Nothing is deleted while something is refused: what goes may be what the refused object
+        was to replace, and would be made anew by the next look, for ever.
         A status that was decided without knowing what has just been refused is not written: the
         next look, which follows at once, tells better.
         """
         applied, refusals = await self._apply_all(observed, outcome)
-        deleted = [name for one in outcome.delete if (name := await self._delete(observed.cr, one))]
+        deleted = [] if refusals else await self._delete_all(observed.cr, outcome)
         written = _Write.OUTDATED
         if refused(refusals) <= refused(observed.refusals):
             written = await self._write_status(observed.cr, outcome.status)
@@ -70,6 +72,10 @@ class Executor:
                 why = await self._apply(desired, live.get(_identity(desired)), observed.cr)
             except (Denied, Conflict) as answer:
                 refusals.append(Refusal(*_identity(desired), message=str(answer)))
+                if kinds.of(desired) is kinds.SECRET:
+                    # It cannot be read back: the Service, which comes after it, is the memory of
+                    # its having been written, and must not be made to lie.
+                    break
                 continue
             if why is not None:
                 applied.append(f"{name} ({why})")
@@ -108,6 +114,9 @@ class Executor:
         owners = await self.api.owners(kinds.SECRET, metadata["namespace"], metadata["name"])
         if owners is not None and cr["metadata"]["uid"] not in {one["uid"] for one in owners}:
             raise _taken(desired)
+
+    async def _delete_all(self, cr: Object, outcome: Outcome) -> list[str]:
+        return [name for one in outcome.delete if (name := await self._delete(cr, one))]
 
     async def _delete(self, cr: Object, one: Deletion) -> str | None:
         kind = kinds.named(one.api_version, one.kind)

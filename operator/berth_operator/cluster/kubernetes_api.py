@@ -14,6 +14,7 @@ from kubernetes.aio import client, config
 
 from berth_api import names
 from berth_operator.cluster import kinds
+from berth_operator.cluster.body import read_whole
 from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.port import Json
 from berth_operator.errors import (
@@ -35,6 +36,7 @@ PROXY_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 PAGE_OBJECTS: Final = 500  # client-go's page size
 MAX_PROXIED_BYTES: Final = 256 * 1024
 _PROBE_MANAGER: Final = "berth-probe"
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY: Final = "application/apply-patch+yaml"
 
@@ -110,13 +112,22 @@ class KubernetesApi:
         )
 
     async def owners(self, kind: Kind, namespace: str, name: str) -> list[Json] | None:
-        """By a dry run of an empty apply: it tells the object's metadata, and changes nothing."""
+        """By a dry run of an empty apply: it tells the object's metadata, and changes nothing.
+
+        No more than metadata is asked for: the object may be someone else's Secret.
+        """
         identity = {"name": name, "namespace": namespace}
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": identity}
         query = {"fieldManager": _PROBE_MANAGER, "dryRun": "All"}
         path = kind.path(namespace, name)
         status, answer = await self._request(
-            "PATCH", path, query, body=body, content=_APPLY, timeout=WRITE_TIMEOUT
+            "PATCH",
+            path,
+            query,
+            body=body,
+            content=_APPLY,
+            accept=_METADATA,
+            timeout=WRITE_TIMEOUT,
         )
         if status == HTTPStatus.CREATED:
             return None
@@ -143,7 +154,13 @@ class KubernetesApi:
         async with response:
             if response.status != HTTPStatus.OK:
                 raise Unavailable(f"{target} answered {response.status}", status=response.status)
-            return await response.content.read(MAX_PROXIED_BYTES)
+            try:
+                body = await read_whole(response.content, MAX_PROXIED_BYTES)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise self._unreachable("GET", target, error) from error
+        if body is None:
+            raise Unavailable(f"{target} answered more than {MAX_PROXIED_BYTES} bytes")
+        return body
 
     async def _apply(
         self, kind: Kind, obj: Json, *, manager: str, subresource: str | None = None

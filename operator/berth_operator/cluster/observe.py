@@ -8,7 +8,7 @@ from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.pod_status import PodReader, with_reports
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.kubernetes import is_terminating
-from berth_operator.core.observed import Observed, Refusal
+from berth_operator.core.observed import Object, Observed, Refusal
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Observer:
             return None
         now = self.wall_clock()
         children = self.cache.children(key, cr["metadata"]["uid"])
-        pods = self.cache.pods(key)
+        pods = [pod for pod in self.cache.pods(key) if _created(pod) >= _created(cr)]
         return Observed(
             cr=cr,
             now=now,
@@ -46,3 +46,12 @@ class Observer:
             refusals=carried.refusals,
             warnings=await self.warnings.read(key.namespace, children, pods, now),
         )
+
+
+def _created(obj: Object) -> str:
+    """RFC 3339 in UTC, which sorts as text. A pod older than its model is a deleted namesake's.
+
+    A pod's owner is a ReplicaSet, so that its model's uid cannot be told from it.
+    """
+    created: str = obj["metadata"].get("creationTimestamp", "")
+    return created

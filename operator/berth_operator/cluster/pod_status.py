@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from berth_api import names
 from berth_api.server import PodStatus
+from berth_operator.cluster.body import read_whole
 from berth_operator.cluster.port import KubeApi
 from berth_operator.core.kubernetes import container_statuses, is_ready, is_terminating
 from berth_operator.core.observed import Object, Pod
@@ -46,7 +47,7 @@ class DirectReader:
             async with self._session.get(url, timeout=TIMEOUT, allow_redirects=False) as response:
                 if response.status != HTTPStatus.OK:
                     return None
-                return await _read_whole(response.content)
+                return await read_whole(response.content, MAX_STATUS_BYTES)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
@@ -98,12 +99,3 @@ def _may_answer(pod: Object) -> bool:
     """
     running = any("running" in one.get("state", {}) for one in container_statuses(pod))
     return bool(pod.get("status", {}).get("podIP")) and running
-
-
-async def _read_whole(content: aiohttp.StreamReader) -> bytes | None:
-    body = b""
-    async for part in content.iter_chunked(MAX_STATUS_BYTES):
-        body += part
-        if len(body) > MAX_STATUS_BYTES:
-            return None
-    return body

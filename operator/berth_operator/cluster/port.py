@@ -58,5 +58,5 @@ class KubeApi(Protocol):
         ...
 
     async def proxy_get(self, namespace: str, pod: str, port: int, path: str) -> bytes:
-        """GET on a pod's port through the API server; at most MAX_PROXIED_BYTES."""
+        """GET on a pod's port through the API server; Unavailable beyond MAX_PROXIED_BYTES."""
         ...

@@ -222,7 +222,9 @@ async def _served_by(bench: Bench) -> set[tuple[str, str]]:
     (job,) = bench.cluster.of_kind(kinds.JOB)
     pod = dict(builders.shape_pod(job).object)
     labels = pod["metadata"]["labels"] | {names.LABEL_MODEL: KEY.name}
-    metadata = pod["metadata"] | {"namespace": KEY.namespace, "labels": labels}
+    created = job["metadata"]["creationTimestamp"]
+    placed = {"namespace": KEY.namespace, "labels": labels, "creationTimestamp": created}
+    metadata = pod["metadata"] | placed
     bench.cluster.put(pod | {"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
     await bench.rest()
     return {(kind.kind, name) for kind, _, name in bench.cluster.objects if kind is not kinds.POD}

@@ -1,11 +1,14 @@
+import errno
 import socket
+import sys
 import threading
 
 import pytest
 from standins import tiny_model
 
+from berth_api import names
 from berth_api.server import FetchConfig, PodStatus
-from berth_api.shape import FetchError
+from berth_api.shape import Failure, FetchError
 from berth_server import fetch, store
 from berth_server.errors import SourceError
 from berth_server.hub import Repository
@@ -100,6 +103,33 @@ def test_a_hub_that_fails_is_tried_three_times(job):
     with pytest.raises(SourceError, match="502"):
         fetching._download("0" * 40, ())
     assert pauses == [5.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("broken", "number", "reason"),
+    [
+        ("try_lock", errno.ENOLCK, "CrashLoop"),
+        ("mark_whole", errno.EACCES, "CrashLoop"),
+        ("mark_whole", errno.ENOSPC, "NoSpace"),
+    ],
+)
+def test_a_claim_that_cannot_be_used_is_a_typed_failure(
+    endpoint, tmp_path, monkeypatch, broken, number, reason
+):
+    def refuse(*_):
+        raise OSError(number, "the system's words")
+
+    log, directory = tmp_path / "log", tmp_path / "model" / "commit"
+    config = FetchConfig(source="hf://berth/tiny", directory=str(directory), status_port=None)
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv(names.ENV_FETCH_CONFIG, config.wire())
+    monkeypatch.setattr(sys, "argv", ["fetch", str(log)])
+    monkeypatch.setattr(store, broken, refuse)
+    assert fetch.main() == 1
+    failure = Failure.model_validate_json(log.read_bytes())
+    assert failure.reason == reason
+    assert failure.message == f"{directory} cannot be used: the system's words"
+    assert "spec.model.cache" in failure.fix
 
 
 def test_a_disk_without_room_is_found_before_the_first_byte(tmp_path):

@@ -138,7 +138,7 @@ async def test_a_namesake_of_someone_else_is_never_taken_over(
 ) -> None:
     foreign = {**bench.child(kind), "metadata": {"name": "smol-engine", "namespace": "team"}}
     before = bench.cluster.put(foreign)
-    executed = await bench.execute(apply=(bench.child(kind), bench.child(kinds.BUDGET)))
+    executed = await bench.execute(apply=(bench.child(kinds.BUDGET), bench.child(kind)))
     assert bench.cluster.find(kind, "team", "smol-engine") == before
     (refusal,) = executed.refusals
     assert (refusal.kind, refusal.name) == (kind.kind, "smol-engine")
@@ -159,6 +159,25 @@ async def test_what_is_refused_is_kept_word_for_word_and_stops_nothing_else(benc
     executed = await bench.execute(apply=(bench.child(kinds.DEPLOYMENT, "smol-1"), bench.child()))
     assert executed.refusals == (Refusal("Deployment", "smol-1", QUOTA),)
     assert executed.applied == ("Service/smol-engine (missing)",)
+
+
+async def test_a_key_that_was_refused_is_not_remembered_as_written(bench: Bench) -> None:
+    bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "apply", "Secret"))
+    secret = bench.child(kinds.SECRET, "smol-engine-key", data={"engineKey": "YQ=="})
+    executed = await bench.execute(apply=(secret, bench.child()))
+    assert executed.refusals == (Refusal("Secret", "smol-engine-key", QUOTA),)
+    assert bench.cluster.find(kinds.SERVICE, "team", "smol-engine") is None
+
+
+async def test_nothing_is_deleted_while_something_is_refused(bench: Bench) -> None:
+    job = bench.cluster.put(bench.child(kinds.JOB, "smol-shape"))
+    bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "apply", "ControllerRevision"))
+    outcome = {
+        "apply": (bench.child(kinds.REVISION, "smol-1"),),
+        "delete": (Deletion("batch/v1", "Job", "smol-shape", job["metadata"]["uid"]),),
+    }
+    assert (await bench.execute(**outcome)).deleted == ()
+    assert (await bench.execute(**outcome)).deleted == ("Job/smol-shape",)
 
 
 async def test_a_status_that_does_not_know_what_was_refused_is_not_written(bench: Bench) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -7,7 +8,11 @@ from aiohttp import web
 from kubernetes.aio import client
 
 from berth_operator.cluster import kinds, kubernetes_api
-from berth_operator.cluster.kubernetes_api import KubernetesApi, mapped_error
+from berth_operator.cluster.kubernetes_api import (
+    MAX_PROXIED_BYTES,
+    KubernetesApi,
+    mapped_error,
+)
 from berth_operator.errors import (
     ApiError,
     ConfigurationError,
@@ -71,11 +76,13 @@ class Server:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
+        self.accepted: list[str] = []
         self.answers: Callable[[web.Request], web.Response] = lambda _: web.json_response({})
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.text()
         parsed = json.loads(body) if body else None
+        self.accepted.append(request.headers["Accept"])
         self.requests.append((request.method, request.path, dict(request.query), parsed))
         return self.answers(request)
 
@@ -191,10 +198,13 @@ async def test_nothing_is_written_while_not_leading(
 async def test_owners_are_told_by_a_dry_run(
     api: KubernetesApi, server: tuple[Server, int], code: int, owners: Any, expected: Any
 ) -> None:
-    answer = {"metadata": {"ownerReferences": owners}, "data": {"secret": "x"}}
+    answer = {"kind": "PartialObjectMetadata", "metadata": {"ownerReferences": owners}}
     server[0].answers = lambda _: web.json_response(answer, status=code)
     assert await api.owners(kinds.SECRET, "team", "smol-engine-key") == expected
     assert server[0].requests[0][2]["dryRun"] == "All"
+    assert server[0].accepted == [
+        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # never a foreign key
+    ]
 
 
 async def test_a_pod_is_reached_through_the_proxy(
@@ -206,6 +216,46 @@ async def test_a_pod_is_reached_through_the_proxy(
     server[0].answers = lambda _: web.Response(status=503)
     with pytest.raises(Unavailable):
         await api.proxy_get("team", "p1", 8090, "/status")
+
+
+async def _raw_api(
+    answer: list[bytes], unused_tcp_port: int
+) -> tuple[asyncio.Server, client.ApiClient]:
+    """A server that sends the parts of `answer` one by one and hangs up."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for part in answer:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)  # so that the client reads each by itself
+        writer.close()
+
+    settings = client.Configuration()
+    settings.host = f"http://127.0.0.1:{unused_tcp_port}"
+    listener = await asyncio.start_server(handle, "127.0.0.1", unused_tcp_port)
+    return listener, client.ApiClient(settings)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [([b"{", b"}"], b"{}"), ([b"{"], None), ([b"x" * (MAX_PROXIED_BYTES + 1)], None)],
+    ids=["in pieces", "cut", "too long"],
+)
+async def test_what_a_pod_says_through_the_proxy_is_read_whole_or_not_at_all(
+    parts: list[bytes], expected: bytes | None, unused_tcp_port: int
+) -> None:
+    length = max(2, sum(map(len, parts)))
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length
+    listener, connection = await _raw_api([head, *parts], unused_tcp_port)
+    api = KubernetesApi(connection, may_write=lambda: True, metrics=Metrics())
+    async with listener:
+        if expected is None:
+            with pytest.raises(Unavailable):
+                await api.proxy_get("team", "p1", 8090, "/status")
+        else:
+            assert await api.proxy_get("team", "p1", 8090, "/status") == expected
+    await connection.close()
 
 
 async def test_a_refused_connection_is_unavailable(unused_tcp_port: int) -> None:

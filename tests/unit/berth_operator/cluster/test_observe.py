@@ -29,14 +29,14 @@ def model(**metadata: Any) -> dict[str, Any]:
     return {"metadata": given | metadata, "spec": {}}
 
 
-def labelled(uid: str) -> dict[str, Any]:
+def labelled(uid: str, created: str = "2026-01-02T03:04:05Z") -> dict[str, Any]:
     return {
         "metadata": {
             "name": uid,
             "namespace": "team",
             "uid": uid,
             "resourceVersion": "1",
-            "creationTimestamp": "2026-01-02T03:04:05Z",
+            "creationTimestamp": created,
             "labels": {names.LABEL_MODEL: "smol"},
             "ownerReferences": [{"uid": "m", "controller": True}],
         }
@@ -56,6 +56,16 @@ async def test_everything_about_one_model_is_gathered() -> None:
     assert [one["metadata"]["uid"] for one in observed.children.all()] == ["d"]
     assert [one.object["metadata"]["uid"] for one in observed.pods] == ["p"]
     assert observed.refusals == (refusal,)
+
+
+async def test_the_pods_of_a_deleted_namesake_are_not_the_new_models() -> None:
+    cache = Cache()
+    cache.upsert(kinds.MODEL, model(creationTimestamp="2026-01-02T03:04:05Z"))
+    cache.upsert(kinds.POD, labelled("old", created="2026-01-02T03:04:04Z"))
+    cache.upsert(kinds.POD, labelled("new", created="2026-01-02T03:04:05Z"))
+    observed = await observer(cache).observe(KEY, Carried())
+    assert observed is not None
+    assert [one.object["metadata"]["uid"] for one in observed.pods] == ["new"]
 
 
 async def test_there_is_nothing_to_decide_about_a_model_that_is_gone_or_going() -> None:
