@@ -55,11 +55,14 @@ def env(_: argparse.Namespace) -> None:
 
 
 def run_demo(_: argparse.Namespace) -> None:
-    """Start what does not run yet, apply a model and ask it a question"""
+    """Start what does not run yet, apply a model, ask it a question, and stop what was started"""
+    ran_before = cluster.current().running()
     here = cluster.up()
     load_images(here)
     installation.install(here)
     demo.run(here.kubectl, demo.Address(environment.url(here), environment.api_key(here)))
+    if not ran_before:  # after a failure it goes on, for whoever looks into it
+        here.stop()
 
 
 def load_images(here: Cluster) -> None:

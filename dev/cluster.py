@@ -27,6 +27,7 @@ from dev.controlplane import ControlPlane
 from dev.errors import DevError
 from dev.kubectl import Kubectl
 from dev.node import Node
+from dev.processes import Daemon
 
 KIND_CLUSTER = "berth-dev"
 API_PORT = 6443
@@ -61,6 +62,7 @@ class Cluster(Protocol):
     def start(self) -> None: ...
     def load(self, image: images.Image) -> None: ...
     def stop(self) -> None: ...
+    def running(self) -> bool: ...
     def status(self) -> list[str]: ...
 
 
@@ -113,6 +115,9 @@ class GivenCluster:
     def stop(self) -> None:
         """Nothing to do."""
 
+    def running(self) -> bool:
+        return True
+
     def status(self) -> list[str]:
         return [f"cluster: given by BERTH_KUBECONFIG, {self.kubeconfig}"]
 
@@ -131,7 +136,7 @@ class KindCluster:
         places.claim(self.kubeconfig.parent)
 
     def start(self) -> None:
-        if self._exists():
+        if self.running():
             return
         with progress.step("kind create cluster"):
             _kind("create", "cluster", "--wait=120s", f"--kubeconfig={self.kubeconfig}")
@@ -141,13 +146,13 @@ class KindCluster:
             _kind("load", "docker-image", image.reference)
 
     def stop(self) -> None:
-        if self._exists():
+        if self.running():
             _kind("delete", "cluster", f"--kubeconfig={self.kubeconfig}")
 
     def status(self) -> list[str]:
-        return [f"cluster: kind, {'running' if self._exists() else 'stopped'}"]
+        return [f"cluster: kind, {'running' if self.running() else 'stopped'}"]
 
-    def _exists(self) -> bool:
+    def running(self) -> bool:
         return KIND_CLUSTER in progress.run(["kind", "get", "clusters"]).split()
 
 
@@ -231,14 +236,20 @@ class OwnNode:
         network.remove()
         host.Host(self._host_record).restore()
 
+    def running(self) -> bool:
+        return any(daemon.pid() for daemon in self._daemons)
+
     def status(self) -> list[str]:
-        daemons = (
+        lines = [f"cluster: this machine, {self.state_dir}"]
+        return lines + [f"  {one.name}: {one.pid() or 'stopped'}" for one in self._daemons]
+
+    @property
+    def _daemons(self) -> tuple[Daemon, ...]:
+        return (
             *self.control_plane.daemons,
             self.node.containerd.daemon,
             *self.node.daemons,
         )
-        lines = [f"cluster: this machine, {self.state_dir}"]
-        return lines + [f"  {daemon.name}: {daemon.pid() or 'stopped'}" for daemon in daemons]
 
     @property
     def _host_record(self) -> Path:

@@ -56,7 +56,7 @@ def run(kubectl: Kubectl, address: Address) -> None:
         print(f"  {phase:<12} {seconds:6.1f} s")
     if EXPECTED not in answer:
         raise DevError(f"the answer should name {EXPECTED}")
-    print('\nIt goes on running: `make down` stops it, and eval "$(dev/env)" leads there.')
+    print('\n`make up` leaves it running, and eval "$(dev/env)" leads there.\n', flush=True)
 
 
 def _hub_answers() -> bool:

@@ -41,7 +41,7 @@ def berth() -> Iterator[Berth]:
 
 def _own() -> Iterator[Berth]:
     here = cluster.current()
-    if any(not line.endswith("stopped") for line in here.status()[1:]):
+    if here.running():
         pytest.fail(
             "a cluster of `make up` is running: give it to the tests by name "
             '(eval "$(dev/env)"; BERTH_TEST_KUBECONFIG=$KUBECONFIG), or stop it with `make down`'
