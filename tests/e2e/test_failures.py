@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e import standin
+from e2e import disks, standin
 from e2e.installed import Berth
 from standins.hub import GOOD_TOKEN, POOR_TOKEN
 
@@ -187,47 +187,13 @@ def _small_disk(berth: Berth, tmp_path: Path) -> Iterator[Callable[[], None]]:
     disk.mkdir()
     _mount("size=64k,uid=65532,gid=65532", disk, "-t", "tmpfs", "berth-e2e-disk")
     try:
-        berth.apply(*_claim(disk))
+        berth.apply(*disks.claim(NAMESPACE, "small", disk))
         yield lambda: _mount("remount,size=512m", disk)
     finally:
         berth.kubectl("delete", "mdep", "no-room", "-n", NAMESPACE, "--ignore-not-found")
-        berth.wait_until(
-            "the pods that use the disk are gone",
-            lambda: not berth.all("pods", NAMESPACE, "berth.dev/model=no-room"),
-            seconds=60,
-        )
-        berth.kubectl("delete", "pvc", "small", "-n", NAMESPACE, "--wait")
-        berth.kubectl("delete", "pv", "berth-e2e-small", "--wait")
+        disks.release(berth, NAMESPACE, "small")
         subprocess.run(["umount", str(disk)], check=True)
 
 
 def _mount(options: str, directory: Path, *arguments: str) -> None:
     subprocess.run(["mount", "-o", options, *arguments, str(directory)], check=True)
-
-
-def _claim(disk: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    size = {"storage": "1Mi"}
-    volume = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "berth-e2e-small"},
-        "spec": {
-            "capacity": size,
-            "accessModes": ["ReadWriteMany"],
-            "storageClassName": "",
-            "hostPath": {"path": str(disk), "type": "Directory"},
-            "claimRef": {"name": "small", "namespace": NAMESPACE},
-        },
-    }
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "small", "namespace": NAMESPACE},
-        "spec": {
-            "accessModes": ["ReadWriteMany"],
-            "storageClassName": "",
-            "volumeName": "berth-e2e-small",
-            "resources": {"requests": size},
-        },
-    }
-    return volume, claim
