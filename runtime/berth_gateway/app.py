@@ -147,6 +147,14 @@ class App:
         raw = await client.read_body(exchange.receive, declared, self._limits)
         if raw is None:
             return _STATUS_CLIENT_LEFT
+        call = self._let_in(exchange, raw)
+        del raw  # a long answer to a long prompt holds one copy of it
+        arrived = partial(self._arrived, call.model, started)
+        async with client.Presence(exchange.receive):
+            return await self._proxy.forward(call, exchange.say, arrived)
+        return _STATUS_CLIENT_LEFT
+
+    def _let_in(self, exchange: Exchange, raw: bytes) -> Call:
         body = request.parse(raw, self._limits)
         model = self._find(exchange, body.model)
         decision = admission.decide(model)
@@ -156,11 +164,7 @@ class App:
                 decision.message,
                 retry_after_seconds=decision.retry_after_seconds,
             )
-        call = _call(exchange, model, body.naming(model.name))
-        arrived = partial(self._arrived, model, started)
-        async with client.Presence(exchange.receive):
-            return await self._proxy.forward(call, exchange.say, arrived)
-        return _STATUS_CLIENT_LEFT
+        return _call(exchange, model, body.naming(model.name))
 
     def _arrived(self, model: Model, started: float) -> None:
         self._telemetry.first_byte(model.namespace, model.name, self._clock() - started)
@@ -173,7 +177,6 @@ def _call(exchange: Exchange, model: Model, body: bytes) -> Call:
         if name in exchange.headers
     }
     headers["accept-encoding"] = "identity"
-    headers["x-request-id"] = exchange.request_id
     if model.engine_key is not None:
         headers["authorization"] = f"Bearer {model.engine_key}"
     return Call(model, exchange.path, body, headers, exchange.request_id)

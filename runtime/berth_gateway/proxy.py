@@ -4,7 +4,9 @@ Another endpoint is tried only while the client has seen nothing. After the firs
 engine is told as what it is: an error event in a stream, an aborted connection otherwise.
 """
 
+import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -17,6 +19,7 @@ from berth_gateway.asgi import Message, Send
 from berth_gateway.errors import EndpointFailedError, Failure, Kind, Refusal
 from berth_gateway.routing.pick import NoneLeft, pick
 from berth_gateway.routing.snapshot import Endpoint, Model
+from berth_gateway.settings import DEFAULT_IDLE_SECONDS
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.world.load import Load
 
@@ -62,10 +65,18 @@ class Answer:
 
 
 class Proxy:
-    def __init__(self, session: aiohttp.ClientSession, load: Load, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        load: Load,
+        telemetry: Telemetry,
+        idle_seconds: float = DEFAULT_IDLE_SECONDS,
+    ) -> None:
+        """After `idle_seconds` without a byte an engine is lost, once its answer has begun."""
         self._session = session
         self._load = load
         self._telemetry = telemetry
+        self._idle_seconds = idle_seconds
 
     async def forward(self, call: Call, send: Send, on_first_byte: Callable[[], None]) -> int:
         """The status sent. Refusal if no endpoint answered; nothing has been sent then."""
@@ -97,7 +108,7 @@ class Proxy:
             response = await self._session.post(
                 endpoint.url + call.path,
                 data=call.body,
-                headers=call.headers,
+                headers=call.headers | {"x-request-id": _engine_request_id(call)},
                 allow_redirects=False,
             )
         except upstream.CONNECT_ERRORS as error:
@@ -121,10 +132,11 @@ class Proxy:
             await send(_head(response, call.request_id))
             while not content.at_eof():
                 await send(_body(chunk, more=True))
-                chunk = await content.readany()
+                async with asyncio.timeout(self._idle_seconds):
+                    chunk = await content.readany()
             await send(_body(chunk, more=False))
         except upstream.LOST_ERRORS as error:
-            self._note(call, answer.endpoint, EndpointFailedError(Failure.MID_STREAM, str(error)))
+            self._note(call, answer.endpoint, EndpointFailedError(Failure.MID_STREAM, repr(error)))
             await _tell_lost(response, chunk, send)
         else:
             self._load.answered(answer.endpoint)
@@ -147,6 +159,15 @@ class Proxy:
             f"no replica of {model.name} could be reached; try again",
             retry_after_seconds=RETRY_SECONDS,
         )
+
+
+def _engine_request_id(call: Call) -> str:
+    """One of its own for each try, with the client's in front for whoever reads logs.
+
+    vLLM before 0.14 keys running requests by it, so two with a client's same id, or a retry of
+    one that still runs, would break each other (https://github.com/vllm-project/vllm/pull/27987).
+    """
+    return f"{call.request_id}-{secrets.token_hex(4)}"
 
 
 def _check_status(status: int, *, last: bool) -> None:

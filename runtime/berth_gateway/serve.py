@@ -57,12 +57,14 @@ def _bind(flag: str, port: int) -> socket.socket:
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     try:
-        return socket.create_server(
+        made = socket.create_server(
             ("", port), family=family, backlog=server.BACKLOG, dualstack_ipv6=both
         )
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
         raise ConfigurationError(f"{flag} {port} {reason}; give another {flag}") from error
+    upstream.keep_alive(made)  # inherited by what it accepts: a client's host may die, too
+    return made
 
 
 async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> None:
@@ -71,7 +73,8 @@ async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> No
     telemetry = Telemetry(load.in_flight)
     pulse = Pulse()
     async with upstream.session() as session, _world(settings, board) as world:
-        app = App(settings, board, Proxy(session, load, telemetry), telemetry)
+        proxy = Proxy(session, load, telemetry, settings.idle_seconds)
+        app = App(settings, board, proxy, telemetry)
         data = server.data_server(app, settings)
         async with asyncio.TaskGroup() as tasks:
             background = [

@@ -1,4 +1,4 @@
-"""uvicorn for the data path, with the deadlines that it lacks itself.
+"""uvicorn for the data path, with the deadlines and the error shape that it lacks itself.
 
 A connection that sends its request byte by byte would otherwise be kept for ever
 (https://github.com/encode/uvicorn/issues/157).
@@ -12,6 +12,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from berth_gateway.errors import Kind, Refusal
 from berth_gateway.settings import Limits, Settings
 
 # Longer than the idle time of clients' and load balancers' pools (60 s), so that they close first.
@@ -50,6 +51,11 @@ class DeadlineProtocol(HttpToolsProtocol):
         if too_long and not self.transport.is_closing():
             self.send_400_response(f"The header is larger than {MAX_HEADER_BYTES} bytes.")
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Trailers, which come after the header's end, are dropped: they are no header fields."""
+        if self._in_header:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_header = False
         self._arm(self.limits.body_seconds + BODY_GRACE_SECONDS)
@@ -60,6 +66,15 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._disarm()
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """For what is no HTTP request; like uvicorn's own, but in OpenAI's shape."""
+        refusal = Refusal(Kind.BAD_REQUEST, msg)
+        body = refusal.body()
+        headers = [*refusal.headers(), (b"content-length", str(len(body)).encode())]
+        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
+        self.transport.write(b"\r\n".join([*lines, b"connection: close", b"", body]))
+        self.transport.close()
 
     def _arm(self, seconds: int) -> None:
         self._disarm()

@@ -19,6 +19,8 @@ DEFAULT_BODY_BYTES: Final = 8 * 2**20  # a million tokens of text are about 4 Mi
 DEFAULT_CHOICES: Final = 128  # what OpenAI itself allows for `n`
 DEFAULT_HEADER_SECONDS: Final = 10  # a request line and headers are one packet or two
 DEFAULT_BODY_SECONDS: Final = 60  # DEFAULT_BODY_BYTES over a link of 1 Mbit/s
+# Far above the longest pause of an engine that makes room for other requests.
+DEFAULT_IDLE_SECONDS: Final = 600
 DEFAULT_SETTLE_SECONDS: Final = 5  # for kube-proxy and load balancers to hear that we leave
 DEFAULT_DRAIN_SECONDS: Final = 300  # as spec.rollout.drainTimeoutSeconds
 
@@ -54,6 +56,7 @@ class Settings:
     port: int = names.PORT_GATEWAY
     management_port: int = names.PORT_GATEWAY_MANAGEMENT
     auth: AuthMode = AuthMode.KEYS
+    idle_seconds: int = DEFAULT_IDLE_SECONDS  # between two pieces of an answer
     settle_seconds: int = DEFAULT_SETTLE_SECONDS
     drain_seconds: int = DEFAULT_DRAIN_SECONDS
     limits: Limits = field(default_factory=Limits)
@@ -86,6 +89,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         port=given.port,
         management_port=given.management_port,
         auth=given.auth,
+        idle_seconds=given.idle_seconds,
         settle_seconds=given.settle_seconds,
         drain_seconds=given.drain_seconds,
         limits=Limits(
@@ -117,6 +121,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         ("max-choices", "BERTH_MAX_CHOICES", _count, DEFAULT_CHOICES, "for n and best_of"),
         ("header-seconds", "BERTH_HEADER_SECONDS", _count, DEFAULT_HEADER_SECONDS, "to arrive in"),
         ("body-seconds", "BERTH_BODY_SECONDS", _count, DEFAULT_BODY_SECONDS, "to arrive in"),
+        ("idle-seconds", "BERTH_IDLE_SECONDS", _count, DEFAULT_IDLE_SECONDS, "inside an answer"),
         ("settle-seconds", "BERTH_SETTLE_SECONDS", _count, DEFAULT_SETTLE_SECONDS, "of SIGTERM"),
         ("drain-seconds", "BERTH_DRAIN_SECONDS", _count, DEFAULT_DRAIN_SECONDS, "for streams"),
     ):

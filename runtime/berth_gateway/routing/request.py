@@ -22,6 +22,10 @@ _URL_FIELD_SUFFIX: Final = "_url"
 _DATA_SCHEME: Final = "data:"
 # OpenAI's and vLLM's requests have about sixty; a million would stop the loop for seconds.
 _MAX_FIELDS: Final = 256
+# A value needs a comma or a bracket. Parsing holds the interpreter, a thread's too, for half a
+# microsecond each. JSON or code of a million tokens has less than half as many in its strings.
+_MAX_MARKS: Final = 500_000
+_MARKS: Final = (b",", b"[", b"{")
 _SHOWN_CHARACTERS: Final = 80  # of a client's value in an error message
 
 
@@ -52,7 +56,8 @@ class _Top(NamedTuple):
 
 
 def parse(raw: bytes, limits: Limits) -> Body:
-    """Refusal (400) if the body is no JSON object, names no model, or breaks a limit."""
+    """Refusal (400, 413) if the body is no JSON object, names no model, or breaks a limit."""
+    _check_marks(raw)
     text, top = _decode(raw)
     model = top.fields.get("model")
     if not isinstance(model, str) or not model:
@@ -62,6 +67,13 @@ def parse(raw: bytes, limits: Limits) -> Body:
     if limits.media_urls is MediaUrls.DATA_ONLY:
         _check_media(top.fields.get("messages"))
     return Body(raw=raw, text=text, model=model, model_start=top.start, model_end=top.end)
+
+
+def _check_marks(raw: bytes) -> None:
+    """Before parsing: counting takes milliseconds, building millions of values a second."""
+    if len(raw) > _MAX_MARKS and sum(map(raw.count, _MARKS)) > _MAX_MARKS:
+        message = f"the body has more than {_MAX_MARKS} commas and brackets; split the request"
+        raise Refusal(Kind.TOO_LARGE, message)
 
 
 def _decode(raw: bytes) -> tuple[str, _Top]:
@@ -157,6 +169,11 @@ def _media_urls(messages: Any) -> Iterator[tuple[str, str]]:
 
 
 def shown(value: object) -> str:
-    """A client's value for a message: quoted, and cut where it is long."""
+    """A client's value for a message: quoted, cut where it is long; a container by its type only.
+
+    Whatever could be read may still be too deep to be written again.
+    """
+    if isinstance(value, (list, dict)):
+        return "an array" if isinstance(value, list) else "an object"
     text = value if isinstance(value, str) else json.dumps(value)
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")

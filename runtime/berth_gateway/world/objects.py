@@ -63,7 +63,7 @@ def endpoint_slice(item: Json) -> Slice:
     """
     metadata = item["metadata"]
     ports = (port for port in item.get("ports") or () if port.get("name") == names.PORT_NAME_ENGINE)
-    number = next((port["port"] for port in ports), None)
+    number = next((port.get("port") for port in ports), None)
     found = () if number is None else _endpoints(item.get("endpoints") or (), number)
     return Slice(metadata["namespace"], metadata["labels"][names.LABEL_MODEL], tuple(found))
 

@@ -18,6 +18,9 @@ Parsed = TypeVar("Parsed")
 
 PAGE_SIZE: Final = 500  # what client-go asks for
 FIRST_WAIT_SECONDS: Final = 0.1
+# Whatever an API server has against the version that a watch would go on from, a list mends it:
+# one that was restored from a backup, for example, has never heard of it and does not say 410.
+RELIST_AFTER_FAILURES: Final = 3
 MAX_WAIT_SECONDS: Final = 5.0  # so that the copy is fresh soon after the API server is back
 
 
@@ -59,6 +62,8 @@ class Reflector(Generic[Parsed]):
                 self._version = None
             except ApiError as error:
                 _log.warning("%s; keeping what is known", error)
+                if self._failures >= RELIST_AFTER_FAILURES:
+                    self._version = None
             await asyncio.sleep(self._wait_seconds())
             self._failures += 1
 

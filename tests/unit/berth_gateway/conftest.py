@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -152,9 +152,8 @@ class Gateway:
         self.load = Load()
         self.board = Board(self.load)
         self.telemetry = Telemetry(self.load.in_flight)
-        self.app = App(
-            settings, self.board, Proxy(session, self.load, self.telemetry), self.telemetry
-        )
+        proxy = Proxy(session, self.load, self.telemetry, settings.idle_seconds)
+        self.app = App(settings, self.board, proxy, self.telemetry)
         self.server = server.data_server(self.app, settings)
         self.board.admit_keys(keyring.hashed([API_KEY]))
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -188,8 +187,10 @@ async def gateways() -> AsyncIterator[Callable[..., Awaitable[Gateway]]]:
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(upstream.session())
 
-        async def make(limits: Limits | None = None, auth: AuthMode = AuthMode.KEYS) -> Gateway:
-            gateway = Gateway(settings(limits or Limits(), auth), session)
+        async def make(
+            limits: Limits | None = None, auth: AuthMode = AuthMode.KEYS, **more: Any
+        ) -> Gateway:
+            gateway = Gateway(replace(settings(limits or Limits(), auth), **more), session)
             await gateway.start()
             stack.push_async_callback(gateway.stop)
             return gateway

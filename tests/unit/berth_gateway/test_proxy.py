@@ -268,6 +268,42 @@ async def test_a_stream_that_loses_its_engine_ends_with_an_error_and_no_done(
     assert gateway.sample(failures, namespace="", model="llama", reason="mid_stream") == 1
 
 
+async def test_an_engine_that_falls_silent_in_its_answer_is_lost_and_left(
+    gateways, http, engine, kit
+) -> None:
+    async def hang(request: Any) -> None:
+        await request.start_stream()
+        await request.event("first")
+        await request.reader.readexactly(1)  # ends when the gateway closes the connection
+
+    engine.behave = hang
+    gateway = await gateways(idle_seconds=0)
+    gateway.route(kit.at(engine))
+    text = await (await http.post(gateway.url + CHAT, data=BODY)).read()
+
+    assert text.startswith(b"data: first\n\ndata: ")
+    assert b"engine_disconnected" in text
+    await asyncio.wait_for(engine.left.wait(), 1)
+    await kit.until(lambda: not gateway.load.in_flight)
+
+
+async def test_each_try_has_an_id_of_its_own_that_begins_with_the_clients(
+    gateway, http, engine, kit
+) -> None:
+    async def once(request: Any) -> None:
+        engine.behave = type(request).reply
+        request.reset()
+
+    engine.behave = once
+    gateway.route(kit.at(engine))
+    response = await http.post(gateway.url + CHAT, data=BODY, headers={"x-request-id": "mine"})
+    seen = [one.headers["x-request-id"] for one in engine.received]
+
+    assert len(set(seen)) == 2
+    assert all(one.startswith("mine-") for one in seen)
+    assert response.headers["x-request-id"] == "mine"
+
+
 @pytest.mark.parametrize("framing", [{"content-length": "50"}, {"transfer-encoding": "chunked"}])
 async def test_another_answer_that_loses_its_engine_is_cut_and_never_looks_whole(
     gateway, http, engine, kit, framing

@@ -1,6 +1,7 @@
 """The parts together: ports, supervision, and leaving in order."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -137,4 +138,13 @@ def test_a_port_that_is_taken_names_the_flag_and_the_fix(settings) -> None:
     with pytest.raises(ConfigurationError, match=f"^--port {port} is in use; give another --port"):
         serve.listen(replace(settings, port=port))
     for one in (taken.data, taken.management):
+        one.close()
+
+
+async def test_a_client_whose_host_died_is_noticed_by_tcp(settings) -> None:
+    sockets = serve.listen(settings)
+    with socket.create_connection(sockets.data.getsockname()[:2]):
+        accepted, _ = sockets.data.accept()
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    for one in (accepted, sockets.data, sockets.management):
         one.close()

@@ -1,6 +1,7 @@
 """Connections that try to stay without asking anything."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -82,3 +83,25 @@ async def test_a_request_with_two_lengths_is_refused(gateway) -> None:
     )
 
     assert (await _closed(reader)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_what_is_no_http_gets_openais_error_shape(gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"BERTH / HTTP/1.1\r\n\r\n")
+    head, _, body = (await _closed(reader)).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n")
+    assert b"content-length: %d\r\n" % len(body) in head
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_trailer_is_no_header(gateway, kit) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"0\r\nauthorization: Bearer %s\r\n\r\n" % kit.api_key.encode()
+    )
+
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 401 ")

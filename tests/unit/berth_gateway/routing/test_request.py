@@ -176,3 +176,23 @@ def test_any_url_passes_where_the_administrator_allows_it() -> None:
 )
 def test_messages_of_another_shape_are_the_engines_business(messages: str) -> None:
     request.parse(f'{{"model":"a","messages":{messages}}}'.encode(), Limits())
+
+
+@pytest.mark.parametrize("unit", ["[],", '{"a":1},', "1.5,", "[" * 9 + "]" * 9 + ","])
+def test_millions_of_values_are_refused_before_they_are_built(unit: str) -> None:
+    raw = f'{{"model":"a","messages":[{unit * 600_000}0]}}'.encode()
+    with pytest.raises(Refusal) as caught:
+        request.parse(raw, Limits())
+    assert caught.value.kind is Kind.TOO_LARGE
+    assert "500000 commas and brackets" in caught.value.message
+
+
+def test_a_long_text_with_as_many_marks_as_code_has_passes() -> None:
+    raw = json.dumps({"model": "a", "prompt": "call(a[0], {b})\n" * 100_000}).encode()
+    assert request.parse(raw, Limits()).model == "a"
+
+
+def test_a_number_of_choices_too_deep_to_be_shown_is_refused_like_others() -> None:
+    for depth in range(900, 1000):  # between what can be read and what can be written
+        with pytest.raises(Refusal):
+            request.parse(b'{"model":"a","n":' + b"[" * depth + b"]" * depth + b"}", Limits())

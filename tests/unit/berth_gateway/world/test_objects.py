@@ -94,6 +94,11 @@ def test_an_endpoint_is_known_by_its_pods_uid_and_reached_at_the_engines_port() 
     )
 
 
+def test_a_slice_whose_engine_port_has_no_number_is_empty() -> None:
+    """The API allows it ("all ports"), so nobody's slice may end the gateway."""
+    assert objects.endpoint_slice(_slice(_endpoint(), ports=[{"name": "engine"}])).endpoints == ()
+
+
 def test_a_slice_without_the_engines_port_or_without_endpoints_is_empty() -> None:
     assert objects.endpoint_slice(_slice(_endpoint(), ports=None)).endpoints == ()
     assert objects.endpoint_slice(_slice()).endpoints == ()

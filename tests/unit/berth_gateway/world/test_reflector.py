@@ -122,16 +122,26 @@ async def test_after_410_it_lists_again_and_forgets_what_is_gone(waits) -> None:
 
 
 async def test_while_the_api_server_is_away_the_copy_stays(waits) -> None:
-    away = [[ApiError("refused")]] * 4
+    away = [[ApiError("refused")]] * 3
     reflector, script, _ = await _play([_page(_item("a", 1), version=5)], list(away))
 
     assert reflector.items == {"ns/a": "1"}
-    assert script.asked == [("list", None), *[("watch", "5")] * 5]
+    assert script.asked == [("list", None), *[("watch", "5")] * 4]
+
+
+async def test_a_version_that_is_refused_again_and_again_is_given_up_for_a_list(waits) -> None:
+    lists = [_page(_item("a", 90), version=90), ApiError("away"), _page(_item("b", 7), version=7)]
+    reflector, script, _ = await _play(lists, [[ApiError("500: no such version")]] * 4)
+
+    assert reflector.items == {"ns/b": "7"}
+    assert script.asked[-3:] == [("list", None), ("list", None), ("watch", "7")]
 
 
 async def test_waits_grow_to_five_seconds_and_start_anew_after_an_event(waits) -> None:
     failures = [[ApiError("x")]] * 9
-    await _play([_page()], [*failures, [_event("ADDED", "a", 2), ApiError("x")], [ApiError("x")]])
+    await _play(
+        [_page()] * 9, [*failures, [_event("ADDED", "a", 2), ApiError("x")], [ApiError("x")]]
+    )
 
     assert waits[:3] == [0.0, 0.2, 0.4]
     assert waits[8] == MAX_WAIT_SECONDS
