@@ -50,10 +50,10 @@ def test_pods_are_let_in_where_only_restricted_ones_are(kubectl: Kubectl, releas
         *(
             (OPERATOR, (verb, kind, "-n", ELSEWHERE))
             for verb in ("get", "list", "watch", "create", "patch", "delete")
-            for kind in ("deployments.apps", "services", "jobs.batch")
+            for kind in ("deployments.apps", "controllerrevisions.apps", "jobs.batch")
         ),
         (OPERATOR, ("create", "poddisruptionbudgets.policy", "-n", ELSEWHERE)),
-        (OPERATOR, ("create", "controllerrevisions.apps", "-n", ELSEWHERE)),
+        (OPERATOR, ("patch", "services", "-n", ELSEWHERE)),
         (OPERATOR, ("watch", "pods", "--all-namespaces")),
         (OPERATOR, ("watch", "nodes")),
         (OPERATOR, ("patch", "secrets", "-n", ELSEWHERE)),
@@ -83,6 +83,8 @@ def test_it_may(kubectl: Kubectl, release: str, account: str, question: tuple[st
         (OPERATOR, ("list", "secrets")),
         (OPERATOR, ("get", "secrets/of-someone")),
         (OPERATOR, ("delete", "secrets")),
+        (OPERATOR, ("delete", "services", "-n", ELSEWHERE)),
+        (OPERATOR, ("delete", "poddisruptionbudgets.policy", "-n", ELSEWHERE)),
         (OPERATOR, ("patch", "modeldeployments.berth.dev", "-n", ELSEWHERE)),
         (OPERATOR, ("delete", "pods", "-n", ELSEWHERE)),
         (OPERATOR, ("create", "pods", "--subresource=exec", "-n", ELSEWHERE)),
