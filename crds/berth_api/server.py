@@ -109,7 +109,9 @@ class Measured(Wire):
     kv_cache_tokens: int | None = None
     activation_bytes: int | None = None
     graph_bytes: int | None = None
-    resident_bytes: int | None = Field(default=None, description="RSS of the engine's processes.")
+    resident_bytes: int | None = Field(
+        default=None, description="Proportional set size of the engine's processes."
+    )
     max_model_len: int | None = None
 
 

@@ -1,28 +1,31 @@
 """What the engine's processes hold in memory, from /proc."""
 
-import os
+import re
 from pathlib import Path
 from typing import Final
 
 _PROC: Final = Path("/proc")
 # /proc/<pid>/stat after the command's closing parenthesis: state, ppid, pgrp, session.
 _SESSION_FIELD: Final = 3
-# /proc/<pid>/statm: size, resident, shared, ... in pages.
-_RESIDENT_FIELD: Final = 1
+_PROPORTIONAL: Final = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
+_KIB: Final = 1024
 
 
 def resident_bytes(session: int, proc: Path = _PROC) -> int | None:
-    """Sum of the RSS of the processes of `session`; pages that they share count in each."""
-    page_bytes = os.sysconf("SC_PAGESIZE")
-    pages = [_resident_pages(entry, session) for entry in proc.iterdir() if entry.name.isdigit()]
-    return sum(pages) * page_bytes or None
+    """Sum of the proportional set sizes of the processes of `session`.
+
+    Forked processes share most of their pages; RSS would count those in each of them.
+    """
+    found = [_proportional_kib(entry, session) for entry in proc.iterdir() if entry.name.isdigit()]
+    return sum(found) * _KIB or None
 
 
-def _resident_pages(entry: Path, session: int) -> int:
+def _proportional_kib(entry: Path, session: int) -> int:
     try:
         fields = (entry / "stat").read_text().rpartition(")")[2].split()
         if int(fields[_SESSION_FIELD]) != session:
             return 0
-        return int((entry / "statm").read_text().split()[_RESIDENT_FIELD])
+        match = _PROPORTIONAL.search((entry / "smaps_rollup").read_text())
+        return int(match[1]) if match else 0
     except (OSError, IndexError, ValueError):
         return 0  # it ended while we looked

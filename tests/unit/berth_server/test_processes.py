@@ -3,18 +3,19 @@ import os
 from berth_server import processes
 
 
-def process(proc, pid, session, pages, name="VLLM::Worker (0)"):
+def process(proc, pid, session, kib, name="VLLM::Worker (0)"):
     (proc / str(pid)).mkdir()
     (proc / str(pid) / "stat").write_text(f"{pid} ({name}) S 1 {session} {session} 0 -1")
-    (proc / str(pid) / "statm").write_text(f"99999 {pages} 10 1 0 5 0")
+    rollup = f"00400000-7fff rollup\nRss:  999999 kB\nPss:  {kib} kB\nPss_Anon:  1 kB\n"
+    (proc / str(pid) / "smaps_rollup").write_text(rollup)
 
 
 def test_the_processes_of_one_session_are_summed(tmp_path):
-    process(tmp_path, 10, session=10, pages=100)
-    process(tmp_path, 11, session=10, pages=50, name="a b) (c")
-    process(tmp_path, 12, session=12, pages=7)
+    process(tmp_path, 10, session=10, kib=100)
+    process(tmp_path, 11, session=10, kib=50, name="a b) (c")
+    process(tmp_path, 12, session=12, kib=7)
     (tmp_path / "meminfo").write_text("")
-    assert processes.resident_bytes(10, tmp_path) == 150 * os.sysconf("SC_PAGESIZE")
+    assert processes.resident_bytes(10, tmp_path) == 150 * 1024
 
 
 def test_a_process_that_ended_meanwhile_counts_nothing(tmp_path):
