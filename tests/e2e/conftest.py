@@ -50,6 +50,7 @@ def _own() -> Iterator[Berth]:
     try:
         load_images(here)
         installation.install(here)
+        here.kubectl("delete", "modeldeployment", MODEL, "--ignore-not-found", "--wait")
         here.kubectl("apply", "-f", str(demo.manifest()))
         yield Berth(
             here.kubectl,

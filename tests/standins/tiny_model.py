@@ -85,6 +85,12 @@ def files() -> dict[str, bytes]:
     }
 
 
+def large() -> dict[str, bytes]:
+    """The same with 48 MiB of weights: several of the real client's chunks of 10 MiB."""
+    padded = shapes() | {"model.padding.weight": (48 * 2**20 // _DTYPE_BYTES,)}
+    return files() | {"model.safetensors": safetensors(padded)}
+
+
 def sharded() -> dict[str, bytes]:
     """The same in two shards with an index, and a copy in another precision beside them."""
     tensors = list(shapes().items())

@@ -124,7 +124,8 @@ def _plan(view: View) -> Any:
     engines = view.report.engines if view.report and serves else []
     measured = _memories(engines[0].measured) if engines else None
     previous = view.observed.cr.get("status", {})
-    if measured is None and previous.get("updateRevision") == view.update.name:
+    # A pod that starts anew is measured anew.
+    if measured is None and view.ready and previous.get("updateRevision") == view.update.name:
         kept = previous.get("plan", {}).get("measured")
         measured = Memories.model_validate(kept) if kept else None
     return view.update.plan.model_copy(update={"measured": measured})

@@ -18,8 +18,8 @@ def namespace(berth: Berth, standins: None) -> Iterator[str]:
 
 
 def test_the_columns_follow_the_model(berth: Berth, namespace: str) -> None:
-    """The stand-in hub sends 64 KiB a second; the stand-in engine takes five seconds to load."""
-    slow = standin.model(namespace, "slow", "hf://berth/slow", {"STANDIN_LOAD_SECONDS": "5"})
+    """48 MiB come at some MiB a second; the stand-in engine takes five seconds to load."""
+    slow = standin.model(namespace, "slow", "hf://berth/large", {"STANDIN_LOAD_SECONDS": "5"})
     berth.apply(slow)
     seen: list[tuple[str, str]] = []
     deadline = time.monotonic() + SERVING_SECONDS

@@ -330,6 +330,20 @@ def test_a_half_loaded_pod_does_not_spoil_the_measures() -> None:
     assert cluster.cr["status"]["plan"]["measured"] == {"kvCacheTokens": 67_072}
 
 
+def test_a_pod_that_starts_anew_is_measured_anew() -> None:
+    cluster = planned()
+    whole = EngineStatus(
+        name="smollm2", phase=Phase.SERVING, measured=Measured(kv_cache_tokens=67_072)
+    )
+    cluster.serve(report=PodStatus(phase=Phase.SERVING, engines=[whole]))
+    cluster.settle()
+    cluster.serve(ready=False)
+    cluster.settle()
+    assert "measured" not in cluster.cr["status"]["plan"]
+    cluster.serve()
+    assert cluster.settle().poll
+
+
 def test_an_engine_profile_of_another_device_is_refused() -> None:
     cluster = ClusterOfOne(
         cr=builders.model_deployment(
