@@ -16,7 +16,7 @@ from berth_api import names
 from berth_api.server import PodStatus
 from berth_operator.cluster.body import read_whole
 from berth_operator.cluster.port import KubeApi
-from berth_operator.core.kubernetes import container_statuses, is_ready, is_terminating
+from berth_operator.core.kubernetes import container_statuses, is_starting
 from berth_operator.core.observed import Object, Pod
 from berth_operator.errors import BerthError
 
@@ -24,7 +24,6 @@ from berth_operator.errors import BerthError
 # milliseconds, and the next look asks again.
 TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 MAX_STATUS_BYTES: Final = 256 * 1024  # an honest status takes 2 KiB
-_FINISHED: Final = frozenset({"Succeeded", "Failed"})
 
 
 class PodReader(Protocol):
@@ -84,12 +83,6 @@ async def _report(pod: Object, reader: PodReader, polled: Collection[str]) -> Po
         return None if body is None else PodStatus.model_validate_json(body)
     except ValidationError:
         return None
-
-
-def is_starting(pod: Object) -> bool:
-    """Neither ready, nor finished, nor on its way out."""
-    finished = pod.get("status", {}).get("phase") in _FINISHED
-    return not (finished or is_terminating(pod) or is_ready(pod))
 
 
 def _may_answer(pod: Object) -> bool:

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from berth_operator.cluster import kinds
-from berth_operator.cluster.pod_status import is_starting
 from berth_operator.cluster.port import Json, KubeApi
+from berth_operator.core.kubernetes import is_starting
 from berth_operator.core.observed import Children, Object
 from berth_operator.errors import ApiError
 

@@ -8,17 +8,17 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from berth_api import names
 from berth_api.server import Phase
 from berth_operator.core import planning, rollout, status
 from berth_operator.core.context import Context
-from berth_operator.core.kubernetes import is_finished, is_ready, is_terminating
+from berth_operator.core.kubernetes import is_ready, is_starting, is_terminating
 from berth_operator.core.objects import budget, deployment, key_secret, service
 from berth_operator.core.observed import Object, Observed, Pod
 from berth_operator.core.outcome import Deletion, Outcome
 from berth_operator.core.planning import Planned, Planning, Reading, Refused
 from berth_operator.core.resolved import Resolved, resolve
 from berth_operator.core.revision import Revision, to_object
+from berth_operator.core.view import engines
 
 # How often a pod that does not serve yet is asked how far it is.
 _POLL_SECONDS: Final = 1.0
@@ -142,14 +142,7 @@ def _key_missing(observed: Observed) -> bool:
 
 def _starting(observed: Observed) -> list[Pod]:
     """Engine pods that do not serve yet and may still."""
-    return [
-        pod
-        for pod in observed.pods
-        if pod.object["metadata"]["labels"].get(names.LABEL_ROLE) == names.ROLE_ENGINE
-        and not is_ready(pod.object)
-        and not is_terminating(pod.object)
-        and not is_finished(pod.object)
-    ]
+    return [pod for pod in engines(observed) if is_starting(pod.object)]
 
 
 def _look_again(observed: Observed, decision: Decision, poll: tuple[str, ...]) -> float | None:

@@ -16,6 +16,11 @@ def is_finished(pod: Object) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
+def is_starting(pod: Object) -> bool:
+    """Neither ready, nor finished, nor on its way out."""
+    return not (is_ready(pod) or is_finished(pod) or is_terminating(pod))
+
+
 def is_terminating(thing: Object) -> bool:
     return "deletionTimestamp" in thing["metadata"]
 

@@ -75,8 +75,9 @@ def engines(observed: Observed) -> Iterable[Pod]:
 
 
 def replica_count(observed: Observed) -> int:
-    gone = (is_terminating(pod.object) or is_finished(pod.object) for pod in engines(observed))
-    return sum(not one for one in gone)
+    return sum(
+        not (is_terminating(pod.object) or is_finished(pod.object)) for pod in engines(observed)
+    )
 
 
 def _shape_pods(observed: Observed) -> tuple[Pod, ...]:
