@@ -8,7 +8,7 @@ Repositories of its own, by name:
     berth/gated      401 or 403 until the token is GOOD_TOKEN (error code GatedRepo)
     berth/private    401 without a token, 404 with one that has no access
     berth/pickles    only .bin weights         berth/corrupt    a digest that does not match
-    berth/large      48 MiB, 8 MiB per second
+    berth/large      48 MiB, 4 MiB per second
     berth/slow       64 KiB per second         berth/broken     500 for everything
     berth/flaky      cuts each body once, in the middle
     berth/hostile    a weights header that claims eight exabytes
@@ -32,7 +32,7 @@ POOR_TOKEN = "hf_poor"  # valid, without access to gated and private repositorie
 # The hub keeps files of these kinds in large-file storage, with their SHA-256.
 _LARGE = (".safetensors", ".bin", ".model")
 _SLOW_BYTES_PER_SECOND = 64 * 1024
-_LARGE_BYTES_PER_SECOND = 8 * 2**20
+_LARGE_BYTES_PER_SECOND = 4 * 2**20
 _SLOW_CHUNK_BYTES = 4 * 1024
 
 

@@ -50,11 +50,10 @@ def of(
     truths = conditions.of(view)
     ready = next(truth for truth in truths if truth.type is ConditionType.READY)
     reason, message = conditions.headline(view, ready)
-    progress = view.report.percent if view.report and not view.ready else None
     told = Status(
         observed_generation=resolved.generation,
         phase=views.phase_of(view),
-        progress=None if progress is None else f"{progress}%",
+        progress=views.progress_of(view),
         reason=reason,
         message=message,
         url=settings.url,

@@ -130,20 +130,45 @@ def phase_of(view: View) -> str:
 def _phase_by_containers(view: View) -> str:
     """While the pod has not answered: what the kubelet says of it."""
     if running(view.pods, "engine"):
-        return _remembered(view)
-    return Phase.FETCHING.value if running(view.pods, "copy") else Phase.PENDING.value
+        last = _remembered(view)
+        return last if last and last != Phase.FETCHING.value else Phase.STARTING.value
+    if running(view.pods, "fetch") or running(view.pods, "copy"):
+        return Phase.FETCHING.value
+    # Between two containers of a pod it does not fall back to where it began.
+    return _remembered(view) or Phase.PENDING.value
 
 
-def _remembered(view: View) -> str:
-    """The pod's phase while one of its answers is late: what was told last, of the same pod."""
+def progress_of(view: View) -> str | None:
+    """The phase's percent as "43%"; the last that was told while an answer is late."""
+    if view.ready:
+        return None
+    if view.report is not None:
+        return None if view.report.percent is None else f"{view.report.percent}%"
+    told = view.observed.cr.get("status", {})
+    late = _remembered(view) == phase_of(view)
+    return told.get("progress") if late else None
+
+
+def _remembered(view: View) -> str | None:
+    """The pod's phase as it was told last, if it was of the same revision and under way."""
     told = view.observed.cr.get("status", {})
     same = view.update is not None and told.get("updateRevision") == view.update.name
     last: str = told.get("phase", "")
-    return last if same and last in _WITH_ENGINE else Phase.STARTING.value
+    return last if same and last in _UNDER_WAY and _begun(view.pods) else None
 
 
-_WITH_ENGINE: Final = frozenset(
-    phase.value for phase in (Phase.STARTING, Phase.LOADING, Phase.COMPILING, Phase.WARMING)
+def _begun(pods: tuple[Pod, ...]) -> bool:
+    """Whether a container of theirs has run: a pod that was just made has nothing to remember."""
+    return any(
+        container.get("state", {}).keys() & {"running", "terminated"}
+        for pod in pods
+        for container in container_statuses(pod.object)
+    )
+
+
+_UNDER_WAY: Final = frozenset(
+    phase.value
+    for phase in (Phase.FETCHING, Phase.STARTING, Phase.LOADING, Phase.COMPILING, Phase.WARMING)
 )
 
 

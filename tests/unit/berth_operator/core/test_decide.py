@@ -298,6 +298,20 @@ def test_a_late_answer_turns_no_phase_back() -> None:
     assert cached["status"] == "True"
 
 
+def test_a_fetch_that_answers_late_or_has_ended_falls_back_to_no_pending() -> None:
+    cluster = planned()
+    fetching = {"name": "fetch", "image": "i", "ready": False, "state": {"running": {}}}
+    report = PodStatus(phase=Phase.FETCHING, percent=43)
+    cluster.serve(ready=False, report=report, init=[fetching])
+    cluster.settle()
+    for init in ([fetching], [builders.ended("fetch", 0)]):
+        engine = builders.waiting("engine", "PodInitializing")
+        cluster.serve(ready=False, init=init, containers=[engine])
+        cluster.settle()
+        status = cluster.cr["status"]
+        assert (status["phase"], status["progress"]) == ("Fetching", "43%")
+
+
 def test_what_lacks_an_accelerator_is_judged_again_when_nodes_may_have_come() -> None:
     spec = {"accelerators": [{"profile": "gpu"}]}
     profile = {"name": "gpu", "engineProfile": "vllm", "resource": "nvidia.com/gpu"}
