@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 
 class FetchError(str, Enum):
@@ -24,6 +25,37 @@ class FetchError(str, Enum):
     UNREACHABLE = "SourceUnreachable"
 
 
+class Short(str, Enum):
+    """At which step of its start an engine found too little memory."""
+
+    STARTING = "Starting"  # before any weight: something else holds the accelerator
+    LOADING = "Loading"  # weights, or the profile run: the KV cache had no size yet
+    KV_CACHE = "KVCache"  # it knew what was left for the KV cache, and that is too little
+    RUNNING = "Running"  # after the KV cache was made: graphs, sampler, requests
+    HOST = "Host"  # the host's memory, not the accelerator's
+
+
+class Shortage(BaseModel):
+    """The numbers behind a failure for memory, as the engine printed them. Bytes of one rank.
+
+    None is unknown. vLLM prints GiB with two digits: each number is off by up to 5 MiB.
+    """
+
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
+
+    step: Short
+    needed_bytes: int | None = Field(default=None, description="Asked for.")
+    available_bytes: int | None = Field(
+        default=None, description="There for it; below 0 where weights took more than all."
+    )
+    total_bytes: int | None = Field(default=None, description="Of the accelerator.")
+    longest_tokens: int | None = Field(
+        default=None, description="The context that the engine says would fit."
+    )
+
+
 class Failure(BaseModel):
     """Why something ended, and what to do about it."""
 
@@ -32,6 +64,7 @@ class Failure(BaseModel):
     reason: str = Field(description="A condition reason, for example GatedModel.")
     message: str = Field(description="What happened, with the values that matter.")
     fix: str = Field(default="", description="What the user can change.")
+    shortage: Shortage | None = Field(default=None, description="Where memory was the reason.")
 
 
 class ShapeReport(BaseModel):
@@ -48,6 +81,11 @@ class ShapeReport(BaseModel):
     )
     tensorBytes: dict[str, int] = Field(  # noqa: N815 -- the wire's spelling
         default_factory=dict, description="Bytes of all tensors by safetensors dtype (BF16, ...)."
+    )
+    parts: dict[str, dict[str, int]] = Field(
+        default_factory=dict,
+        description="The same bytes by part (linear, experts, ...) and dtype; kept: before a dtype "
+        "marks what is held as it is, whatever dtype is served. Empty where only totals are known.",
     )
     tensorCount: int = Field(default=0, description="Number of tensors.")  # noqa: N815
     fileBytes: int = Field(  # noqa: N815

@@ -19,7 +19,17 @@ from typing import Any, Final
 from berth_api.server import FetchConfig
 from berth_api.shape import FetchError, ShapeReport
 from berth_api.source import HubSource, parse
-from berth_server import fetch, hub, model_files, request, selection, termination, trim, weights
+from berth_server import (
+    fetch,
+    hub,
+    model_files,
+    parts,
+    request,
+    selection,
+    termination,
+    trim,
+    weights,
+)
 from berth_server.errors import ConfigurationError, EngineFailed, SourceError
 
 _log = logging.getLogger("berth.shape")
@@ -48,7 +58,7 @@ def report(config: FetchConfig, environment: dict[str, str]) -> ShapeReport:
     try:
         if isinstance(parse(config.source), HubSource):
             return from_hub(request.repository(config, environment))
-        return from_folder(Path(config.directory))
+        return from_folder(Path(config.directory), whole=True)
     except SourceError as error:
         return ShapeReport(failure=error.failure)
     except EngineFailed as error:
@@ -68,37 +78,87 @@ def from_hub(repository: hub.Repository) -> ShapeReport:
     if all(file.path != model_files.CONFIG for file in files):
         raise _unreadable(f"{repository.name} has no {model_files.CONFIG}")
     config, _ = read_config(read)
-    heads = read_heads(read, [file.path for file in selection.weight_files(files)])
+    held = [file.path for file in selection.weight_files(files)]
+    heads = read_heads(read, held, parts.facts(config))
     file_bytes = sum(file.size_bytes for file in files)
     return _report(commit, config, heads.tensors, file_bytes)
 
 
-def from_folder(top: Path) -> ShapeReport:
-    """Of files that may be cut short after their headers. Raises SourceError, EngineFailed."""
-    folder = model_files.find(top)
+def from_folder(top: Path, *, whole: bool = False) -> ShapeReport:
+    """Of files that may be cut short after their headers; of an index where they are absent.
 
+    With `whole`, weights that are not all there are a failure. Raises SourceError, EngineFailed.
+    """
+    folder = model_files.find(top)
+    present = _present(folder)
+    index = _index(folder, present)
+    indexed = weights.indexed(index) if index is not None else None
+    names = {file.path for file in present}
+    missing = sorted((indexed or frozenset()) - names)
+    if index is not None and missing and not whole:
+        return _from_index(folder, index)
+    if missing:
+        raise _incomplete(folder, missing)
+    return _from_files(folder, selection.needed(present, indexed), sorted(names))
+
+
+def _present(folder: Path) -> tuple[selection.RemoteFile, ...]:
+    return tuple(
+        selection.RemoteFile(path.name, path.stat().st_size)
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+    )
+
+
+def _index(folder: Path, present: tuple[selection.RemoteFile, ...]) -> bytes | None:
+    held = any(file.path == weights.INDEX for file in present)
+    return (folder / weights.INDEX).read_bytes() if held else None
+
+
+def _reader(folder: Path) -> Read:
     def read(path: str, start: int, count: int) -> bytes:
         with (folder / path).open("rb") as file:
             file.seek(start)
             return file.read(count)
 
-    present = tuple(
-        selection.RemoteFile(path.name, path.stat().st_size)
-        for path in sorted(folder.iterdir())
-        if path.is_file()
-    )
-    indexed = None
-    if any(file.path == weights.INDEX for file in present):
-        indexed = weights.indexed((folder / weights.INDEX).read_bytes())
-    files = selection.needed(present, indexed)
+    return read
+
+
+def _from_files(
+    folder: Path, files: tuple[selection.RemoteFile, ...], names: list[str]
+) -> ShapeReport:
     held = [file.path for file in selection.weight_files(files)]
     if not held:
-        raise fetch.no_safetensors(str(folder), [file.path for file in present])
-    config, text = read_config(read)
-    heads = read_heads(read, held)
+        raise fetch.no_safetensors(str(folder), names)
+    config, text = read_config(_reader(folder))
+    heads = read_heads(_reader(folder), held, parts.facts(config))
     others = sum(file.size_bytes for file in files if file.path not in held)
     commit = "sha256:" + hashlib.sha256(text + heads.digest).hexdigest()
     return _report(commit, config, heads.tensors, heads.file_bytes + others)
+
+
+def _from_index(folder: Path, index: bytes) -> ShapeReport:
+    """Only the total is known, not which tensors it is of."""
+    config, text = read_config(_reader(folder))
+    total = weights.total_bytes(index)
+    if total is None:
+        raise _unreadable(f"{weights.INDEX} has no metadata.total_size")
+    commit = "sha256:" + hashlib.sha256(text + index).hexdigest()
+    return _report(commit, config, weights.Tensors({_stored(config): total}), total)
+
+
+# safetensors' names of the dtypes that a config.json names.
+_DTYPES: Final = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+
+
+def _stored(config: dict[str, Any]) -> str:
+    """The dtype of most tensors; of a quantised model one that is not cast when it is served."""
+    if "quantization_config" in config:
+        return "U8"
+    text = config.get("text_config")
+    named = [config, text] if isinstance(text, dict) else [config]
+    said = [one.get(key) for one in named for key in ("dtype", "torch_dtype")]
+    return next((_DTYPES[one] for one in said if isinstance(one, str) and one in _DTYPES), "BF16")
 
 
 def read_config(read: Read) -> tuple[dict[str, Any], bytes]:
@@ -113,14 +173,14 @@ def read_config(read: Read) -> tuple[dict[str, Any], bytes]:
     return config, text
 
 
-def read_heads(read: Read, paths: list[str]) -> _Heads:
+def read_heads(read: Read, paths: list[str], known: parts.Facts) -> _Heads:
     """The headers of all `paths`, read several at a time. Raises SourceError."""
     ordered = sorted(paths)
     with ThreadPoolExecutor(_READERS) as pool:
         headers = list(pool.map(lambda path: _header(read, path), ordered))
     tensors = weights.Tensors()
     for path, header in zip(ordered, headers, strict=True):
-        tensors += _tensors(path, header)
+        tensors += _tensors(path, header, known)
     digest = hashlib.sha256(b"".join(hashlib.sha256(h).digest() for h in headers)).digest()
     framing = sum(weights.LENGTH_BYTES + len(header) for header in headers)
     return _Heads(tensors, digest, framing + tensors.data_bytes)
@@ -140,9 +200,9 @@ def _header(read: Read, path: str) -> bytes:
     return header
 
 
-def _tensors(path: str, header: bytes) -> weights.Tensors:
+def _tensors(path: str, header: bytes, known: parts.Facts) -> weights.Tensors:
     try:
-        return weights.read(header)
+        return weights.read(header, known)
     except weights.HeaderError as error:
         raise _unreadable(f"{path}: {error}") from error
 
@@ -157,12 +217,21 @@ def _report(
             commit=commit,
             config=version,
             tensorBytes=dict(tensors.bytes_by_dtype),
+            parts={part: dict(sizes) for part, sizes in tensors.bytes_by_part.items()},
             tensorCount=tensors.count,
             fileBytes=file_bytes,
         )
         if len(termination.encode(found)) <= termination.MAX_BYTES:
             return found
     raise _unreadable(f"the shape does not fit {termination.MAX_BYTES} bytes")
+
+
+def _incomplete(folder: Path, missing: list[str]) -> SourceError:
+    return SourceError(
+        FetchError.NO_SAFETENSORS,
+        f"{folder} lacks {len(missing)} of the files that {weights.INDEX} names: {missing[0][:80]}",
+        "copy the whole model there",
+    )
 
 
 def _unreadable(message: str) -> SourceError:

@@ -5,9 +5,11 @@ them is checked before it is used.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from berth_server import parts
 
 LENGTH_BYTES: Final = 8
 # The format's own limit; a header of the largest models known is some 20 MB.
@@ -16,10 +18,18 @@ SUFFIX: Final = ".safetensors"
 INDEX: Final = "model.safetensors.index.json"
 _METADATA: Final = "__metadata__"
 _MAX_DTYPE_CHARACTERS: Final = 16
+_MAX_DIMENSIONS: Final = 16
+# Beyond any checkpoint, and below what a float cannot count.
+_MAX_TOTAL_BYTES: Final = 2**53
+_NOTHING: Final = parts.Facts()
 
 
 class HeaderError(ValueError):
     """These bytes are no safetensors header."""
+
+
+Parts = Mapping[str, Mapping[str, int]]
+"""Bytes by part and dtype."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +39,26 @@ class Tensors:
     bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
     count: int = 0
     data_bytes: int = 0  # of the files' data sections, also where a file is cut short
+    bytes_by_part: Parts = field(default_factory=dict)
 
     def __add__(self, other: "Tensors") -> "Tensors":
-        dtypes = self.bytes_by_dtype.keys() | other.bytes_by_dtype.keys()
-        total = {
-            dtype: self.bytes_by_dtype.get(dtype, 0) + other.bytes_by_dtype.get(dtype, 0)
-            for dtype in sorted(dtypes)
-        }
-        return Tensors(total, self.count + other.count, self.data_bytes + other.data_bytes)
+        named = self.bytes_by_part.keys() | other.bytes_by_part.keys()
+        return Tensors(
+            _sum(self.bytes_by_dtype, other.bytes_by_dtype),
+            self.count + other.count,
+            self.data_bytes + other.data_bytes,
+            {
+                part: _sum(self.bytes_by_part.get(part, {}), other.bytes_by_part.get(part, {}))
+                for part in sorted(named)
+            },
+        )
+
+
+def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {
+        dtype: first.get(dtype, 0) + second.get(dtype, 0)
+        for dtype in sorted(first.keys() | second.keys())
+    }
 
 
 def header_bytes(start: bytes) -> int:
@@ -49,7 +71,7 @@ def header_bytes(start: bytes) -> int:
     return length
 
 
-def read(header: bytes) -> Tensors:
+def read(header: bytes, known: parts.Facts = _NOTHING) -> Tensors:
     """The tensors of one file, from its header without the length. Raises HeaderError."""
     try:
         entries = json.loads(header)
@@ -58,11 +80,23 @@ def read(header: bytes) -> Tensors:
     if not isinstance(entries, dict):
         raise HeaderError("the header is no JSON object")
     tensors = [_tensor(name, entry) for name, entry in entries.items() if name != _METADATA]
+    data_bytes = max((end for _, end in tensors), default=0)
+    return described((tensor for tensor, _ in tensors), known, data_bytes)
+
+
+def described(tensors: Iterable[parts.Tensor], known: parts.Facts, data_bytes: int = 0) -> Tensors:
+    """What `tensors` are together."""
     total: dict[str, int] = {}
-    for dtype, start, end in tensors:
-        total[dtype] = total.get(dtype, 0) + end - start
-    data_bytes = max((end for _, _, end in tensors), default=0)
-    return Tensors(dict(sorted(total.items())), len(tensors), data_bytes)
+    by_part: dict[str, dict[str, int]] = {}
+    count = 0
+    for count, tensor in enumerate(tensors, 1):  # noqa: B007 -- the last one is the count
+        total[tensor.dtype] = total.get(tensor.dtype, 0) + tensor.size_bytes
+        for part, dtype, size in parts.split(tensor, known):
+            if not size:
+                continue
+            sizes = by_part.setdefault(part, {})
+            sizes[dtype] = sizes.get(dtype, 0) + size
+    return Tensors(dict(sorted(total.items())), count, data_bytes, by_part)
 
 
 def indexed(index: bytes) -> frozenset[str] | None:
@@ -77,10 +111,28 @@ def indexed(index: bytes) -> frozenset[str] | None:
     return shards if shards and all(isinstance(shard, str) for shard in shards) else None
 
 
-def _tensor(name: str, entry: Any) -> tuple[str, int, int]:
+def total_bytes(index: bytes) -> int | None:
+    """What a sharded model's index says all its tensors take; None if it does not say."""
+    try:
+        total = json.loads(index)["metadata"]["total_size"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+    number = isinstance(total, int | float) and not isinstance(total, bool)
+    return int(total) if number and 0 < total < _MAX_TOTAL_BYTES else None
+
+
+def _tensor(name: str, entry: Any) -> tuple[parts.Tensor, int]:
+    """The tensor, and where its data end."""
     match entry:
-        case {"dtype": str(dtype), "data_offsets": [int(start), int(end)]} if (
-            0 <= start <= end and 0 < len(dtype) <= _MAX_DTYPE_CHARACTERS
+        case {
+            "dtype": str(dtype),
+            "shape": list(shape),
+            "data_offsets": [int(start), int(end)],
+        } if (
+            0 <= start <= end
+            and 0 < len(dtype) <= _MAX_DTYPE_CHARACTERS
+            and len(shape) <= _MAX_DIMENSIONS
+            and all(type(size) is int and 0 <= size < _MAX_TOTAL_BYTES for size in shape)
         ):
-            return dtype, start, end
+            return parts.Tensor(name, dtype, tuple(shape), end - start), end
     raise HeaderError(f"tensor {name[:80]!r} is not described as it must be")

@@ -2,6 +2,7 @@ import pytest
 
 from berth_api.server import EngineConfig, ServerConfig
 from berth_server import args, variables
+from berth_server.binding import Cpus
 from berth_server.errors import ConfigurationError
 
 
@@ -35,9 +36,18 @@ def server(config: EngineConfig) -> ServerConfig:
     )
 
 
-def command(**changes) -> args.Command:
+EIGHT = Cpus(ids=tuple(range(8)), count=8)
+
+
+def command(cpus: Cpus = EIGHT, **changes) -> args.Command:
     config = engine(**changes)
-    return args.command(config, server(config), "/berth/model/m", 8)
+    return args.command(config, server(config), "/berth/model/m", cpus)
+
+
+def on_cpu(cpus: Cpus = EIGHT, **changes) -> dict[str, str]:
+    """The environment of an engine on CPU."""
+    given = {"device": "cpu", "gpu_memory_fraction": None, "kv_cache_bytes": 2**30} | changes
+    return command(cpus, **given).environment
 
 
 def value(argv: list[str], flag: str) -> str:
@@ -79,6 +89,12 @@ def test_the_legacy_cpu_variable_cannot_overrule_the_flag():
     assert whole["PATH"] == "/bin"
 
 
+@pytest.mark.parametrize("name", args.UNSET)
+def test_neither_a_user_nor_a_profile_can_set_what_would_overrule_a_flag(name):
+    inherited = {name: "from podTemplate.env or the image"}
+    assert name not in command(env={name: "from the profile"}).applied_to(inherited)
+
+
 def test_the_engine_never_sees_the_hubs_token_nor_a_second_key():
     whole = command().applied_to({"HF_TOKEN": "hf_secret", "VLLM_API_KEY": "k"})
     assert whole.keys().isdisjoint({"HF_TOKEN", "VLLM_API_KEY"})
@@ -108,3 +124,42 @@ def test_the_middleware_is_configured_by_variables_that_no_profile_can_change():
 
 def test_the_engine_serves_offline():
     assert command().environment["HF_HUB_OFFLINE"] == "1"
+
+
+def test_ranks_on_cpu_are_bound_to_what_the_pod_may_use():
+    assert on_cpu()["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    two = on_cpu(tensor_parallel_size=2)
+    assert two["VLLM_CPU_OMP_THREADS_BIND"] == "0,1,2,3|4,5,6,7"
+    assert (two["OMP_NUM_THREADS"], two[variables.FORK]) == ("3", "1")
+
+
+def test_a_replica_on_cpu_has_the_ranks_of_both_splits():
+    four = on_cpu(tensor_parallel_size=2, pipeline_parallel_size=2)
+    assert four["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3|4,5|6,7"
+
+
+@pytest.mark.parametrize("split", ["tensor_parallel_size", "pipeline_parallel_size"])
+def test_more_ranks_than_cpus_are_refused_with_what_to_do(split):
+    with pytest.raises(ConfigurationError, match=r"spec\.parallelism\.tensor to 3 or less"):
+        on_cpu(Cpus(ids=tuple(range(8)), count=3), **{split: 4})
+
+
+def test_ranks_on_gpus_are_the_drivers_to_place():
+    environment = command(tensor_parallel_size=8, cpus=Cpus(ids=(0,), count=1)).environment
+    assert environment.keys().isdisjoint({"VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags"),
+    [
+        ({"pipeline_parallel_size": 2}, ["--pipeline-parallel-size", "2"]),
+        ({"mm_encoder_tp_mode": "data"}, ["--mm-encoder-tp-mode", "data"]),
+        ({"block_size": 32}, ["--block-size", "32"]),
+        ({"expert_parallel": True}, ["--enable-expert-parallel"]),
+    ],
+)
+def test_what_a_plan_rarely_asks_for_is_spelled_only_then(changes, flags):
+    argv = command(**changes).argv
+    at = argv.index(flags[0])
+    assert argv[at : at + len(flags)] == flags
+    assert flags[0] not in command().argv

@@ -3,7 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standins.engine_crashes import CRASHES
 
+from berth_api.shape import Short, Shortage
 from berth_server import crash
+
+GIB = 2**30
 
 
 def explained(name: str):
@@ -16,7 +19,9 @@ def explained(name: str):
     [
         ("oom", "OutOfMemory", "2.32 GiB were asked and 1.05 GiB of 79.11 GiB were free"),
         ("kv", "KVCacheTooSmall", "131072 tokens needs 16.00 GiB of KV cache and 9.25 GiB"),
-        ("nokv", "KVCacheTooSmall", "leave no memory for the KV cache"),
+        ("nokv", "KVCacheTooSmall", "leave -1.37 GiB for the KV cache"),
+        ("sampler", "OutOfMemory", "the sampler was tried with 1024 requests"),
+        ("cpu-kv", "KVCacheTooSmall", "0.25 of 2.44 GiB of memory are free"),
         ("busy-gpu", "OutOfMemory", "12.34 of 79.11 GiB are free"),
         ("tp", "TensorParallelInvalid", "3 does not divide 32 attention heads"),
         ("architecture", "UnsupportedArchitecture", "['FooForCausalLM']"),
@@ -33,6 +38,77 @@ def test_a_crash_has_a_cause_with_its_numbers_and_a_fix(name, reason, said):
     assert failure.reason == reason
     assert said in failure.message
     assert failure.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "shortage"),
+    [
+        (
+            "oom",
+            Shortage(
+                step=Short.LOADING,
+                needed_bytes=int(2.32 * GIB),
+                available_bytes=int(1.05 * GIB),
+                total_bytes=int(79.11 * GIB),
+            ),
+        ),
+        (
+            "kv",
+            Shortage(
+                step=Short.KV_CACHE,
+                needed_bytes=16 * GIB,
+                available_bytes=int(9.25 * GIB),
+                longest_tokens=75776,
+            ),
+        ),
+        ("nokv", Shortage(step=Short.KV_CACHE, available_bytes=int(-1.37 * GIB))),
+        (
+            "busy-gpu",
+            Shortage(
+                step=Short.STARTING,
+                needed_bytes=int(72.78 * GIB),
+                available_bytes=int(12.34 * GIB),
+                total_bytes=int(79.11 * GIB),
+            ),
+        ),
+        (
+            "sampler",
+            Shortage(
+                step=Short.RUNNING,
+                needed_bytes=502 * 2**20,
+                available_bytes=120 * 2**20,
+                total_bytes=int(79.11 * GIB),
+            ),
+        ),
+        (
+            "cpu-kv",
+            Shortage(
+                step=Short.KV_CACHE,
+                needed_bytes=int(0.44 * GIB),
+                available_bytes=GIB // 4,
+                total_bytes=int(2.44 * GIB),
+            ),
+        ),
+        ("sigkill", Shortage(step=Short.HOST)),
+        ("tp", None),
+        ("sigill", None),
+        ("unknown", None),
+    ],
+)
+def test_a_failure_for_memory_has_its_numbers_as_data(name, shortage):
+    assert explained(name).shortage == shortage
+
+
+def test_an_unknown_unit_is_no_number():
+    line = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.5 lots. GPU 0 has"
+    assert crash.explain([line], 1).shortage == Shortage(step=Short.LOADING)
+
+
+def test_memory_without_kv_size_is_short_while_loading_and_with_it_while_running():
+    oom = "RuntimeError: CUDA error: out of memory"
+    sized = "GPU KV cache size: 1,024 tokens, Maximum concurrency"
+    steps = [crash.explain(tail, 1).shortage for tail in ([oom], [sized, oom], [oom, sized])]
+    assert [one and one.step for one in steps] == [Short.LOADING, Short.RUNNING, Short.LOADING]
 
 
 def test_the_fix_names_the_context_that_fits():

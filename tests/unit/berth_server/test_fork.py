@@ -73,3 +73,42 @@ def test_another_vllm_is_left_alone(engine):
     del engine.registry._run_in_subprocess
     with pytest.raises(AttributeError):
         fork.install()
+
+
+@pytest.mark.parametrize(
+    ("environment", "cpus"),
+    [
+        ({"GOMP_CPU_AFFINITY": "0 1 5"}, {0, 1, 5}),
+        ({"OMP_PLACES": "{2,3}", "OMP_PROC_BIND": "true"}, {2, 3}),
+        ({"OMP_PLACES": "{7}"}, {7}),
+        ({}, set()),
+        ({"OMP_PLACES": "cores"}, set()),  # a user's own
+        ({"OMP_PLACES": "{0:4}:2:4"}, set()),
+        ({"GOMP_CPU_AFFINITY": "0-3"}, set()),
+        ({"GOMP_CPU_AFFINITY": ""}, set()),
+    ],
+)
+def test_a_ranks_cpus_are_read_as_vllm_writes_them(environment, cpus):
+    assert fork.bound(environment) == cpus
+
+
+def test_a_forked_rank_keeps_to_its_cpus(engine, monkeypatch):
+    hooks: dict = {}
+    monkeypatch.setattr(fork.os, "register_at_fork", lambda **given: hooks.update(given))
+    monkeypatch.setattr(fork.signal, "set_wakeup_fd", lambda _: None)
+    kept: list = []
+    monkeypatch.setattr(fork.os, "sched_setaffinity", lambda pid, cpus: kept.append((pid, cpus)))
+    fork.install()
+    monkeypatch.delenv("OMP_PLACES", raising=False)
+    monkeypatch.delenv("GOMP_CPU_AFFINITY", raising=False)
+    hooks["after_in_child"]()
+    assert kept == []
+    monkeypatch.setenv("GOMP_CPU_AFFINITY", "4 5")
+    hooks["after_in_child"]()
+    assert kept == [(0, {4, 5})]
+
+
+def test_a_rank_that_cannot_be_bound_goes_on(engine, monkeypatch):
+    monkeypatch.setenv("GOMP_CPU_AFFINITY", "4096")
+    monkeypatch.setattr(fork.signal, "set_wakeup_fd", lambda _: None)
+    fork._after()

@@ -64,7 +64,26 @@ def test_a_line_tells_the_phase(line, phase, percent):
                 "Actual usage is 15.1 GiB for consumed memory (weights + non-torch), 1.00 GiB for peak "
                 "activation, and 0.50 GiB for CUDAGraph memory. Replace"
             ),
-            Measured(activation_bytes=2**30, graph_bytes=2**29),
+            Measured(consumed_bytes=int(15.1 * 2**30), activation_bytes=2**30, graph_bytes=2**29),
+        ),
+        (
+            (
+                "Reserving 1.5 GiB of GPU memory for frontend multimodal decoding (1.0 GiB raw-frame "
+                "semaphore budget); KV cache memory reduced to 50.60 GiB."
+            ),
+            Measured(kv_cache_bytes=int(50.60 * 2**30)),
+        ),
+        (
+            "Graph capturing finished in 9 secs, took -0.45 GiB",
+            Measured(graph_bytes=0),
+        ),
+        (
+            "CUDA graph pool memory: 0.50 GiB (actual), 0.75 GiB (estimated), difference: 0.25",
+            Measured(graph_bytes=2**29, graph_estimate_bytes=3 * 2**28),
+        ),
+        (
+            "Auto-fit max_model_len: reduced from 131072 to 75776 to fit in available KV cache",
+            Measured(max_model_len=75776),
         ),
         ("Using max model len 2048", Measured(max_model_len=2048)),
         (
@@ -92,6 +111,22 @@ def test_what_is_known_is_not_forgotten():
     old = Measured(weights_bytes=1, kv_cache_bytes=2)
     new = Measured(kv_cache_bytes=3)
     assert phases.merged(old, new) == Measured(weights_bytes=1, kv_cache_bytes=3)
+
+
+def test_the_graphs_estimate_is_no_part_of_the_activations():
+    """gpu_worker.py: peak_activation_memory = transient peak + cudagraph_memory_estimate."""
+    lines = (
+        "CUDA graph pool memory: 0.50 GiB (actual), 0.75 GiB (estimated), difference: 0.25 GiB",
+        (
+            "Actual usage is 15.0 GiB for consumed memory (weights + non-torch), 2.0 GiB for peak "
+            "activation, and 0.50 GiB for CUDAGraph memory."
+        ),
+    )
+    found = Measured()
+    for line in lines:
+        found = phases.merged(found, phases.read(PREFIX + line).measured)
+    assert found.activation_bytes == int(1.25 * 2**30)
+    assert phases.merged(found, Measured(kv_cache_tokens=1)).activation_bytes == int(1.25 * 2**30)
 
 
 def test_the_estimate_counts_down_and_never_reaches_zero_before_serving():

@@ -5,7 +5,7 @@ from standins import tiny_model
 
 from berth_api.server import FetchConfig
 from berth_server import shape, termination
-from berth_server.errors import ConfigurationError
+from berth_server.errors import ConfigurationError, SourceError
 
 
 def ask(source, endpoint, directory="", token=""):
@@ -66,6 +66,53 @@ def test_weights_that_are_cut_after_their_header_have_the_same_shape(folder, tmp
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:8192])
     assert ask("oci://registry/tiny:1", endpoint, tmp_path) == before
+
+
+def test_the_parts_add_up_to_the_weights(endpoint):
+    found = ask("hf://berth/tiny", endpoint)
+    assert sum(sum(sizes.values()) for sizes in found.parts.values()) == tiny_model.total_bytes()
+
+
+@pytest.fixture
+def index_only(tmp_path):
+    index = {"metadata": {"total_size": 4242}, "weight_map": {"a": "m-1.safetensors"}}
+    (tmp_path / "config.json").write_text(json.dumps(tiny_model.CONFIG))
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    return tmp_path
+
+
+def test_an_index_alone_gives_the_total(index_only):
+    found = shape.from_folder(index_only)
+    assert found.failure is None
+    assert (found.tensorBytes, found.fileBytes) == ({"BF16": 4242}, 4242)
+    assert found.parts == {}
+
+
+def test_the_total_of_quantised_tensors_is_not_cast(index_only):
+    config = tiny_model.CONFIG | {"quantization_config": {"quant_method": "fp8"}}
+    (index_only / "config.json").write_text(json.dumps(config))
+    assert shape.from_folder(index_only).tensorBytes == {"U8": 4242}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", ["bfloat16"], {}, 7, None])
+def test_any_dtype_of_a_stranger_has_a_size(index_only, dtype):
+    config = tiny_model.CONFIG | {"torch_dtype": dtype, "text_config": dtype}
+    (index_only / "config.json").write_text(json.dumps(config))
+    assert list(shape.from_folder(index_only).tensorBytes) == ["BF16"]
+
+
+def test_an_index_without_a_total_is_unreadable(index_only):
+    (index_only / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "m-1.safetensors"}})
+    )
+    with pytest.raises(SourceError, match="total_size"):
+        shape.from_folder(index_only)
+
+
+def test_a_job_wants_the_weights_themselves(index_only, endpoint):
+    found = ask("pvc://models", endpoint, index_only)
+    assert found.failure.reason == "NoSafetensors"
+    assert "m-1.safetensors" in found.failure.message
 
 
 def test_the_content_hash_follows_the_content(folder, tmp_path, endpoint):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standins import tiny_model
 
-from berth_server import weights
+from berth_server import parts, weights
 
 
 def test_a_real_header_is_read():
@@ -43,12 +43,16 @@ def test_a_length_that_cannot_be_is_refused(start):
         b"[" * 200_000,
         b'{"a": 1}',
         b'{"a": {"dtype": "BF16"}}',
-        b'{"a": {"dtype": "BF16", "data_offsets": [4, 2]}}',
-        b'{"a": {"dtype": "BF16", "data_offsets": [-4, 2]}}',
-        b'{"a": {"dtype": "BF16", "data_offsets": [0, 2, 4]}}',
-        b'{"a": {"dtype": "BF16", "data_offsets": [0, 1e99]}}',
-        b'{"a": {"dtype": "", "data_offsets": [0, 2]}}',
-        b'{"a": {"dtype": "' + b"x" * 99 + b'", "data_offsets": [0, 2]}}',
+        b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [4, 2]}}',
+        b'{"a": {"dtype": "BF16", "shape": [-1], "data_offsets": [0, 2]}}',
+        b'{"a": {"dtype": "BF16", "shape": [true], "data_offsets": [0, 2]}}',
+        b'{"a": {"dtype": "BF16", "shape": 1, "data_offsets": [0, 2]}}',
+        b'{"a": {"dtype": "BF16", "data_offsets": [0, 2]}}',
+        b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [-4, 2]}}',
+        b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2, 4]}}',
+        b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 1e99]}}',
+        b'{"a": {"dtype": "", "shape": [1], "data_offsets": [0, 2]}}',
+        b'{"a": {"dtype": "' + b"x" * 99 + b'", "shape": [1], "data_offsets": [0, 2]}}',
     ],
 )
 def test_a_hostile_header_is_refused(header):
@@ -77,6 +81,32 @@ def test_files_add_up(first, second):
 def test_an_index_names_its_shards():
     index = {"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors", "c": "m-1.safetensors"}}
     assert weights.indexed(json.dumps(index).encode()) == {"m-1.safetensors", "m-2.safetensors"}
+
+
+def test_parts_add_up_to_the_whole():
+    content = tiny_model.safetensors(tiny_model.shapes())
+    length = weights.header_bytes(content)
+    tensors = weights.read(content[8 : 8 + length], parts.facts(tiny_model.CONFIG))
+    by_part = tensors.bytes_by_part
+    assert {"embedding", "keyValue", "linear", "replicated"} <= by_part.keys()
+    assert sum(sum(sizes.values()) for sizes in by_part.values()) == tiny_model.total_bytes()
+
+
+def test_an_index_gives_the_total():
+    assert weights.total_bytes(b'{"metadata": {"total_size": 42}}') == 42
+    assert weights.total_bytes(b'{"metadata": {"total_size": 42.0}}') == 42
+
+
+@pytest.mark.parametrize(
+    "total", [b"-1", b"0", b'"9"', b"null", b"1e99", b"NaN", b"true", b"[1]", b"1" + b"0" * 30]
+)
+def test_a_total_that_cannot_be_is_not_said(total):
+    assert weights.total_bytes(b'{"metadata": {"total_size": %b}}' % total) is None
+
+
+@pytest.mark.parametrize("index", [b"", b"[]", b"{}", b'{"metadata": 3}', b"[" * 100_000])
+def test_an_index_may_give_no_total(index):
+    assert weights.total_bytes(index) is None
 
 
 @pytest.mark.parametrize("index", [b"", b"{}", b"[]", b'{"weight_map": 3}', b'{"weight_map": {}}'])
