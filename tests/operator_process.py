@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from berth_api import names
+from berth_api.shape import Failure
 from dev import progress
 from dev.kubectl import Kubectl
 
@@ -35,6 +37,7 @@ class OperatorProcess:
     namespace: str
     directory: Path
     leader_election: bool = False  # whoever is killed keeps its Lease for 15 s
+    configured: Object = field(default_factory=dict)  # settings that differ from the tests' own
     port: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
@@ -47,6 +50,7 @@ class OperatorProcess:
             watchNamespaces=[self.namespace],
             leaderElection=self.leader_election,
             managementPort=self.port,
+            **self.configured,
         )
         config = self.directory / f"config-{self.port}.json"
         config.write_text(json.dumps(settings.wire()))
@@ -146,23 +150,36 @@ class Models:
 
         self.wait_for(f"{', '.join(kinds)} of {name}", there)
 
-    def read_shape(self, name: str = "smol") -> None:
+    def read_shape(
+        self, name: str = "smol", report: Mapping[str, Any] = builders.SMOLLM2_REPORT
+    ) -> None:
         """As the kubelet, once the shape Job's pod exists: it has ended with its answer."""
-        selector = f"{names.LABEL_MODEL}={name},{names.LABEL_ROLE}={names.ROLE_SHAPE}"
+        label = f"{names.LABEL_MODEL}={name},{names.LABEL_ROLE}={names.ROLE_SHAPE}"
+        self._end_pod(label, 0, json.dumps(report), phase="Succeeded")
 
+    def fail_engine(self, failure: Failure, name: str = "smol") -> None:
+        """As the kubelet, once the update revision's pod has a node: its engine has ended so."""
+        revision = self.status(name)["updateRevision"]
+        label = f"{names.LABEL_REVISION}={revision},{names.LABEL_ROLE}={names.ROLE_ENGINE}"
+        message = failure.model_dump_json(exclude_none=True)
+        self._end_pod(label, 1, message, phase="Running", placed=True)
+
+    def _end_pod(
+        self, selector: str, code: int, message: str, *, phase: str, placed: bool = False
+    ) -> None:
         def pods() -> list[Object]:
             found: list[Object] = json.loads(
                 self._run("get", "pods", "-l", selector, "-o", "json")
             )["items"]
-            return found
+            return [pod for pod in found if "nodeName" in pod["spec"] or not placed]
 
-        self.wait_for("the shape pod", lambda: bool(pods()))
+        self.wait_for(f"the pod of {selector}", lambda: bool(pods()))
         (pod, *_) = pods()
         container = pod["spec"]["containers"][0]["name"]
-        ended = builders.ended(container, 0, json.dumps(builders.SMOLLM2_REPORT))
+        ended = builders.ended(container, code, message)
         state = ended["state"]["terminated"] | {"startedAt": "2026-01-02T03:04:00Z"}
         status = {
-            "phase": "Succeeded",
+            "phase": phase,
             "containerStatuses": [ended | {"imageID": "", "state": {"terminated": state}}],
         }
         patch = json.dumps({"status": status})

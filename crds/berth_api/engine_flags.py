@@ -77,6 +77,7 @@ MANAGED: Final[dict[str, str]] = {
     "--device-memory-utilization": _MEMORY,
     "--kv-cache-memory-bytes": _MEMORY,
     "--num-gpu-blocks-override": _MEMORY,
+    "--block-size": "remove it: Berth plans the KV cache in the engine's own blocks",
     "--max-model-len": "set spec.runtime.maxModelLen",
     "--max-num-seqs": "set spec.runtime.maxNumSeqs",
     "--max-num-batched-tokens": "set spec.runtime.maxNumBatchedTokens",

@@ -105,12 +105,6 @@ UNSERVED: Final = (
         "leave it out",
     ),
     unserved(
-        ".accelerators",
-        "!has(self.accelerators) || size(self.accelerators) <= 1",
-        "spec.accelerators with more than one entry",
-        "keep the first",
-    ),
-    unserved(
         ".parallelism",
         "!has(self.parallelism) || !has(self.parallelism.pipeline) || "
         "self.parallelism.pipeline == 'auto' || self.parallelism.pipeline == 1",

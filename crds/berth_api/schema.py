@@ -174,7 +174,7 @@ _COLUMNS: Final = (
     ("Progress", "string", ".status.progress", 0),
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
     ("Replicas", "integer", ".status.readyReplicas", 0),
-    ("TP", "integer", ".status.plan.tensorParallel", 0),
+    ("TP", "integer", ".status.plan.tensorParallelSize", 0),
     ("Reason", "string", ".status.reason", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
     ("Accelerator", "string", ".status.plan.accelerator", 1),

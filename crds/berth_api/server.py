@@ -55,6 +55,16 @@ class EngineConfig(Wire):
     dtype: str = Field(description="auto, bfloat16, float16 or float32.")
     kv_cache_dtype: str = "auto"
     tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    expert_parallel: bool = Field(
+        default=False, description="Whole experts on each rank instead of a part of every one."
+    )
+    mm_encoder_tp_mode: str | None = Field(
+        default=None, description="data: a vision tower whole on each rank; None: split."
+    )
+    block_size: int | None = Field(
+        default=None, description="Tokens of one KV block; None is the engine's own choice."
+    )
     gpu_memory_fraction: str | None = Field(default=None, description="Decimal; None on CPU.")
     kv_cache_bytes: int | None = Field(default=None, description="KV bytes per rank, if fixed.")
     max_model_len: int
@@ -109,6 +119,12 @@ class Measured(Wire):
     kv_cache_tokens: int | None = None
     activation_bytes: int | None = None
     graph_bytes: int | None = None
+    graph_estimate_bytes: int | None = Field(
+        default=None, description="Set aside for graphs before they were captured."
+    )
+    consumed_bytes: int | None = Field(
+        default=None, description="Weights, driver context and communication, as the driver counts."
+    )
     resident_bytes: int | None = Field(
         default=None, description="Proportional set size of the engine's processes."
     )

@@ -172,6 +172,9 @@ class Runtime(ApiModel):
     max_model_len: Tokens | Auto = Field(
         default="auto", description="Context length in tokens; auto: the longest that fits."
     )
+    min_concurrency: Sequences = Field(
+        default=1, description="Sequences of the full context that must fit at once."
+    )
     max_num_seqs: Sequences | Auto = Field(default="auto", description="Sequences in one batch.")
     max_num_batched_tokens: Tokens | Auto = Field(default="auto", description="Tokens in one step.")
     extra_args: list[ExtraArg] = Field(
@@ -360,7 +363,7 @@ class Condition(ApiModel):
 
 
 class Memories(ApiModel):
-    """Bytes on one rank: planned by Berth, or measured by the engine. Absent is unknown."""
+    """What the engine measured on one rank. Absent is unknown."""
 
     weights_bytes: int | None = None
     activation_bytes: int | None = None
@@ -371,6 +374,14 @@ class Memories(ApiModel):
     max_model_len: int | None = None
 
 
+class Alternative(ApiModel):
+    """A choice that the planner did not make."""
+
+    accelerator: str
+    tensor_parallel_size: int | None = None
+    reason: str = Field(description="Why not, in one sentence.")
+
+
 class Plan(ApiModel):
     """The planner's answer for the update revision. Bytes are per GPU, or per pod on CPU."""
 
@@ -378,24 +389,52 @@ class Plan(ApiModel):
     engine_profile: str
     image: str
     device: str
-    tensor_parallel: int
-    pipeline_parallel: int = 1
+    fits: bool = True
+    tensor_parallel_size: int
+    pipeline_parallel_size: int = Field(default=1, description="Nodes that one replica spans.")
     gpus_per_replica: int
     gpu_memory_fraction: str | None = None
     dtype: str
     kv_cache_dtype: str
+    usable_bytes: int = Field(description="The fraction's share of a GPU, or a pod's memory.")
     weights_bytes: int
     activation_bytes: int
+    graph_bytes: int = 0
+    overhead_bytes: int = Field(
+        default=0, description="Driver context, communication buffers, processes."
+    )
     kv_bytes_per_token: int
     kv_cache_bytes: int
     kv_cache_tokens: int
     max_model_len: int
+    max_concurrency: int = Field(
+        default=0, description="Sequences of maxModelLen tokens that fit at once."
+    )
     max_num_seqs: int
     max_num_batched_tokens: int
+    mm_encoder_tp_mode: str | None = Field(
+        default=None, description="data: a vision tower runs whole on each rank."
+    )
     memory_bytes: int = Field(description="Host memory that a pod requests.")
     millicpu: int = Field(description="Thousandths of a CPU that a pod requests.")
     explain: list[str] = Field(default_factory=list, description="Why each value is what it is.")
+    alternatives: list[Alternative] = Field(
+        default_factory=list, description="What was not chosen, and why."
+    )
+    nearest_fixes: list[str] = Field(
+        default_factory=list, description="What to change, where it does not fit."
+    )
+    learned_from: str | None = Field(
+        default=None, description="The measurement that this plan was corrected by."
+    )
+    learned_bytes: int | None = Field(
+        default=None, description="By how many bytes: above 0 is more kept free."
+    )
     measured: Memories | None = None
+    deviation_percent: dict[str, int] | None = Field(
+        default=None,
+        description="Measured beside planned, in percent of a GPU's memory; above 0 is more.",
+    )
 
 
 class Load(ApiModel):

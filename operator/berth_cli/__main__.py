@@ -1,85 +1,82 @@
-"""`berth plan`: what the operator would do with a model, without a cluster.
+"""`berth`, a user's terminal: shows the operator's own decisions and has no logic of its own.
 
-    berth plan -f model.yaml --config config.yaml --shape shape.json
+    berth plan -f model.yaml --gpu 80Gi --gpus-per-node 8
 
-The configuration is the operator's (the chart's ConfigMap holds it); the shape is what the shape
-Job would answer. Prints the status and the objects, by the very functions that the operator runs.
-Exit codes: 0 it fits, 1 it does not, 2 an input cannot be read.
+Exit codes: 0 it fits, 1 it does not or is refused, 2 an input cannot be read.
 """
 
-import argparse
+import os
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any, Final
+from typing import Final, TextIO
 
-import yaml
-from pydantic import ValidationError
-
-from berth_api.shape import ShapeReport
-from berth_operator import settings
-from berth_operator.core.context import Context
-from berth_operator.core.decide import decide
-from berth_operator.core.observed import Observed
-from berth_operator.core.outcome import Outcome
-from berth_operator.errors import ConfigurationError
+from berth_api.types import ModelDeployment, Spec
+from berth_cli import arguments, model_file, profiles, report, shapes
+from berth_cli.arguments import Options
+from berth_cli.errors import InputError
+from berth_cli.preview import Preview, preview
+from berth_cli.profiles import Fleet
+from berth_cli.report import Screen
 
 EXIT_DOES_NOT_FIT: Final = 1
 EXIT_INPUT: Final = 2
-# What the API server would have added.
-_IDENTITY: Final = {"namespace": "default", "uid": "00000000-0000-0000-0000-000000000000"}
-# A preview's engine key opens nothing.
-_NO_KEY: Final = bytes(32)
 
 
-def main() -> int:
-    options = _parse()
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments.parse(sys.argv[1:] if argv is None else argv)
     try:
-        outcome = preview(
-            _read(options.file),
-            settings.parse(_read(options.config)),
-            ShapeReport.model_validate(_read(options.shape)),
-            datetime.now(timezone.utc),
-        )
-    except (OSError, yaml.YAMLError, ValidationError, ConfigurationError) as error:
+        shown = look(options, os.environ)
+    except InputError as error:
         print(f"berth plan: {error}", file=sys.stderr)
         return EXIT_INPUT
-    print(render(outcome))
-    planned = "plan" in (outcome.status or {})
-    return 0 if planned else EXIT_DOES_NOT_FIT
+    show(render(shown, options.output, screen(sys.stdout, os.environ)))
+    return 0 if shown.fits else EXIT_DOES_NOT_FIT
 
 
-def preview(
-    cr: dict[str, Any], configured: settings.Settings, shape: ShapeReport, now: datetime
-) -> Outcome:
-    """The operator's first decision on `cr`, had it just been applied."""
-    applied = cr | {"metadata": _IDENTITY | cr.get("metadata", {})}
-    source = applied.get("spec", {}).get("model", {}).get("source", "")
-    observed = Observed(cr=applied, now=now, shapes={source: shape})
-    return decide(observed, Context(configured, _NO_KEY))
+def look(options: Options, environ: Mapping[str, str]) -> Preview:
+    """Raises InputError."""
+    cr = model_file.read(options.file)
+    spec = ModelDeployment.model_validate(cr).spec
+    where = fleet(options, spec, environ)
+    shape = shapes.read(spec.model.source, options.shape, environ)
+    return preview(cr, where, shape, datetime.now(timezone.utc))
 
 
-def render(outcome: Outcome) -> str:
-    """The status, then each object in the order in which it would be applied; no Secrets."""
-    shown = [one for one in outcome.apply if one["kind"] != "Secret"]
-    return yaml.safe_dump_all([{"status": outcome.status}, *shown], sort_keys=False, width=100)
+def fleet(options: Options, spec: Spec, environ: Mapping[str, str]) -> Fleet:
+    """Raises InputError."""
+    if options.cluster is not None:
+        from berth_cli import cluster  # noqa: PLC0415 -- its client takes long to import
+
+        known = cluster.read(options.cluster, environ)
+    elif options.config is not None:
+        known = Fleet(profiles.configured(options.config))
+    else:
+        known = Fleet(profiles.default())
+    return known if options.card is None else profiles.with_card(known.settings, options.card, spec)
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="berth", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    plan = verbs.add_parser("plan", help="what the operator would do, without a cluster")
-    plan.add_argument("-f", "--file", type=Path, required=True, help="the ModelDeployment")
-    plan.add_argument("--config", type=Path, required=True, help="the operator's configuration")
-    plan.add_argument("--shape", type=Path, required=True, help="the shape Job's answer, as JSON")
-    return parser.parse_args()
+def render(shown: Preview, output: str, shape: Screen) -> str:
+    if output == "json":
+        return report.as_json(shown)
+    return report.as_yaml(shown) if output == "yaml" else report.as_text(shown, shape)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{path} holds no object")
-    return found
+def show(text: str) -> None:
+    """Also to a reader that stops early, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
+    """The same text wherever it is kept: only a terminal has its own width and colours."""
+    if not out.isatty():
+        return Screen()
+    columns = shutil.get_terminal_size().columns
+    return Screen(columns=columns, colours=not environ.get("NO_COLOR"))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.events import EventRecorder
 from berth_operator.cluster.execute import Executor
 from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
+from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.lease import LeaderLease, Leadership, NoElection
 from berth_operator.cluster.observe import Observer
 from berth_operator.cluster.pod_status import DirectReader, PodReader, ProxyReader
@@ -77,6 +78,7 @@ class _Operator:
     leadership: Leadership
     identity: str
     metrics: Metrics
+    memory: Memory
     cache: Cache = field(default_factory=Cache)
     queue: WorkQueue[ModelKey] = field(
         default_factory=lambda: WorkQueue(clock=time.monotonic, chance=random.Random())  # noqa: S311
@@ -110,6 +112,7 @@ class _Operator:
         """Before the first decision: the release's Secrets, and all that exists."""
         namespace = self.settings.namespace
         master_key = await bootstrap.prepare(self.api, namespace, secrets.token_bytes)
+        await sync.patiently(self.memory.read)
         self._enqueue(await sync.fill(self.api, self.cache, self.settings.watch_namespaces))
         self.synced.set()
         return master_key
@@ -145,10 +148,11 @@ class _Operator:
                 pods=self.pods,
                 warnings=WarningReader(self.api, clock=time.monotonic),
                 wall_clock=_now,
+                learned=lambda: self.memory.records,
             ),
             decide=decide,
             context=context,
-            executor=Executor(self.api, self.cache, events.post),
+            executor=Executor(self.api, self.cache, events.post, self.memory),
             metrics=self.metrics,
         )
 
@@ -167,6 +171,7 @@ class _Operator:
             self.cache,
             self.settings.watch_namespaces,
             report=self._enqueue,
+            memory=self.memory,
             chance=random.Random(),  # noqa: S311 -- spreads load, guards nothing
         )
 
@@ -221,7 +226,8 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
     api = KubernetesApi(client, may_write=leadership.is_leader, metrics=metrics)
     direct = settings.pod_access is PodAccess.DIRECT
     pods: PodReader = DirectReader(session) if direct else ProxyReader(api)
-    return _Operator(settings, api, pods, leadership, identity, metrics)
+    memory = Memory(api, settings.namespace)
+    return _Operator(settings, api, pods, leadership, identity, metrics, memory)
 
 
 def _exit_code(error: BaseException) -> int:

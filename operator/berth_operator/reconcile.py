@@ -84,6 +84,7 @@ def _report(key: ModelKey, executed: Executed) -> str:
         *(f"applied {name}" for name in executed.applied),
         *(f"deleted {name}" for name in executed.deleted),
         *(f"refused {one.kind}/{one.name}: {one.message}" for one in executed.refusals),
+        *(("learned",) if executed.learned else ()),
         *(("status",) if executed.status_written else ()),
     ]
     if not done:

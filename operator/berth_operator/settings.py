@@ -51,12 +51,15 @@ class AcceleratorProfile(SettingsModel):
     engine_profile: str
     resource: str | None = Field(default=None, description="Extended resource; None is the CPU.")
     memory: str | None = Field(
-        default=None, description="Bytes per card, or per pod on CPU; None: read node labels."
+        default=None,
+        description="Of a card by its name, or of a pod on CPU; None: read node labels.",
     )
     memory_label: str | None = Field(
-        default="nvidia.com/gpu.memory", description="Node label with MiB per card."
+        default=None,
+        description="Node label with a card's memory in MiB, or with a unit; None: the one that "
+        "NVIDIA's GPU feature discovery or AMD's node labeller writes for the resource.",
     )
-    gpus_per_node: int | None = Field(default=None, description="None: read from nodes.")
+    gpus_per_node: int | None = Field(default=None, ge=1, description="None: read from nodes.")
     cpu: str = Field(default="4", description="CPUs that a pod requests per card (or in all).")
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[Toleration] = Field(default_factory=list)
@@ -100,6 +103,12 @@ class Settings(SettingsModel):
     engine_profiles: list[EngineProfile] = Field(min_length=1)
     accelerator_profiles: list[AcceleratorProfile] = Field(
         min_length=1, description="In order of preference for models that name none."
+    )
+    accelerator_fallback_seconds: int = Field(
+        default=300,
+        ge=1,
+        description="A model that no node has room for this long goes to its next accelerator; "
+        "long enough for a cluster autoscaler to bring a node.",
     )
     management_port: int = names.PORT_OPERATOR_MANAGEMENT
 

@@ -9,7 +9,8 @@ from typing import Final
 
 from berth_api.engine_flags import refused
 from berth_api.server import EngineConfig, ServerConfig
-from berth_server import variables
+from berth_server import binding, variables
+from berth_server.binding import Cpus
 from berth_server.errors import ConfigurationError
 
 MIDDLEWARE: Final = "berth_server.admission.Admission"
@@ -27,17 +28,12 @@ _ENVIRONMENT: Final = {
     "PYTHONUNBUFFERED": "1",
 }
 _CPU_ENVIRONMENT: Final = {
-    # The default, auto, pins each engine to the first cores of the node: two pods on one node
-    # would share them and leave the others idle. The kubelet's CPU manager may still pin the pod.
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     # numpy's and scipy's thread pools serve nobody here and forbid a fork.
     "OPENBLAS_NUM_THREADS": "1",
     variables.FORK: "1",
 }
-# As vLLM's own auto does: one core is left to the API server and the scheduler, which poll.
-_RESERVED_CPUS: Final = 1
-
-# Inherited variables that would overrule a flag or lock the gateway out.
+# Variables that would overrule a flag or lock the gateway out, whoever has set them: the user's
+# podTemplate.env, the image, or the engine profile.
 UNSET: Final = (
     "VLLM_CPU_KVCACHE_SPACE",  # beats --kv-cache-memory-bytes without a word (platforms/cpu.py)
     "VLLM_API_KEY",  # a second key on /v1, which the gateway does not know
@@ -48,7 +44,10 @@ UNSET: Final = (
 
 @dataclass(frozen=True)
 class Command:
-    """What is executed: the argument list, and the environment's differences to the wrapper's."""
+    """What is executed: the argument list, and the environment's differences to the wrapper's.
+
+    `unset` wins over `environment`.
+    """
 
     argv: list[str]
     environment: dict[str, str]
@@ -56,16 +55,17 @@ class Command:
 
     def applied_to(self, inherited: dict[str, str]) -> dict[str, str]:
         """The engine's whole environment, from the wrapper's own."""
-        kept = {name: value for name, value in inherited.items() if name not in self.unset}
-        return kept | self.environment
+        whole = inherited | self.environment
+        return {name: value for name, value in whole.items() if name not in self.unset}
 
 
-def command(engine: EngineConfig, server: ServerConfig, model_dir: str, cpus: int) -> Command:
+def command(engine: EngineConfig, server: ServerConfig, model_dir: str, cpus: Cpus) -> Command:
     """How to start `engine` on the files in `model_dir`, the folder that holds config.json.
 
     `cpus` are those that the pod may use.
 
-    Raises ConfigurationError if the extra arguments hold a flag that Berth manages.
+    Raises ConfigurationError if the extra arguments hold a flag that Berth manages, or if on CPU
+    there are more ranks than CPUs.
     """
     if bad := refused(engine.extra_args):
         listed = "; ".join(f"{flag} is managed by Berth: {fix}" for flag, fix in bad)
@@ -91,6 +91,9 @@ def _flags(engine: EngineConfig) -> list[str]:
         "--dtype": engine.dtype,
         "--kv-cache-dtype": engine.kv_cache_dtype,
         "--tensor-parallel-size": engine.tensor_parallel_size,
+        "--pipeline-parallel-size": _unless(engine.pipeline_parallel_size, 1),
+        "--mm-encoder-tp-mode": engine.mm_encoder_tp_mode,
+        "--block-size": engine.block_size,
         "--max-model-len": engine.max_model_len,
         "--max-num-seqs": engine.max_num_seqs,
         "--max-num-batched-tokens": engine.max_num_batched_tokens,
@@ -98,11 +101,21 @@ def _flags(engine: EngineConfig) -> list[str]:
         "--kv-cache-memory-bytes": engine.kv_cache_bytes,
     }
     pairs = [[flag, str(value)] for flag, value in given.items() if value is not None]
-    switches = ["--disable-uvicorn-access-log", *(["--enforce-eager"] * engine.enforce_eager)]
-    return [part for pair in pairs for part in pair] + switches
+    switches = {
+        "--disable-uvicorn-access-log": True,
+        "--enforce-eager": engine.enforce_eager,
+        "--enable-expert-parallel": engine.expert_parallel,
+    }
+    on = [flag for flag, wanted in switches.items() if wanted]
+    return [part for pair in pairs for part in pair] + on
 
 
-def _environment(engine: EngineConfig, server: ServerConfig, cpus: int) -> dict[str, str]:
+def _unless(value: int, default: int) -> int | None:
+    """A stored revision's flags stay what they were before there was a choice."""
+    return None if value == default else value
+
+
+def _environment(engine: EngineConfig, server: ServerConfig, cpus: Cpus) -> dict[str, str]:
     ours = {
         variables.ENGINE_KEY_FILE: server.engine_key_file,
         variables.MAX_IN_FLIGHT: str(server.max_queued_requests),
@@ -110,9 +123,14 @@ def _environment(engine: EngineConfig, server: ServerConfig, cpus: int) -> dict[
     return _ENVIRONMENT | _for_device(engine, cpus) | engine.env | ours
 
 
-def _for_device(engine: EngineConfig, cpus: int) -> dict[str, str]:
-    """Ranks on CPU are bound to NUMA nodes, which only vLLM's own binding knows how to do."""
-    if engine.device != "cpu" or engine.tensor_parallel_size > 1:
+def _for_device(engine: EngineConfig, cpus: Cpus) -> dict[str, str]:
+    """On CPU there is nobody else to place the ranks."""
+    if engine.device != "cpu":
         return {}
-    threads = max(1, cpus - _RESERVED_CPUS)
-    return _CPU_ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}
+    ranks = engine.tensor_parallel_size * engine.pipeline_parallel_size
+    if ranks > cpus.count:
+        raise ConfigurationError(
+            f"{ranks} ranks need a CPU each, and the pod may use {cpus.count}: "
+            f"set spec.parallelism.tensor to {cpus.count} or less, or raise spec.resources.cpu"
+        )
+    return _CPU_ENVIRONMENT | binding.environment(cpus, ranks)

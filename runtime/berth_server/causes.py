@@ -1,14 +1,20 @@
 """What an engine's log says before it ends, and what that means: a table. Pure.
 
 In order, from the most telling cause to the least; the comment says where vLLM 0.32 prints it.
+The groups `need`, `have`, `total` and `fits` of a rule with a `short` are its numbers as data too:
+memory in GiB unless the text names its unit, `fits` in tokens.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
+from berth_api.shape import Short
 from berth_server import reasons
 
+_SPREAD_FIX: Final = (
+    "raise spec.memory.gpuMemoryFraction, shard over more GPUs, or use a larger accelerator"
+)
 _MEMORY_FIX: Final = "lower spec.runtime.maxNumSeqs or maxModelLen, or use a larger accelerator"
 
 
@@ -18,10 +24,21 @@ class Rule:
     reason: str
     message: str  # a template over the pattern's named groups
     fix: str
+    short: Short | None = None  # of memory
 
 
-def _rule(pattern: str, reason: str, message: str, fix: str) -> Rule:
-    return Rule(re.compile(pattern), reason, message, fix)
+def _rule(pattern: str, reason: str, message: str, fix: str, short: Short | None = None) -> Rule:
+    return Rule(re.compile(pattern), reason, message, fix, short)
+
+
+# torch's allocator (c10/cuda/CUDACachingAllocator.cpp), the same of CUDA and HIP.
+ALLOCATION: Final = re.compile(
+    r"(?:CUDA|HIP) out of memory\. Tried to allocate (?P<need>[\d.]+ \w+)\."
+    r"(?: GPU \d+ has a total capacity of (?P<total>[\d.]+ \w+) of which "
+    r"(?P<have>[\d.]+ \w+) is free\.)?"
+)
+# From this line on the KV cache has a size: what fails later fails beside it.
+KV_CACHE_SIZED: Final = re.compile(r"KV cache size: [\d,]+ tokens")
 
 
 RULES: Final = (
@@ -33,6 +50,7 @@ RULES: Final = (
         reasons.KV_TOO_SMALL,
         "one request of {length} tokens needs {need} GiB of KV cache and {have} GiB are left",
         "set spec.runtime.maxModelLen to at most {fits}",
+        Short.KV_CACHE,
     ),
     # The same where not even a short request fits.
     _rule(
@@ -41,65 +59,92 @@ RULES: Final = (
         reasons.KV_TOO_SMALL,
         "one request of {length} tokens needs {need} GiB of KV cache and {have} GiB are left",
         "lower spec.runtime.maxModelLen or use a larger accelerator",
+        Short.KV_CACHE,
     ),
-    # The same function, when weights and activations left nothing.
+    # The same function, when weights and activations left nothing: by how much is on the line
+    # that v1/worker/gpu_worker.py, determine_available_memory, logged before.
+    _rule(
+        r"(?s)Available KV cache memory: (?P<have>-?[\d.]+) GiB.*?"
+        r"No available memory for the cache blocks",
+        reasons.KV_TOO_SMALL,
+        "weights and activations leave {have} GiB for the KV cache",
+        _SPREAD_FIX,
+        Short.KV_CACHE,
+    ),
     _rule(
         r"No available memory for the cache blocks",
         reasons.KV_TOO_SMALL,
         "weights and activations leave no memory for the KV cache",
-        "raise spec.memory.gpuMemoryFraction, shard over more GPUs, or use a larger accelerator",
+        _SPREAD_FIX,
+        Short.KV_CACHE,
     ),
-    # v1/worker/utils.py, before any weight is loaded: another process holds the GPU.
+    # v1/worker/utils.py, request_memory, before any weight is loaded: another process holds the
+    # GPU.
     _rule(
-        r"Free memory on device .*?\((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less "
+        r"Free memory on device .*?\((?P<have>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less "
         r"than desired GPU memory utilization \((?P<fraction>[\d.]+), (?P<need>[\d.]+) GiB\)",
         reasons.OUT_OF_MEMORY,
-        "{free} of {total} GiB are free on the GPU and the engine wants {need} GiB",
+        "{have} of {total} GiB are free on the GPU and the engine wants {need} GiB",
         "free the GPU of other processes, or lower spec.memory.gpuMemoryFraction below {fraction}",
+        Short.STARTING,
     ),
     # v1/worker/cpu_worker.py, CPUWorker.__init__.
     _rule(
-        r"Available memory on node \d+ \((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is "
+        r"Available memory on node \d+ \((?P<have>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is "
         r"less than desired CPU memory utilization \((?P<fraction>[\d.]+), (?P<need>[\d.]+) GiB\)",
         reasons.OUT_OF_MEMORY,
-        "{free} of {total} GiB of memory are free and the engine wants {need} GiB",
+        "{have} of {total} GiB of memory are free and the engine wants {need} GiB",
         "raise spec.resources.memory, or free memory on the node",
+        Short.STARTING,
     ),
     # v1/worker/cpu_worker.py, determine_available_memory.
     _rule(
-        r"Available memory on node \d+ \((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on kv cache "
+        r"Available memory on node \d+ \((?P<have>[\d.]+)/(?P<total>[\d.]+) GiB\) on kv cache "
         r"allocation is less than requested memory for kv \((?P<need>-?[\d.]+)",
         reasons.KV_TOO_SMALL,
-        "{free} of {total} GiB of memory are free and the KV cache wants {need} GiB",
+        "{have} of {total} GiB of memory are free and the KV cache wants {need} GiB",
         "raise spec.resources.memory, or lower spec.runtime.maxModelLen or maxNumSeqs",
+        Short.KV_CACHE,
     ),
-    # torch's allocator; vLLM adds "when warming up sampler" and such to the same error.
+    # v1/worker/gpu_model_runner.py, _dummy_sampler_run and _dummy_pooler_run: torch's own error
+    # stands above it.
     _rule(
-        r"OutOfMemoryError: (?:CUDA|HIP) out of memory\.(?: Tried to allocate "
-        r"(?P<need>[\d.]+ \w+)\.)?(?: GPU \d+ has a total capacity of (?P<total>[\d.]+ \w+) of "
-        r"which (?P<free>[\d.]+ \w+) is free\.)?",
+        r"out of memory occurred when warming up (?P<what>sampler|pooler)(?: \(.*?\))? with "
+        r"(?P<seqs>\d+) dummy requests",
         reasons.OUT_OF_MEMORY,
-        "the GPU ran out of memory: {need} were asked and {free} of {total} were free",
-        _MEMORY_FIX,
+        "the GPU ran out of memory when the {what} was tried with {seqs} requests",
+        "set spec.runtime.maxNumSeqs below {seqs}, or use a larger accelerator",
+        Short.LOADING,
     ),
     _rule(
-        r"(?:CUDA|HIP) out of memory",
+        ALLOCATION.pattern,
+        reasons.OUT_OF_MEMORY,
+        "the GPU ran out of memory: {need} were asked and {have} of {total} were free",
+        _MEMORY_FIX,
+        Short.LOADING,
+    ),
+    # Of a library that says no more.
+    _rule(
+        r"(?:CUDA|HIP) out of memory|CUDA error: out of memory",
         reasons.OUT_OF_MEMORY,
         "the GPU ran out of memory",
         _MEMORY_FIX,
+        Short.LOADING,
     ),
     # Host memory: Python's own, torch's CPU allocator, a shared-memory file that does not fit.
     _rule(
-        r"DefaultCPUAllocator: can't allocate memory: you tried to allocate (?P<need>\d+) bytes",
+        r"DefaultCPUAllocator: can't allocate memory: you tried to allocate (?P<need>\d+ bytes)",
         reasons.OUT_OF_MEMORY,
-        "the pod ran out of memory: {need} bytes were asked",
+        "the pod ran out of memory: {need} were asked",
         "raise spec.resources.memory",
+        Short.HOST,
     ),
     _rule(
         r"(?m)^(?:\(.*?\) )?(?:ERROR .*?\] )?MemoryError\b",
         reasons.OUT_OF_MEMORY,
         "the pod ran out of memory",
         "raise spec.resources.memory",
+        Short.HOST,
     ),
     # config/model.py, verify_with_parallel_config.
     _rule(
@@ -235,6 +280,7 @@ RULES: Final = (
         reasons.OUT_OF_MEMORY,
         "the kernel killed the engine's worker, most likely for memory",
         "raise spec.resources.memory",
+        Short.HOST,
     ),
     # mp executor: its shared-memory ring does not fit /dev/shm; the kernel sends SIGBUS.
     _rule(

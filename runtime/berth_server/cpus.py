@@ -1,18 +1,34 @@
-"""How many CPUs this container may use: its affinity, and its cgroup's quota."""
+"""Which CPUs this container may use: its affinity's, as many as its cgroup's quota grants."""
 
 import os
 from pathlib import Path
 from typing import Final
 
+from berth_server.binding import Cpus
+
 # cgroup v2, as a container sees its own; "max 100000" or "<quota> <period>" in microseconds.
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+_TOPOLOGY: Final = Path("/sys/devices/system/cpu")
 
 
-def available(quota: Path = _QUOTA) -> int:
-    """At least one. Without a quota, the CPUs that the container may be scheduled on."""
-    allowed = len(os.sched_getaffinity(0))
+def available(quota: Path = _QUOTA, topology: Path = _TOPOLOGY) -> Cpus:
+    """In the order of NUMA nodes and cores, so that a run of them is a good share for one rank."""
+    allowed = sorted(os.sched_getaffinity(0), key=lambda cpu: (*_place(topology, cpu), cpu))
     try:
         granted, period = quota.read_text().split()
-        return max(1, min(allowed, int(granted) // int(period)))
+        count = max(1, min(len(allowed), int(granted) // int(period)))
     except (OSError, ValueError):
-        return allowed  # no quota, or cgroup v1, whose nodes Kubernetes no longer supports
+        count = len(allowed)  # no quota, or cgroup v1, whose nodes Kubernetes no longer supports
+    return Cpus(tuple(allowed), count)
+
+
+def _place(topology: Path, cpu: int) -> tuple[int, int]:
+    """The NUMA node and the first CPU of the core; zeros where the machine does not say."""
+    folder = topology / f"cpu{cpu}"
+    nodes = [int(node.name.removeprefix("node")) for node in folder.glob("node[0-9]*")]
+    try:
+        siblings = (folder / "topology" / "thread_siblings_list").read_text()
+        core = int(siblings.replace("-", ",").split(",")[0])
+    except (OSError, ValueError):
+        core = 0
+    return min(nodes, default=0), core

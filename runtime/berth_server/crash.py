@@ -9,9 +9,9 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
-from berth_api.shape import Failure
+from berth_api.shape import Failure, Short, Shortage
 from berth_server import reasons
-from berth_server.causes import RULES, Rule
+from berth_server.causes import ALLOCATION, KV_CACHE_SIZED, RULES, Rule
 
 # A condition's message is read on a terminal; a stack trace is in the pod's log.
 MAX_MESSAGE_CHARACTERS: Final = 600
@@ -50,7 +50,8 @@ def explain(tail: Sequence[str], returncode: int) -> Failure:
     text = "\n".join(tail)
     for rule in RULES:
         if match := rule.pattern.search(text):
-            return _fill(rule, match)
+            failure = _fill(rule, match)
+            return failure.model_copy(update={"shortage": _shortage(rule, match, text)})
     return _by_signal(returncode) if returncode < 0 else _by_exception(tail, returncode)
 
 
@@ -60,10 +61,43 @@ def _fill(rule: Rule, match: re.Match[str]) -> Failure:
     return Failure(reason=rule.reason, message=message, fix=rule.fix.format(match[0], **values))
 
 
+def _shortage(rule: Rule, match: re.Match[str], text: str) -> Shortage | None:
+    """The numbers of a failure for memory; torch's own stand where the rule has none."""
+    if rule.short is None:
+        return None
+    step, numbers = rule.short, match.groupdict()
+    if step is Short.LOADING:
+        numbers = (ALLOCATION.search(text) or match).groupdict()
+        step = Short.RUNNING if KV_CACHE_SIZED.search(text, 0, match.start()) else step
+    longest = numbers.get("fits")
+    return Shortage(
+        step=step,
+        needed_bytes=_bytes(numbers.get("need")),
+        available_bytes=_bytes(numbers.get("have")),
+        total_bytes=_bytes(numbers.get("total")),
+        longest_tokens=int(longest) if longest else None,
+    )
+
+
+_UNITS: Final = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def _bytes(text: str | None) -> int | None:
+    """Of a number with its unit, or in GiB."""
+    number, _, unit = (text or "").partition(" ")
+    size = _UNITS.get(unit or "GiB")
+    try:
+        return None if size is None else int(float(number) * size)
+    except ValueError:
+        return None
+
+
 def _by_signal(returncode: int) -> Failure:
     reason, why, fix = _SIGNALS.get(-returncode, _UNKNOWN)
     name = _SIGNAL_NAMES.get(-returncode, f"signal {-returncode}")
-    return Failure(reason=reason, message=f"the engine was ended by {name}: {why}", fix=fix)
+    message = f"the engine was ended by {name}: {why}"
+    shortage = Shortage(step=Short.HOST) if reason == reasons.OUT_OF_MEMORY else None
+    return Failure(reason=reason, message=message, fix=fix, shortage=shortage)
 
 
 def _by_exception(tail: Sequence[str], returncode: int) -> Failure:

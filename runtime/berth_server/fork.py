@@ -4,19 +4,22 @@ vLLM's API server, engine core and worker each spend some 11 s of CPU on the sam
 after the other, and a fourth interpreter reads the model's class when no cache is there: in a new
 pod that is 53 s of CPU against 15 s with this module (measured, 0.32, two cores). On CPU vLLM
 spawns only because a worker's OpenMP settings must be in place before its libraries load; `args`
-sets them for the first process instead.
+sets the number of threads for the first process instead, and a forked worker keeps to its rank's
+CPUs by its affinity, which its threads inherit.
 
 A fork copies one thread, so it is refused while there is any that could hold a lock or belong to
 a thread pool: then vLLM spawns as it always does. Two of vLLM's names are replaced; if a version
 lacks them, it starts slower and no different.
 """
 
+import contextlib
 import importlib
 import logging
 import os
+import re
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -30,6 +33,10 @@ _HARMLESS: Final = "ZMQbg/"
 # At most a fifth of a second per process, where a spawn costs eleven.
 _LOOKS: Final = 20
 _BETWEEN_LOOKS_SECONDS: Final = 0.01
+# What vLLM sets around the making of each worker: GOMP_CPU_AFFINITY="0 1", as it preloads libgomp,
+# else OMP_PLACES="{0,1}" (utils/ompmultiprocessing.py and platforms/cpu.py, 0.32).
+_BINDINGS: Final = ("GOMP_CPU_AFFINITY", "OMP_PLACES")
+_LIST: Final = re.compile(r"\d+(?: \d+)*|\{\d+(?:,\d+)*\}")
 
 
 def install() -> None:
@@ -42,8 +49,7 @@ def install() -> None:
     if not hasattr(registry, "_run_in_subprocess"):
         raise AttributeError("vllm.model_executor.models.registry._run_in_subprocess")
     registry._run_in_subprocess = _run_here  # noqa: SLF001
-    # A child's signals must not wake its parent's event loop.
-    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+    os.register_at_fork(after_in_child=_after)
 
 
 def safe(threads: Iterable[str]) -> bool:
@@ -76,6 +82,22 @@ def _name(task: Path) -> str | None:
         return (task / "comm").read_text().strip()
     except OSError:
         return None  # it has ended
+
+
+def _after() -> None:
+    """In a forked child, before anything else."""
+    signal.set_wakeup_fd(-1)  # its signals must not wake its parent's event loop
+    if cpus := bound(os.environ):
+        # OpenMP read its settings in the parent; not being bound is slower and no different.
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, cpus)
+
+
+def bound(environment: Mapping[str, str]) -> set[int]:
+    """The CPUs that vLLM binds a worker to; none where it does not, or somebody else wrote it."""
+    written = next((environment[name] for name in _BINDINGS if name in environment), "")
+    plain = _LIST.fullmatch(written)
+    return {int(cpu) for cpu in re.findall(r"\d+", written)} if plain else set()
 
 
 def _run_here(function: Callable[[], _T]) -> _T:

@@ -49,7 +49,7 @@ def _measured(*fields: str, unit: int = _GIB) -> Callable[[re.Match[str]], Readi
     """Groups of the pattern, in the order of `fields`, as whole bytes or tokens."""
 
     def read(match: re.Match[str]) -> Reading:
-        numbers = (int(float(text.replace(",", "")) * unit) for text in match.groups())
+        numbers = (max(0, int(float(text.replace(",", "")) * unit)) for text in match.groups())
         return Reading(measured=Measured(**dict(zip(fields, numbers, strict=True))))
 
     return read
@@ -63,6 +63,8 @@ def _rule(
     return _Rule(re.compile(pattern), phase, read)
 
 
+# Where the engine says it: v1/worker/gpu_worker.py, gpu_model_runner.py, cpu_worker.py and
+# v1/core/kv_cache_utils.py of 0.32.
 _RULES: Final = (
     # tqdm on stderr; its percent is by shard, not by byte.
     _rule(r"Loading \S+ checkpoint shards:\s+(\d+)% Completed", Phase.LOADING, _percent),
@@ -85,23 +87,33 @@ _RULES: Final = (
         _measured("kv_cache_bytes"),
     ),
     _rule(r"reserved ([\d.]+) GiB memory for KV Cache", None, _measured("kv_cache_bytes")),
+    # Frames of videos that are decoded on the GPU (multimodal/gpu_ipc_memory.py), after the rest.
+    _rule(r"KV cache memory reduced to ([\d.]+) GiB", None, _measured("kv_cache_bytes")),
     _rule(r"KV cache size: ([\d,]+) tokens", Phase.WARMING, _measured("kv_cache_tokens", unit=1)),
-    # CUDA graphs, by shape; the bar runs twice.
+    # CUDA graphs, by shape; the bar runs twice. What they took is a difference of two free
+    # memories, and below 0 when something else was freed meanwhile.
     _rule(r"Capturing CUDA graphs \(.*?\):\s+(\d+)%", Phase.WARMING, _percent),
     _rule(
-        r"Graph capturing finished in .*?took ([\d.]+) GiB",
+        r"Graph capturing finished in .*?took (-?[\d.]+) GiB",
         Phase.WARMING,
         _measured("graph_bytes"),
     ),
     _rule(
-        r"([\d.]+) GiB for peak activation, and ([\d.]+) GiB for CUDAGraph memory",
+        r"CUDA graph pool memory: (-?[\d.]+) GiB \(actual\), (-?[\d.]+) GiB \(estimated\)",
         None,
-        _measured("activation_bytes", "graph_bytes"),
+        _measured("graph_bytes", "graph_estimate_bytes"),
+    ),
+    # Where the KV cache's size is the engine's own choice. Its peak holds the graphs' estimate.
+    _rule(
+        r"Actual usage is ([\d.]+) GiB for consumed memory \(weights \+ non-torch\), "
+        r"([\d.]+) GiB for peak activation, and (-?[\d.]+) GiB for CUDAGraph memory",
+        None,
+        _measured("consumed_bytes", "activation_bytes", "graph_bytes"),
     ),
     # Said by the API server before it starts the engine, and again where auto was resolved.
     _rule(r"Using max model len (\d+)", None, _measured("max_model_len", unit=1)),
     _rule(
-        r"Auto-fit max_model_len: .*?context length ([\d,]+)",
+        r"Auto-fit max_model_len: (?:.*?context length|reduced from \d+ to) ([\d,]+)",
         None,
         _measured("max_model_len", unit=1),
     ),
@@ -127,8 +139,16 @@ def advanced(current: Phase, said: Phase | None) -> Phase:
 
 
 def merged(old: Measured, new: Measured) -> Measured:
-    """`old` with what `new` knows."""
-    return old.model_copy(update=new.model_dump(exclude_none=True))
+    """`old` with what `new` knows.
+
+    The activation peak is told with the graphs' estimate in it (`peak_activation_memory`), and
+    that estimate on a line before.
+    """
+    known = new.model_dump(exclude_none=True)
+    if new.activation_bytes is not None:
+        estimate = old.graph_estimate_bytes or 0
+        known["activation_bytes"] = max(0, new.activation_bytes - estimate)
+    return old.model_copy(update=known)
 
 
 def eta_seconds(

@@ -153,6 +153,11 @@ class FakeCluster:
                 raise Conflict("the object has been modified", status=409)
             return self._store(_key(obj), copy.deepcopy(obj))
 
+    async def patch(self, kind: Kind, namespace: str, name: str, change: Json) -> Json:
+        with self._request("patch", kind, name):
+            live = self._live(kind, namespace, name)
+            return self._store((kind, namespace, name), _patched(live, change))
+
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
         with self._request("delete", kind, name):
             if self._live(kind, namespace, name)["metadata"]["uid"] != uid:
@@ -234,6 +239,19 @@ def _matches(obj: Json, fields: str) -> bool:
     return all(
         obj.get(part.split("=")[0]) == part.split("=")[1] for part in fields.split(",") if part
     )
+
+
+def _patched(live: Any, change: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(change, dict):
+        return copy.deepcopy(change)
+    kept = dict(live) if isinstance(live, dict) else {}
+    for name, value in change.items():
+        if value is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = _patched(kept.get(name), value)
+    return kept
 
 
 def _merged(live: Any, wanted: Any) -> Any:

@@ -8,6 +8,7 @@ import builders
 
 from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
+from berth_operator.core.learned import Record
 from berth_operator.core.observed import Children, Observed, Pod
 from berth_operator.core.outcome import Outcome
 
@@ -30,6 +31,7 @@ class ClusterOfOne:
     secrets: dict[str, dict[str, Any]] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()
     seconds: float = 0
+    learned: dict[str, Record] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict)
 
     def observe(self) -> Observed:
@@ -39,12 +41,18 @@ class ClusterOfOne:
         }
         now = builders.NOW + timedelta(seconds=self.seconds)
         return builders.observed(
-            self.cr, children=Children(**children), pods=self.pods, now=now, **self.known
+            self.cr,
+            children=Children(**children),
+            pods=self.pods,
+            now=now,
+            learned=self.learned,
+            **self.known,
         )
 
     def step(self) -> Outcome:
         """Decides once and does it."""
         outcome = decide(self.observe(), self.context)
+        self.learned |= {record.key: record for record in outcome.learn}
         for wanted in outcome.apply:
             self._apply(wanted)
         for gone in outcome.delete:

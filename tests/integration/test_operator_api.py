@@ -1,5 +1,6 @@
 """The adapter against a real API server: what the fake promises, the real one keeps."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ from operator_process import account_kubeconfig, chart_rights
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
+from berth_operator.cluster.learned import NAME, Memory
 from berth_operator.core import drift
+from berth_operator.core.learned import MAX_RECORDS, Record
 from berth_operator.errors import Conflict, Denied, NotFound
 from berth_operator.metrics import Metrics
 from dev.kubectl import Kubectl
@@ -157,3 +160,72 @@ async def test_a_status_is_bound_to_the_version_that_it_is_about(
     kubectl("delete", names.PLURAL, "smol", "--namespace", namespace)
     with pytest.raises((NotFound, Conflict)):
         await api.apply_status(told | {"status": {"phase": "Ready"}})
+
+
+def lesson(accelerator: str) -> Record:
+    return Record(
+        model="hf://a/b",
+        shape="a",
+        accelerator=accelerator,
+        card_bytes=2**36,
+        tensor_parallel=1,
+        image="example.test/vllm:1",
+        workload="b",
+        extra_bytes=2**30,
+        at="2026-01-02T03:04:05Z",
+    )
+
+
+def learned(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
+    found: dict[str, Any] = kubectl.json("get", "configmap", NAME, "--namespace", namespace)
+    return found
+
+
+async def test_two_models_that_learn_at_once_share_one_config_map(
+    api: KubernetesApi, kubectl: Kubectl, namespace: str
+) -> None:
+    """Also where each has its own idea of what is there: every write names its own keys only."""
+    lessons = [lesson(name) for name in ("h100", "l40s", "b200", "mi300x")]
+    one, other = Memory(api, namespace), Memory(api, namespace)
+    for memory in (one, other):
+        await memory.read()
+    await asyncio.gather(
+        *(memory.keep([new]) for memory, new in zip((one, other) * 2, lessons, strict=True))
+    )
+    assert set(learned(kubectl, namespace)["data"]) == {new.key for new in lessons}
+
+
+async def test_what_is_known_already_is_not_written_again(
+    api: KubernetesApi, kubectl: Kubectl, namespace: str
+) -> None:
+    await Memory(api, namespace).keep([lesson("h100")])
+    before = learned(kubectl, namespace)
+    again = Memory(api, namespace)
+    await again.read()
+    assert not await again.keep([lesson("h100")])
+    assert learned(kubectl, namespace) == before
+    assert again.records == {lesson("h100").key: lesson("h100")}
+
+
+async def test_a_full_memory_fits_and_forgets_on_a_real_api_server(
+    api: KubernetesApi, kubectl: Kubectl, namespace: str
+) -> None:
+    many = [
+        lesson(f"card-{number}").model_copy(
+            update={"model": "m" * 512, "image": "i" * 512, "at": f"2026-01-02T03:{number:05}Z"}
+        )
+        for number in range(MAX_RECORDS + 1)
+    ]
+    memory = Memory(api, namespace)
+    await memory.keep(many[:-1])
+    await memory.keep(many[-1:])
+    assert set(learned(kubectl, namespace)["data"]) == {one.key for one in many[1:]}
+
+
+async def test_the_operator_reads_and_patches_no_other_config_map(
+    api: KubernetesApi, namespace: str
+) -> None:
+    with pytest.raises(Denied):
+        await api.get(kinds.CONFIG_MAP, namespace, "kube-root-ca.crt")
+    with pytest.raises(Denied):
+        await api.patch(kinds.CONFIG_MAP, namespace, "kube-root-ca.crt", {"data": {"a": "b"}})

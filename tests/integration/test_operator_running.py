@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gpu_nodes
 import pytest
 from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
 
 from berth_api import names
+from berth_api.shape import Failure, Short, Shortage
+from berth_operator.cluster.learned import NAME as LEARNED
 from dev.kubectl import Kubectl
 
 ALL = ("Secret", "Service", "PodDisruptionBudget", "ControllerRevision", "Deployment")
@@ -51,6 +54,18 @@ def served(models: Models, start: Start) -> OperatorProcess:
     models.wait_for_children(*ALL)
     settle(models)
     return operator
+
+
+@pytest.fixture
+def node(kubectl: Kubectl, namespace: str) -> Iterator[None]:
+    """With room for every pod, and without a kubelet."""
+    body = gpu_nodes.h100(namespace).body()
+    kubectl("create", "-f", "-", stdin=json.dumps(body))
+    ready = {"type": "Ready", "status": "True", "reason": "Said"}
+    status = json.dumps({"status": body["status"] | {"conditions": [ready]}})
+    kubectl("patch", "node", namespace, "--subresource=status", "--type=merge", "-p", status)
+    yield
+    kubectl("delete", "node", namespace, "--wait=false")
 
 
 def settle(models: Models) -> None:
@@ -196,3 +211,85 @@ def test_a_standby_takes_over_from_a_leader_that_was_killed(models: Models, star
     models.create()
     models.wait_for_children("Job")
     assert standby.metric("berth_operator_leading") == 1
+
+
+def lacking(models: Models, name: str, mebibytes: int) -> Failure:
+    """The CPU engine had so much less for its KV cache than it was told to take."""
+    planned = models.status(name)["plan"]["kvCacheBytes"]
+    shortage = Shortage(
+        step=Short.KV_CACHE, needed_bytes=planned, available_bytes=planned - mebibytes * 2**20
+    )
+    return Failure(reason="KVCacheTooSmall", message="words", fix="fix", shortage=shortage)
+
+
+def planned_again(models: Models, name: str) -> bool:
+    return "learnedFrom" in models.status(name).get("plan", {})
+
+
+def test_two_models_that_fail_for_memory_at_once_are_planned_once_more_and_remembered(
+    models: Models, start: Start, node: None
+) -> None:
+    operator, both = start(), ("smol", "smaller")
+    models.create("smol")
+    models.create("smaller", runtime={"maxNumSeqs": 8})
+    for name in both:
+        models.read_shape(name)
+        models.wait_for_children(*ALL, name=name)
+    before = {name: models.status(name)["plan"]["kvCacheBytes"] for name in both}
+    for name, mebibytes in zip(both, (1024, 512), strict=True):
+        models.fail_engine(lacking(models, name, mebibytes), name)
+    for name in both:
+        models.wait_for("another plan", lambda name=name: planned_again(models, name))
+    after = {name: models.status(name)["plan"]["kvCacheBytes"] for name in both}
+    assert 1024 <= (before["smol"] - after["smol"]) / 2**20 < 1064
+    assert 512 <= (before["smaller"] - after["smaller"]) / 2**20 < 552
+    records = [json.loads(text) for text in models.get("configmap", LEARNED)["data"].values()]
+    assert [one["reason"] for one in records] == ["KVCacheTooSmall"] * 2
+    assert len({one["workload"] for one in records}) == 2
+    settle(models)
+    assert len([name for kind, name in models.children() if kind == "Deployment"]) == 1
+    versions, writes = models.versions(), operator.metric("berth_operator_writes_total")
+    memory = models.get("configmap", LEARNED)
+    time.sleep(REST_SECONDS)
+    assert operator.metric("berth_operator_writes_total") == writes
+    assert models.versions() == versions
+    assert models.get("configmap", LEARNED) == memory
+
+
+def test_a_second_failure_for_memory_is_the_reason_and_no_third_plan(
+    models: Models, served: OperatorProcess, start: Start, node: None
+) -> None:
+    models.fail_engine(lacking(models, "smol", 512))
+    models.wait_for("another plan", lambda: planned_again(models, "smol"))
+    second = models.status()["updateRevision"]
+    models.fail_engine(lacking(models, "smol", 512))
+    models.wait_for("the reason", lambda: models.status().get("reason") == "KVCacheTooSmall")
+    served.kill()
+    start()  # nothing is remembered but in the cluster
+    time.sleep(REST_SECONDS)
+    assert models.status()["updateRevision"] == second
+    assert "Fix: fix" in models.status()["message"]
+
+
+def test_the_next_deployment_of_a_model_is_planned_with_what_was_learned(
+    models: Models, served: OperatorProcess, node: None
+) -> None:
+    models.fail_engine(lacking(models, "smol", 512))
+    models.wait_for("another plan", lambda: planned_again(models, "smol"))
+    models.create("again")
+    models.read_shape("again")
+    models.wait_for_children(*ALL, name="again")
+    first, following = models.status("smol")["plan"], models.status("again")["plan"]
+    assert following["kvCacheBytes"] == first["kvCacheBytes"]
+    assert following["learnedFrom"].startswith("KVCacheTooSmall on ")
+
+
+def test_a_memory_that_was_edited_by_hand_stops_nothing(models: Models, start: Start) -> None:
+    broken = {"name": LEARNED, "namespace": models.namespace}
+    data = {"a-note": "x", "k": "{", "l": "[]"}
+    models.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": broken, "data": data})
+    operator = start()
+    models.create()
+    models.read_shape()
+    models.wait_for_children(*ALL)
+    assert "is ignored" in operator.log.read_text()

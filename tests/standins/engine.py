@@ -9,6 +9,7 @@ Knobs are environment variables, so that Berth starts it exactly as it starts vL
     STANDIN_TASK               generate or embed
     STANDIN_CRASH              a name in engine_crashes.CRASHES
     STANDIN_CRASH_AT           load (default) or request
+    STANDIN_FREE_BYTES         of memory for the KV cache; one that is larger is refused at load
     STANDIN_HANG               load: never opens the port; step: stops stepping at SIGUSR1
     STANDIN_IGNORE_SIGTERM     1: only SIGKILL ends it
     STANDIN_ORPHAN             1: leaves a process behind that outlives it
@@ -44,6 +45,7 @@ class Knobs:
     task: str
     crash: str
     crash_at: str
+    free_bytes: int | None
     hang: str
     ignore_sigterm: bool
     orphan: bool
@@ -57,6 +59,7 @@ def knobs(environment: Mapping[str, str]) -> Knobs:
         task=get("STANDIN_TASK", "generate"),
         crash=get("STANDIN_CRASH", ""),
         crash_at=get("STANDIN_CRASH_AT", "load"),
+        free_bytes=int(get("STANDIN_FREE_BYTES", "0")) or None,
         hang=get("STANDIN_HANG", ""),
         ignore_sigterm=get("STANDIN_IGNORE_SIGTERM") == "1",
         orphan=get("STANDIN_ORPHAN") == "1",
@@ -111,9 +114,18 @@ def log_lines(args: argparse.Namespace) -> Iterator[str]:
     yield _API + f"[entry.py:140] Starting vLLM server on http://{args.host}:{args.port}"
 
 
+def refuse_kv_cache(asked_bytes: int, free_bytes: int | None) -> None:
+    """As CPUWorker.determine_available_memory does."""
+    if free_bytes is not None and asked_bytes > free_bytes:
+        end(engine_crashes.cpu_kv(asked_bytes, free_bytes))
+
+
 def crash(name: str) -> None:
     """Prints what vLLM prints and ends this process as vLLM does."""
-    found = engine_crashes.CRASHES[name]
+    end(engine_crashes.CRASHES[name])
+
+
+def end(found: engine_crashes.Crash) -> None:
     for line in found.lines:
         say(line)
     if found.returncode < 0:
@@ -126,6 +138,8 @@ async def load(args: argparse.Namespace, knobs: Knobs) -> None:
     for number, line in enumerate(lines):
         say(line, "\r" if "checkpoint shards" in line else "\n")
         await asyncio.sleep(knobs.load_seconds / len(lines))
+        if "Loading weights took" in line:
+            refuse_kv_cache(args.kv_cache_memory_bytes, knobs.free_bytes)
         if knobs.crash and knobs.crash_at == "load" and number == len(lines) // 2:
             crash(knobs.crash)
         if knobs.hang == "load" and number == len(lines) // 2:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 _CORE = "(EngineCore pid=77) ERROR 11-21 03:05:19 [core.py:1188] "
 _WORKER = "(Worker pid=78) ERROR 11-21 03:05:37 [multiproc_executor.py:847] "
+_SEE = "See https://docs.vllm.ai/en/latest/configuration/conserving_memory/ for more details."
 _FOLLOWS = (
     '(APIServer pid=7)   File "/vllm/v1/engine/utils.py", line 1431, in wait_for_engine_startup',
     (
@@ -20,6 +21,20 @@ class Crash:
 
     lines: tuple[str, ...]
     returncode: int = 1
+
+
+def cpu_kv(asked_bytes: int, free_bytes: int, total_bytes: int = 2500 * 2**20) -> Crash:
+    """v1/worker/cpu_worker.py, determine_available_memory; GiB with two digits, as format_gib."""
+    free, total, asked = (round(size / 2**30, 2) for size in (free_bytes, total_bytes, asked_bytes))
+    return Crash(
+        (
+            _WORKER + f"ValueError: Available memory on node 0 ({free}/{total} GiB) on kv cache "
+            f"allocation is less than requested memory for kv ({asked} GiB). Decrease "
+            "--kv-cache-memory-bytes, VLLM_CPU_KVCACHE_SPACE, or reduce CPU memory used by other "
+            "processes.",
+            *_FOLLOWS,
+        )
+    )
 
 
 CRASHES = {
@@ -39,17 +54,39 @@ CRASHES = {
             "(131072), (16.00 GiB KV cache is needed, which is larger than the available KV cache "
             "memory (9.25 GiB). Based on the available memory, the estimated maximum model length "
             "is 75776. Try increasing `gpu_memory_utilization` (which also controls CPU memory on "
-            "the CPU backend) or decreasing `max_model_len` when initializing the engine.",
+            "the CPU backend) or decreasing `max_model_len` when initializing the engine. " + _SEE,
             *_FOLLOWS,
         )
     ),
     "nokv": Crash(
         (
+            (
+                "(Worker pid=78) INFO 11-21 03:05:37 [gpu_worker.py:759] Available KV cache memory: "
+                "-1.37 GiB"
+            ),
             _CORE + "ValueError: No available memory for the cache blocks. Try increasing "
-            "`gpu_memory_utilization` when initializing the engine.",
+            "`gpu_memory_utilization` when initializing the engine (this flag also controls CPU "
+            "memory reservation on the CPU backend, despite its name). " + _SEE,
             *_FOLLOWS,
         )
     ),
+    "sampler": Crash(
+        (
+            (
+                "(EngineCore pid=77) INFO 11-21 03:05:19 [kv_cache_utils.py:2327] GPU KV cache size: "
+                "412,304 tokens, Maximum concurrency for 8,192 tokens per request: 50.33x"
+            ),
+            _WORKER + "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 502.00 MiB. "
+            "GPU 0 has a total capacity of 79.11 GiB of which 120.00 MiB is free. Including "
+            "non-PyTorch memory, this process has 78.98 GiB memory in use.",
+            _WORKER + "The above exception was the direct cause of the following exception:",
+            _WORKER + "RuntimeError: CUDA out of memory occurred when warming up sampler with "
+            "1024 dummy requests. Please try lowering `max_num_seqs` or `gpu_memory_utilization` "
+            "when initializing the engine.",
+            *_FOLLOWS,
+        )
+    ),
+    "cpu-kv": cpu_kv(asked_bytes=450 * 2**20, free_bytes=256 * 2**20),
     "busy-gpu": Crash(
         (
             _WORKER + "ValueError: Free memory on device cuda:0 (12.34/79.11 GiB) on startup is "

@@ -5,6 +5,7 @@
 Repositories of its own, by name:
 
     berth/tiny       one weights file          berth/sharded    two shards and an index
+    berth/words      random weights and words, for an engine to really serve
     berth/gated      401 or 403 until the token is GOOD_TOKEN (error code GatedRepo)
     berth/private    401 without a token, 404 with one that has no access
     berth/pickles    only .bin weights         berth/corrupt    a digest that does not match
@@ -59,6 +60,7 @@ def repositories() -> dict[str, Repository]:
     return {
         "berth/tiny": Repository(tiny),
         "berth/sharded": Repository(tiny_model.sharded()),
+        "berth/words": Repository(tiny_model.worded()),
         "berth/gated": Repository(tiny, gated=True),
         "berth/private": Repository(tiny, private=True),
         "berth/pickles": Repository(weights | {"pytorch_model.bin": b"\x80\x04."}),

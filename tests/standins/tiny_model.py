@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import math
+import random
 import struct
 
 LAYERS, HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY = 2, 64, 128, 4, 2, 16, 256
+# vLLM's attention on CPU has no kernel for less (v1/attention/backends/cpu_attn.py, 0.32).
+WORDED_HEAD_DIM = 32
 _DTYPE = "BF16"
 _DTYPE_BYTES = 2
 
@@ -27,7 +31,7 @@ CONFIG = {
 }
 
 
-def shapes() -> dict[str, tuple[int, ...]]:
+def shapes(head_dim: int = HEAD_DIM) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (VOCABULARY, HIDDEN),
         "model.norm.weight": (HIDDEN,),
@@ -36,10 +40,10 @@ def shapes() -> dict[str, tuple[int, ...]]:
     for layer in range(LAYERS):
         prefix = f"model.layers.{layer}."
         found |= {
-            f"{prefix}self_attn.q_proj.weight": (HEADS * HEAD_DIM, HIDDEN),
-            f"{prefix}self_attn.k_proj.weight": (KV_HEADS * HEAD_DIM, HIDDEN),
-            f"{prefix}self_attn.v_proj.weight": (KV_HEADS * HEAD_DIM, HIDDEN),
-            f"{prefix}self_attn.o_proj.weight": (HIDDEN, HEADS * HEAD_DIM),
+            f"{prefix}self_attn.q_proj.weight": (HEADS * head_dim, HIDDEN),
+            f"{prefix}self_attn.k_proj.weight": (KV_HEADS * head_dim, HIDDEN),
+            f"{prefix}self_attn.v_proj.weight": (KV_HEADS * head_dim, HIDDEN),
+            f"{prefix}self_attn.o_proj.weight": (HIDDEN, HEADS * head_dim),
             f"{prefix}mlp.gate_proj.weight": (INTERMEDIATE, HIDDEN),
             f"{prefix}mlp.up_proj.weight": (INTERMEDIATE, HIDDEN),
             f"{prefix}mlp.down_proj.weight": (HIDDEN, INTERMEDIATE),
@@ -89,6 +93,35 @@ def large() -> dict[str, bytes]:
     """The same with 48 MiB of weights: several of the real client's chunks of 10 MiB."""
     padded = shapes() | {"model.padding.weight": (48 * 2**20 // _DTYPE_BYTES,)}
     return files() | {"model.safetensors": safetensors(padded)}
+
+
+def worded() -> dict[str, bytes]:
+    """The same with random weights and a word for each token: what it says is its own."""
+    words = {"<unk>": 0} | {f"w{token}": token for token in range(1, VOCABULARY)}
+    tokenizer = {
+        "version": "1.0",
+        "model": {"type": "WordLevel", "vocab": words, "unk_token": "<unk>"},
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "added_tokens": [],
+    }
+    tensors = shapes(WORDED_HEAD_DIM)
+    zeros = safetensors(tensors)
+    header = zeros[: len(zeros) - sum(map(_bytes, tensors.values()))]
+    dice = random.Random(0)
+    values = [_values(name, shape, dice) for name, shape in tensors.items()]
+    return files() | {
+        "tokenizer.json": json.dumps(tokenizer).encode(),
+        "config.json": json.dumps(CONFIG | {"head_dim": WORDED_HEAD_DIM}).encode(),
+        "model.safetensors": header + b"".join(values),
+    }
+
+
+def _values(name: str, shape: tuple[int, ...], dice: random.Random) -> bytes:
+    """A norm's are ones; a matrix keeps its input's size. BF16 is a float32's upper half."""
+    if "norm" in name:
+        return struct.pack("<f", 1.0)[2:] * shape[0]
+    width = 1 / math.sqrt(shape[-1])
+    return b"".join(struct.pack("<f", dice.gauss(0, width))[2:] for _ in range(math.prod(shape)))
 
 
 def sharded() -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from enum import Enum
 
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache
+from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.port import Json, KubeApi
 from berth_operator.core import drift
 from berth_operator.core.observed import Object, Observed, Refusal
@@ -29,6 +30,7 @@ class Executed:
     refusals: tuple[Refusal, ...] = ()
     status_written: bool = False
     outdated: bool = False  # the status was not written: the decision knew too little
+    learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,17 @@ class Executor:
     api: KubeApi
     cache: Cache
     post: Post
+    memory: Memory | None = None  # None: what is learned is lost
 
     async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
-        """Applies in order, then deletes, then the status, then the events.
+        """Keeps what was learned, applies in order, then deletes, then the status, the events.
 
         Nothing is deleted while something is refused: what goes may be what the refused object
         was to replace, and would be made anew by the next look, for ever.
         A status that was decided without knowing what has just been refused is not written: the
         next look, which follows at once, tells better.
         """
+        kept = await self.memory.keep(outcome.learn) if self.memory else False
         applied, refusals = await self._apply_all(observed, outcome)
         deleted = [] if refusals else await self._delete_all(observed.cr, outcome)
         written = _Write.OUTDATED
@@ -58,6 +62,7 @@ class Executor:
             refusals=tuple(refusals),
             status_written=written is _Write.DONE,
             outdated=written is _Write.OUTDATED,
+            learned=kept,
         )
 
     async def _apply_all(

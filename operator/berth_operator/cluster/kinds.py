@@ -47,6 +47,7 @@ JOB: Final = Kind("batch/v1", "Job", "jobs")
 POD: Final = Kind("v1", "Pod", "pods")
 NODE: Final = Kind("v1", "Node", "nodes", namespaced=False)
 SECRET: Final = Kind("v1", "Secret", "secrets")
+CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 EVENT: Final = Kind("v1", "Event", "events")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
@@ -55,7 +56,9 @@ OWNED: Final = (REVISION, DEPLOYMENT, SERVICE, BUDGET, JOB, POD)
 
 WATCHED: Final = (MODEL, *OWNED, NODE)
 
-_ALL: Final = {(kind.api_version, kind.kind): kind for kind in (*WATCHED, SECRET, EVENT, LEASE)}
+_ALL: Final = {
+    (kind.api_version, kind.kind): kind for kind in (*WATCHED, SECRET, CONFIG_MAP, EVENT, LEASE)
+}
 
 
 def selector(kind: Kind) -> str:

@@ -39,6 +39,7 @@ _PROBE_MANAGER: Final = "berth-probe"
 _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY: Final = "application/apply-patch+yaml"
+_MERGE: Final = "application/merge-patch+json"
 
 _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
     400: Denied,
@@ -56,13 +57,16 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 _SENDERS_FAULT: Final = "failed to create typed patch object"
 
 
-async def connect(environ: Mapping[str, str]) -> client.ApiClient:
-    """By the pod's service account, whose token is read again as it rotates, or by KUBECONFIG."""
+async def connect(environ: Mapping[str, str], context: str | None = None) -> client.ApiClient:
+    """By the pod's service account, whose token is read again as it rotates, or by KUBECONFIG.
+
+    `context` is one of the kubeconfig's; None is its current one.
+    """
     settings = client.Configuration()
     try:
         if environ.get("KUBECONFIG"):
             await config.load_kube_config(
-                config_file=environ["KUBECONFIG"], client_configuration=settings
+                config_file=environ["KUBECONFIG"], context=context, client_configuration=settings
             )
         else:
             config.load_incluster_config(client_configuration=settings)
@@ -143,6 +147,11 @@ class KubernetesApi:
         kind = kinds.of(obj)
         path = kind.path(obj["metadata"].get("namespace"), obj["metadata"]["name"])
         return await self._write("PUT", kind, path, {"fieldManager": names.FIELD_MANAGER}, obj)
+
+    async def patch(self, kind: Kind, namespace: str, name: str, change: Json) -> Json:
+        query = {"fieldManager": names.FIELD_MANAGER}
+        path = kind.path(namespace, name)
+        return await self._write("PATCH", kind, path, query, change, content=_MERGE)
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.learned import Records, nothing_known
 from berth_operator.cluster.pod_status import PodReader, with_reports
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.kubernetes import is_terminating
@@ -25,6 +26,7 @@ class Observer:
     pods: PodReader
     warnings: WarningReader
     wall_clock: Callable[[], datetime]
+    learned: Records = nothing_known
 
     async def observe(self, key: ModelKey, carried: Carried) -> Observed | None:
         """None if there is nothing to decide: no such model, or it is being deleted.
@@ -44,6 +46,7 @@ class Observer:
             pods=await with_reports(pods, self.pods, polled=carried.poll),
             nodes=self.cache.nodes(),
             refusals=carried.refusals,
+            learned=self.learned(),
             warnings=await self.warnings.read(key.namespace, children, pods, now),
         )
 

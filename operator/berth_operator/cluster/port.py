@@ -53,6 +53,10 @@ class KubeApi(Protocol):
         """Conflict unless `metadata.resourceVersion` is the live one's."""
         ...
 
+    async def patch(self, kind: Kind, namespace: str, name: str, change: Json) -> Json:
+        """JSON merge patch: keys with None go, others are set; NotFound without an object."""
+        ...
+
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
         """Conflict if the live object is another one; dependants go with it, in the background."""
         ...

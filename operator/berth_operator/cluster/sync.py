@@ -7,16 +7,20 @@ child that is believed to exist is never made again. So the lists are compared f
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.kinds import Kind
+from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.port import Json, KubeApi
 from berth_operator.errors import Unavailable
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # A missed deletion needs a watch that is down for minutes, so minutes are soon enough; the lists
 # of 5,000 models take a CPU second.
@@ -28,7 +32,7 @@ RETRY_SECONDS: Final = 2.0
 async def fill(api: KubeApi, cache: Cache, namespaces: Sequence[str]) -> tuple[ModelKey, ...]:
     """Every watched kind, once; returns all models. Waits for an API server that is away."""
     for kind in kinds.WATCHED:
-        for obj in await _patiently(api, kind, namespaces):
+        for obj in await patiently(partial(_list, api, kind, namespaces)):
             cache.upsert(kind, obj)
     return cache.models()
 
@@ -51,30 +55,26 @@ async def audit_for_ever(
     namespaces: Sequence[str],
     *,
     report: Callable[[Iterable[ModelKey]], None],
+    memory: Memory,
     chance: random.Random,
 ) -> None:
     while True:
         await asyncio.sleep(AUDIT_SECONDS * chance.uniform(1 - _AUDIT_SPREAD, 1 + _AUDIT_SPREAD))
         try:
             report(await audit(api, cache, namespaces))
+            await memory.read()
         except Unavailable as error:
             log.warning("the cache was not compared with the cluster: %s", error)
 
 
-async def _patiently(api: KubeApi, kind: Kind, namespaces: Sequence[str]) -> list[Json]:
+async def patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """What `read` returns, once the API server answers."""
     while True:
-        found = await _list_if_up(api, kind, namespaces)
-        if found is not None:
-            return found
+        try:
+            return await read()
+        except Unavailable as error:
+            log.warning("cannot read the cluster yet: %s", error)
         await asyncio.sleep(RETRY_SECONDS)
-
-
-async def _list_if_up(api: KubeApi, kind: Kind, namespaces: Sequence[str]) -> list[Json] | None:
-    try:
-        return await _list(api, kind, namespaces)
-    except Unavailable as error:
-        log.warning("cannot list %s yet: %s", kind.plural, error)
-        return None
 
 
 async def _list(

@@ -9,9 +9,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from berth_api.server import Phase
-from berth_operator.core import planning, rollout, status
+from berth_operator.core import lessons, planning, rollout, status
 from berth_operator.core.context import Context
 from berth_operator.core.kubernetes import is_ready, is_starting, is_terminating
+from berth_operator.core.learned import Record
 from berth_operator.core.objects import budget, deployment, key_secret, service
 from berth_operator.core.observed import Object, Observed, Pod
 from berth_operator.core.outcome import Deletion, Outcome
@@ -64,8 +65,19 @@ def _decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome
         status=told.status,
         events=told.events,
         look_again_seconds=_look_again(observed, decision, poll),
+        learn=_lessons(observed, resolved, decision, told.status),
         poll=poll,
     )
+
+
+def _lessons(
+    observed: Observed, resolved: Resolved, decision: Decision, told: dict[str, Any]
+) -> tuple[Record, ...]:
+    """Of a failure that was just planned around, or of a measurement told for the first time."""
+    planned = decision.planning
+    if isinstance(planned, Planned) and planned.lesson is not None:
+        return lessons.of_failure(planned.lesson, resolved.spec, observed.now)
+    return lessons.of_status(observed, decision.update, told, resolved.spec)
 
 
 def _wanted(

@@ -1,330 +1,351 @@
-"""Does a model fit an accelerator, and with what context, batch and KV cache? Pure arithmetic.
+"""Does a model fit an accelerator, at which tensor-parallel size, context and batch? Pure.
 
-Memory on one rank is `usable = weights + activations + fixed + KV cache`. Weights and KV bytes
-are exact, from the safetensors headers and the config. The rest are reserves with a source.
-Units: bytes and tokens; a rank is one GPU, or the whole pod on CPU.
+The smallest legal size is taken that leaves a usable context; where none does, the one with the
+longest. What does not fit says by how many bytes, and the nearest changes that would make it fit:
+each was calculated through before it is named. Units: bytes on one rank, tokens.
 """
 
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from berth_api.quantity import format_bytes, parse_bytes, parse_millicpu
-from berth_api.types import Plan, Spec
-from berth_operator.core.shape import DTYPE_BYTES, ModelShape
-from berth_operator.settings import AcceleratorProfile, Device, EngineProfile
+from berth_api.types import Alternative, KvCacheDType, Plan, Spec
+from berth_operator.core import legality
+from berth_operator.core.accelerator import Offer
+from berth_operator.core.attempt import Attempt, attempt
+from berth_operator.core.explanation import explain
+from berth_operator.core.learned import Correction
+from berth_operator.core.shape import ModelShape
+from berth_operator.core.wishes import Illegal, Wishes, corrected, illegal, wishes
 
-_MIB: Final = 2**20
+__all__ = ["DoesNotFit", "Fits", "Illegal", "Offer", "Verdict", "choose", "plan"]
+
 _GIB: Final = 2**30
-
-# vLLM's default share of a GPU (vllm/config/cache.py, 0.32).
-DEFAULT_GPU_FRACTION: Final = Decimal("0.92")
-# CUDA context, NCCL buffers and allocator slack: 0.13 GiB on one GPU, 0.54 on two (H100 rows of
-# llm-d-planner's table), rounded up.
-NON_TORCH_BYTES: Final = 600 * _MIB
-# Graph capture: 0.39 GiB at most in the same rows.
-GRAPH_BYTES: Final = 512 * _MIB
-# The profile run's peak is the sampler over max_num_seqs rows of float32 logits. Peak divided by
-# one such matrix is 9.63, 9.73 and 9.72 in those rows, whatever the tensor-parallel size.
-SAMPLER_LOGIT_COPIES: Final = Decimal("9.75")
-_LOGIT_BYTES: Final = 4
-# The engine's three processes on CPU without weights, activations and KV cache: 1.4 GiB where they
-# share their imports, 2.0 GiB where each has its own (proportional set sizes, vLLM 0.32).
-CPU_PROCESS_BYTES: Final = 2 * _GIB
 # Host memory of a GPU pod beside the weights that pass through the page cache.
 GPU_HOST_BYTES: Final = 8 * _GIB
+# More nodes than this for one replica is a mistake in the question.
+MOST_NODES: Final = 16
+# Nodes with more cards than this are not for sale.
+MOST_CARDS: Final = 16
 
-KV_BLOCK_TOKENS: Final = {Device.CUDA: 16, Device.ROCM: 16, Device.CPU: 128}
-# What auto means when memory allows: vLLM's own defaults on a GPU, and on CPU no more than two
-# cores can batch to advantage.
-DEFAULT_MAX_NUM_SEQS: Final = {Device.CUDA: 256, Device.ROCM: 256, Device.CPU: 64}
-DEFAULT_BATCHED_TOKENS: Final = {Device.CUDA: 8192, Device.ROCM: 8192, Device.CPU: 2048}
-# A context shorter than this, chosen by auto, would surprise more than a refusal.
-MIN_AUTO_CONTEXT_TOKENS: Final = 2048
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One accelerator profile as this cluster has it."""
-
-    profile: AcceleratorProfile
-    engine: EngineProfile
-    memory_bytes: int  # per card, or per pod on CPU
-    cards_per_node: int  # 0 on CPU
+Learned = Callable[[Offer, int], Correction | None]
+"""What was measured of this model on an offer at a tensor-parallel size."""
 
 
 @dataclass(frozen=True)
 class Fits:
     plan: Plan
+    offer: Offer  # that it is of
 
 
 @dataclass(frozen=True)
 class DoesNotFit:
-    """By how many bytes it does not fit one rank, and the nearest fixes."""
+    """By how many bytes a rank of one node is too small, and what would fit instead.
 
-    accelerator: str
+    `plan` is that of the best size, or of the nodes that could hold it together; its `fits` is
+    false, for Berth runs a replica on one node.
+    """
+
     needed_bytes: int
     have_bytes: int
-    what: str
-    fixes: tuple[str, ...]
+    message: str
+    plan: Plan
 
     @property
-    def message(self) -> str:
-        return (
-            f"{self.what} needs {format_bytes(self.needed_bytes)} and {self.accelerator} has "
-            f"{format_bytes(self.have_bytes)}: {format_bytes(self.needed_bytes - self.have_bytes)}"
-            " too much"
-        )
+    def fixes(self) -> tuple[str, ...]:
+        return tuple(self.plan.nearest_fixes)
 
-
-@dataclass(frozen=True)
-class Illegal:
-    """A value that the user set and the model or accelerator cannot have."""
-
-    field: str
-    message: str
-    fix: str
-    reason: str = "InvalidSpec"
+    @property
+    def reason(self) -> str:
+        return "MultiNodeUnsupported" if self.plan.pipeline_parallel_size > 1 else "DoesNotFit"
 
 
 Verdict = Fits | DoesNotFit | Illegal
 
 
-@dataclass(frozen=True)
-class _Budget:
-    """Memory of one rank, spent in order; `left` is what the KV cache may take."""
-
-    usable: int
-    weights: int
-    activations: int
-    fixed: int
-
-    @property
-    def left(self) -> int:
-        return self.usable - self.weights - self.activations - self.fixed
-
-    @property
-    def spent(self) -> int:
-        return self.weights + self.activations + self.fixed
+def nothing_learned(_: Offer, __: int) -> Correction | None:
+    return None
 
 
-def plan(shape: ModelShape, offer: Offer, spec: Spec) -> Verdict:
+def plan(
+    shape: ModelShape, offer: Offer, spec: Spec, learned: Learned = nothing_learned
+) -> Verdict:
     """The plan of `spec` on `offer`; a value that the user set is honoured or refused."""
-    tensor_parallel = _tensor_parallel(shape, offer, spec)
-    if isinstance(tensor_parallel, Illegal):
-        return tensor_parallel
-    dtype = _dtype(shape, offer, spec)
-    kv_dtype = dtype if spec.runtime.kv_cache_dtype.value == "auto" else "fp8"
-    batch = _batch(offer, spec)
-    if isinstance(batch, Illegal):
-        return batch
-    seqs, batched = batch
-    budget = _Budget(
-        usable=_usable_bytes(offer, spec),
-        weights=-(-shape.weights_bytes(dtype) // tensor_parallel),
-        activations=activation_bytes(shape, dtype, seqs, batched, tensor_parallel),
-        fixed=_fixed_bytes(offer),
-    )
-    per_token = shape.kv_bytes_per_token(kv_dtype, tensor_parallel)
-    context = _context(shape, offer, spec, budget, per_token)
-    if not isinstance(context, int):
-        return context
-    tokens = _whole_blocks(budget.left // per_token, offer)
-    return Fits(
-        Plan(
-            accelerator=offer.profile.name,
-            engine_profile=offer.engine.name,
-            image=spec.runtime.image or offer.engine.image,
-            device=offer.engine.device.value,
-            tensor_parallel=tensor_parallel,
-            gpus_per_replica=tensor_parallel if offer.cards_per_node else 0,
-            gpu_memory_fraction=str(_fraction(spec)) if offer.cards_per_node else None,
-            dtype=dtype,
-            kv_cache_dtype=spec.runtime.kv_cache_dtype.value,
-            weights_bytes=budget.weights,
-            activation_bytes=budget.activations,
-            kv_bytes_per_token=per_token,
-            kv_cache_bytes=tokens * per_token,
-            kv_cache_tokens=tokens,
-            max_model_len=context,
-            max_num_seqs=seqs,
-            max_num_batched_tokens=batched,
-            memory_bytes=_host_memory(offer, spec, shape.weights_bytes(dtype)),
-            millicpu=_millicpu(offer, spec, tensor_parallel),
-            explain=_explain(
-                shape, offer, budget, per_token=per_token, tokens=tokens, context=context
-            ),
-        )
-    )
+    asked = wishes(shape, offer, spec)
+    if isinstance(asked, Illegal):
+        return asked
+    case = _Case(shape, offer, spec, asked, learned)
+    found = _fitting(case, asked.nodes)
+    if found is not None and found.nodes == 1:
+        return Fits(_planned(case, found), offer)
+    return _does_not_fit(case)
 
 
-def choose(shape: ModelShape, offers: tuple[Offer, ...], spec: Spec) -> Verdict:
-    """The first offer that fits, else what the first one said."""
-    verdicts = [plan(shape, offer, spec) for offer in offers]
-    return next((v for v in verdicts if isinstance(v, Fits)), verdicts[0])
+def choose(
+    shape: ModelShape, offers: Sequence[Offer], spec: Spec, learned: Learned = nothing_learned
+) -> Verdict:
+    """The first offer that fits, else the one that lacks least; the plan names the others tried."""
+    refused: list[tuple[Offer, DoesNotFit | Illegal]] = []
+    for offer in offers:
+        verdict = plan(shape, offer, spec, learned)
+        if isinstance(verdict, Fits):
+            return replace(verdict, plan=_after(verdict.plan, refused))
+        refused.append((offer, verdict))
+    near = [verdict for _, verdict in refused if isinstance(verdict, DoesNotFit)]
+    if not near:
+        return refused[0][1]
+    nearest = min(near, key=lambda one: one.needed_bytes - one.have_bytes)
+    others = [pair for pair in refused if pair[1] is not nearest]
+    return replace(nearest, plan=_after(nearest.plan, others))
 
 
-def activation_bytes(
-    shape: ModelShape, dtype: str, seqs: int, batched_tokens: int, tensor_parallel: int
-) -> int:
-    """Peak of the engine's profile run on one rank: its sampler or its widest layer."""
-    sampler = int(SAMPLER_LOGIT_COPIES * seqs * shape.vocabulary * _LOGIT_BYTES)
-    # Residual, normed input, attention output and the fused gate and up projections.
-    width = 4 * shape.hidden + 3 * -(-shape.intermediate // tensor_parallel)
-    return max(sampler, batched_tokens * width * DTYPE_BYTES[dtype])
-
-
-def _tensor_parallel(shape: ModelShape, offer: Offer, spec: Spec) -> int | Illegal:
-    field = "spec.parallelism.tensor"
-    asked = spec.parallelism.tensor
-    if asked == "auto" and spec.accelerators:
-        field = "spec.accelerators[0].gpusPerReplica"
-        asked = spec.accelerators[0].gpus_per_replica
-    if asked == "auto":
-        return 1
-    limit = max(1, offer.cards_per_node)
-    if asked > limit:
-        return Illegal(
-            field,
-            f"{asked} GPUs on one node are asked, and {offer.profile.name} has {limit}",
-            f"set it to at most {limit}",
-        )
-    legal = [size for size in range(1, limit + 1) if _splits(shape, size)]
-    if asked not in legal:
-        choices = ", ".join(str(size) for size in legal)
-        return Illegal(
-            field,
-            f"{asked} does not divide {shape.heads} attention heads and "
-            f"{shape.kv_heads} KV heads evenly",
-            f"use one of {choices}",
-            reason="TensorParallelInvalid",
-        )
-    return asked
-
-
-def _splits(shape: ModelShape, size: int) -> bool:
-    if shape.heads % size:
-        return False
-    return (shape.kv_heads % size if size < shape.kv_heads else size % shape.kv_heads) == 0
-
-
-def _dtype(shape: ModelShape, offer: Offer, spec: Spec) -> str:
-    """The user's, else the engine build's, else the checkpoint's.
-
-    A float32 checkpoint is served as bfloat16, as vLLM's own `auto` has it.
-    """
-    for named in (spec.runtime.dtype.value, offer.engine.dtype.value):
-        if named != "auto":
-            return named
-    return shape.dtype if shape.dtype in ("bfloat16", "float16") else "bfloat16"
-
-
-def _fraction(spec: Spec) -> Decimal:
-    asked = spec.memory.gpu_memory_fraction
-    return DEFAULT_GPU_FRACTION if asked == "auto" else Decimal(asked)
-
-
-def _usable_bytes(offer: Offer, spec: Spec) -> int:
-    if offer.cards_per_node:
-        return int(offer.memory_bytes * _fraction(spec))
-    return parse_bytes(spec.resources.memory) if spec.resources.memory else offer.memory_bytes
-
-
-def _fixed_bytes(offer: Offer) -> int:
-    return NON_TORCH_BYTES + GRAPH_BYTES if offer.cards_per_node else CPU_PROCESS_BYTES
-
-
-def _context(
-    shape: ModelShape, offer: Offer, spec: Spec, budget: _Budget, per_token: int
-) -> int | DoesNotFit | Illegal:
-    """Tokens: the user's if it fits, else the longest that one sequence can have."""
-    asked = spec.runtime.max_model_len
-    if asked != "auto" and asked > shape.max_position:
-        return Illegal(
-            "spec.runtime.maxModelLen",
-            f"{asked} tokens are asked, and the model has {shape.max_position} positions",
-            f"set it to at most {shape.max_position}, or to auto",
-        )
-    held = _whole_blocks(budget.left // per_token, offer)
-    wanted = min(shape.max_position, MIN_AUTO_CONTEXT_TOKENS) if asked == "auto" else asked
-    if held >= wanted:
-        return min(shape.max_position, held) if asked == "auto" else asked
-    return DoesNotFit(
-        accelerator=offer.profile.name,
-        needed_bytes=budget.spent + _blocks(wanted, offer) * per_token,
-        have_bytes=budget.usable,
-        what=(
-            f"{format_bytes(budget.weights)} of weights, {format_bytes(budget.activations)} of "
-            f"activations, {format_bytes(budget.fixed)} for the engine and a context of "
-            f"{wanted} tokens"
-        ),
-        fixes=_fixes(offer, held),
-    )
-
-
-def _fixes(offer: Offer, held_tokens: int) -> tuple[str, ...]:
-    shorter = (f"set spec.runtime.maxModelLen to at most {held_tokens}",) if held_tokens > 0 else ()
-    if not offer.cards_per_node:
-        return (*shorter, "raise spec.resources.memory", "choose a smaller or quantised model")
-    return (
-        *shorter,
-        "set spec.parallelism.tensor to spread the model over more GPUs",
-        "choose an accelerator with more memory",
-        "choose a smaller or quantised model",
-    )
-
-
-def _blocks(tokens: int, offer: Offer) -> int:
-    """Tokens rounded up to whole KV blocks."""
-    size = KV_BLOCK_TOKENS[offer.engine.device]
-    return -(-tokens // size) * size
-
-
-def _whole_blocks(tokens: int, offer: Offer) -> int:
-    size = KV_BLOCK_TOKENS[offer.engine.device]
-    return max(0, tokens) // size * size
-
-
-def _host_memory(offer: Offer, spec: Spec, weights_bytes: int) -> int:
-    if spec.resources.memory:
-        return parse_bytes(spec.resources.memory)
-    return GPU_HOST_BYTES + weights_bytes if offer.cards_per_node else offer.memory_bytes
-
-
-def _millicpu(offer: Offer, spec: Spec, tensor_parallel: int) -> int:
-    if spec.resources.cpu:
-        return parse_millicpu(spec.resources.cpu)
-    return offer.profile.millicpu * (tensor_parallel if offer.cards_per_node else 1)
-
-
-def _batch(offer: Offer, spec: Spec) -> tuple[int, int] | Illegal:
-    """Sequences and tokens of one step; the engine wants at least one token for each sequence."""
-    asked_seqs, asked_batched = spec.runtime.max_num_seqs, spec.runtime.max_num_batched_tokens
-    device = offer.engine.device
-    default_seqs = DEFAULT_MAX_NUM_SEQS[device]
-    if isinstance(asked_batched, int):
-        batched = asked_batched
-        seqs = min(default_seqs, batched) if isinstance(asked_seqs, str) else asked_seqs
-    else:
-        seqs = default_seqs if isinstance(asked_seqs, str) else asked_seqs
-        batched = max(DEFAULT_BATCHED_TOKENS[device], seqs)
-    if batched < seqs:
-        return Illegal(
-            "spec.runtime.maxNumBatchedTokens",
-            f"{batched} tokens in a step are fewer than maxNumSeqs {seqs}",
-            f"set it to at least {seqs}, or lower maxNumSeqs",
-        )
-    return seqs, batched
-
-
-def _explain(
-    shape: ModelShape, offer: Offer, budget: _Budget, *, per_token: int, tokens: int, context: int
-) -> list[str]:
-    return [
-        f"{format_bytes(budget.usable)} usable on {offer.profile.name}",
-        f"weights {format_bytes(budget.weights)}, from the safetensors headers",
-        f"activations {format_bytes(budget.activations)}, the engine {format_bytes(budget.fixed)}",
-        f"KV cache {format_bytes(tokens * per_token)} = {tokens} tokens of {per_token} bytes",
-        f"{shape.layers} layers with {shape.kv_heads} KV heads of {shape.head_dim}",
-        f"context {context} of the model's {shape.max_position} tokens",
+def _after(chosen: Plan, refused: Sequence[tuple[Offer, DoesNotFit | Illegal]]) -> Plan:
+    lost = [
+        Alternative(accelerator=offer.profile.name, reason=verdict.message)
+        for offer, verdict in refused
     ]
+    return chosen.model_copy(update={"alternatives": [*lost, *chosen.alternatives]})
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One question: this model, on this offer, as asked."""
+
+    shape: ModelShape
+    offer: Offer
+    spec: Spec
+    asked: Wishes
+    learned: Learned
+
+    def attempts(self, nodes: int | None = None) -> Iterator[Attempt]:
+        """Smallest size first, largest batch first."""
+        for size in self.asked.sizes:
+            learned = self.learned(self.offer, size)
+            asked, learned_bytes = corrected(self.asked, self.offer, learned)
+            for batch in asked.batches:
+                yield attempt(
+                    self.shape,
+                    self.offer,
+                    self.spec,
+                    asked,
+                    tensor_parallel=size,
+                    nodes=nodes or asked.nodes,
+                    batch=batch,
+                    learned_bytes=learned_bytes,
+                )
+
+
+def _fitting(case: _Case, nodes: int) -> Attempt | None:
+    """The first size with a usable context, else the longest that is not too short."""
+    tried = list(case.attempts(nodes))
+    context = case.asked.context
+    usable = next((one for one in tried if one.context >= context.usable), None)
+    longest = max(tried, key=lambda one: one.context)
+    return usable or (longest if longest.context >= context.least else None)
+
+
+def _together(case: _Case) -> Attempt | None:
+    """On as few whole nodes as it takes; slices and the CPU are never joined."""
+    if case.offer.cards_per_node < 2 or case.offer.sliced or len(case.asked.sizes) == 1:  # noqa: PLR2004
+        return None
+    whole = replace(case, asked=replace(case.asked, sizes=case.asked.sizes[-1:]))
+    most = min(MOST_NODES, case.shape.layers)
+    found = (_fitting(whole, nodes) for nodes in range(2, most + 1))
+    return next((one for one in found if one is not None), None)
+
+
+def _planned(case: _Case, found: Attempt, *, fits: bool = True) -> Plan:
+    offer, spec, asked = case.offer, case.spec, case.asked
+    context = max(found.context, asked.context.least)
+    blocks = found.blocks
+    correction = case.learned(offer, found.tensor_parallel)
+    return Plan(
+        accelerator=offer.profile.name,
+        engine_profile=offer.engine.name,
+        image=spec.runtime.image or offer.engine.image,
+        device=offer.engine.device.value,
+        fits=fits,
+        tensor_parallel_size=found.tensor_parallel,
+        pipeline_parallel_size=found.nodes,
+        gpus_per_replica=0 if offer.on_cpu else found.tensor_parallel * found.nodes,
+        gpu_memory_fraction=None if offer.on_cpu else str(found.fraction),
+        dtype=asked.dtype,
+        kv_cache_dtype=spec.runtime.kv_cache_dtype.value,
+        usable_bytes=found.usable,
+        weights_bytes=found.weights,
+        activation_bytes=found.activations,
+        graph_bytes=found.reserves.graphs,
+        overhead_bytes=found.overhead,
+        kv_bytes_per_token=found.layout.bytes_per_token,
+        kv_cache_bytes=blocks * found.layout.bytes_per_block,
+        kv_cache_tokens=_capacity(found, blocks, context),
+        max_model_len=context,
+        max_concurrency=found.sequences(context),
+        max_num_seqs=found.batch.sequences,
+        max_num_batched_tokens=found.batch.tokens,
+        mm_encoder_tp_mode=_tower_mode(case, found),
+        memory_bytes=_host_memory(case, found),
+        millicpu=_millicpu(case, found),
+        explain=explain(case.shape, found, context),
+        alternatives=_smaller(case, found),
+        learned_from=correction.source if correction else None,
+        learned_bytes=correction.extra_bytes if correction else None,
+    )
+
+
+def _tower_mode(case: _Case, found: Attempt) -> str | None:
+    """The engine's flag: the vision tower runs whole on each rank where its heads do not divide."""
+    whole = legality.vision_data_parallel(case.shape, found.tensor_parallel)
+    return "data" if whole else None
+
+
+def _capacity(found: Attempt, blocks: int, context: int) -> int:
+    """Tokens, as the engine counts them: how many full sequences, times their length.
+
+    vllm/v1/core/kv_cache_utils.py, get_kv_cache_capacity, 0.32.
+    """
+    each = found.layout.blocks_per_sequence(context, found.in_flight)
+    return blocks * context // each if each else 0
+
+
+def _smaller(case: _Case, chosen: Attempt) -> list[Alternative]:
+    """Each smaller size, legal or not, and why it is not the one."""
+    rejected = []
+    attempts = list(case.attempts(chosen.nodes)) if chosen.tensor_parallel > 1 else []
+    for size in range(1, chosen.tensor_parallel):
+        tried = [one for one in attempts if one.tensor_parallel == size]
+        broken = illegal(case.shape, case.offer, size)
+        if tried or broken:
+            reason = _why_not(case, tried) if tried else "; ".join(broken)
+            rejected.append(
+                Alternative(
+                    accelerator=case.offer.profile.name, tensor_parallel_size=size, reason=reason
+                )
+            )
+    return rejected
+
+
+def _why_not(case: _Case, tried: Sequence[Attempt]) -> str:
+    best = max(tried, key=_nearness)
+    if best.context < case.asked.context.least:
+        return _too_much(best, case.asked.context.least)
+    return f"leaves a context of {best.context} tokens"
+
+
+def _nearness(tried: Attempt) -> tuple[int, int]:
+    return tried.context, tried.usable - tried.spent
+
+
+def _too_much(tried: Attempt, context: int) -> str:
+    needed = tried.needed(context)
+    weights, engine = format_bytes(tried.weights), format_bytes(tried.spent - tried.weights)
+    return (
+        f"{weights} of weights, {engine} for the engine and a context of {context} tokens need "
+        f"{format_bytes(needed)} and {tried.offer.profile.name} has {format_bytes(tried.usable)}: "
+        f"{format_bytes(needed - tried.usable)} too much"
+    )
+
+
+def _does_not_fit(case: _Case) -> DoesNotFit:
+    least = case.asked.context.least
+    best = max(case.attempts(nodes=1), key=_nearness)
+    together = _together(case) if case.asked.nodes == 1 else _fitting(case, case.asked.nodes)
+    size = f"on each of {best.tensor_parallel} ranks, " if best.tensor_parallel > 1 else ""
+    message = size + _too_much(best, least)
+    if together is not None:
+        message += f"; {together.nodes} nodes would hold it, and Berth runs a replica on one node"
+    planned = _planned(case, together or best, fits=False)
+    fixes = {"nearest_fixes": list(_fixes(case, best))}
+    return DoesNotFit(best.needed(least), best.usable, message, planned.model_copy(update=fixes))
+
+
+def _fixes(case: _Case, best: Attempt) -> Iterator[str]:
+    """The user's own changes first, then the cluster's, then the model's."""
+    if best.context >= 1 and case.spec.runtime.max_model_len != "auto":
+        yield f"set spec.runtime.maxModelLen to at most {best.context}"
+    for text, changed in _changes(case.spec):
+        verdict = _retry(case, changed)
+        if verdict is not None:
+            yield text.format(
+                size=verdict.tensor_parallel,
+                seqs=verdict.batch.sequences,
+                context=verdict.context,
+            )
+    needed = best.needed(case.asked.context.least)
+    if case.offer.on_cpu:
+        yield f"set spec.resources.memory to at least {format_bytes(needed * best.tensor_parallel)}"
+    else:
+        yield from _more_cards(case)
+        card = int(needed / case.asked.fraction)
+        yield f"choose cards of which the engine sees at least {format_bytes(card)}"
+    yield "choose a smaller model, or one quantised to fewer bits"
+
+
+def _more_cards(case: _Case) -> Iterator[str]:
+    """Nodes with more of the same card."""
+    offer = replace(case.offer, cards_per_node=MOST_CARDS)
+    asked = None if offer.sliced else wishes(case.shape, offer, case.spec)
+    if asked is None or isinstance(asked, Illegal):
+        return
+    again = replace(case, offer=offer, asked=asked)
+    fitting = (one for one in again.attempts() if one.context >= asked.context.least)
+    found = next(fitting, None)
+    if found is not None and found.tensor_parallel > case.offer.cards_per_node:
+        yield f"use nodes with {found.tensor_parallel} of these cards"
+
+
+def _changes(spec: Spec) -> Iterator[tuple[str, Spec]]:
+    """One change each to what the user set, or left alone, in the order of least harm."""
+    runtime = spec.runtime
+    if spec.parallelism.tensor != "auto":
+        parallelism = spec.parallelism.model_copy(update={"tensor": "auto"})
+        changed = spec.model_copy(update={"parallelism": parallelism})
+        yield "set spec.parallelism.tensor to {size}, or to auto", changed
+    if spec.memory.gpu_memory_fraction != "auto":
+        memory = spec.memory.model_copy(update={"gpu_memory_fraction": "auto"})
+        yield (
+            "set spec.memory.gpuMemoryFraction to auto",
+            spec.model_copy(update={"memory": memory}),
+        )
+    if runtime.max_num_seqs != "auto":
+        text = "set spec.runtime.maxNumSeqs to {seqs}, or to auto"
+        yield text, _with_runtime(spec, max_num_seqs="auto")
+    if runtime.max_num_batched_tokens != "auto":
+        text = "set spec.runtime.maxNumBatchedTokens to auto"
+        yield text, _with_runtime(spec, max_num_batched_tokens="auto")
+    if runtime.min_concurrency > 1:
+        yield "set spec.runtime.minConcurrency to 1", _with_runtime(spec, min_concurrency=1)
+    if runtime.kv_cache_dtype is KvCacheDType.AUTO:
+        text = "set spec.runtime.kvCacheDtype to fp8 (a context of {context} tokens)"
+        yield text, _with_runtime(spec, kv_cache_dtype=KvCacheDType.FP8)
+
+
+def _with_runtime(spec: Spec, **changes: object) -> Spec:
+    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update=changes)})
+
+
+def _retry(case: _Case, changed: Spec) -> Attempt | None:
+    """How it would fit one node with `changed`; None if it would not."""
+    offer = replace(case.offer, gpus=None) if changed.parallelism.tensor == "auto" else case.offer
+    asked = wishes(case.shape, offer, changed)
+    if isinstance(asked, Illegal):
+        return None
+    again = replace(case, offer=offer, spec=changed, asked=asked)
+    fitting = (one for one in again.attempts() if one.context >= asked.context.least)
+    return next(fitting, None)
+
+
+def _host_memory(case: _Case, found: Attempt) -> int:
+    if case.spec.resources.memory:
+        return parse_bytes(case.spec.resources.memory)
+    if case.offer.on_cpu:
+        return case.offer.memory_bytes
+    return GPU_HOST_BYTES + found.weights * found.tensor_parallel
+
+
+def _millicpu(case: _Case, found: Attempt) -> int:
+    if case.spec.resources.cpu:
+        return parse_millicpu(case.spec.resources.cpu)
+    each = case.offer.profile.millicpu
+    return each if case.offer.on_cpu else each * found.tensor_parallel

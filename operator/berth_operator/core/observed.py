@@ -11,6 +11,7 @@ from typing import Any
 
 from berth_api.server import PodStatus
 from berth_api.shape import ShapeReport
+from berth_operator.core.learned import Record
 
 Object = Mapping[str, Any]
 """A Kubernetes object as JSON, without managedFields."""
@@ -72,4 +73,5 @@ class Observed:
     shapes: Mapping[str, ShapeReport] = field(
         default_factory=dict
     )  # by source; `berth plan` provides them
+    learned: Mapping[str, Record] = field(default_factory=dict)  # of all models, by record key
     warnings: tuple[Object, ...] = ()  # Warning Events of children (ReplicaSets, Pods), newest last

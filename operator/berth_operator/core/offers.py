@@ -1,115 +1,195 @@
-"""Which accelerators this cluster has, by the administrator's profiles and the nodes' own words.
+"""Which accelerators a model may be planned on: the administrator's profiles, met by the nodes.
 
 A profile that declares its memory and cards can be planned for while its pool is at zero nodes.
+Where a profile's nodes have different cards, each kind of card is an offer of its own, the smallest
+first, and its pods are held to the nodes of that kind.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from berth_api.quantity import parse
-from berth_api.types import Spec
-from berth_operator.core.fit import Offer
+from berth_api.types import Accelerator, Spec
+from berth_operator.core import cards
+from berth_operator.core.accelerator import Offer
+from berth_operator.core.cards import Card
 from berth_operator.core.observed import Node
 from berth_operator.settings import AcceleratorProfile, EngineProfile, Settings
-
-_MIB: Final = 2**20
 
 
 @dataclass(frozen=True)
 class NoOffer:
-    """Why no accelerator can be planned for."""
+    """Why an accelerator cannot be planned for."""
 
+    accelerator: str
     message: str
     fix: str
+    reason: str = "InsufficientGPU"
 
 
-def offers(settings: Settings, nodes: tuple[Node, ...], spec: Spec) -> tuple[Offer, ...] | NoOffer:
-    """The offers that this model may be planned on, in order of preference; never empty."""
-    profiles = _wanted(settings, spec)
-    if isinstance(profiles, NoOffer):
-        return profiles
-    found = [_offer(settings, profile, nodes, spec) for profile in profiles]
-    usable = tuple(offer for offer in found if isinstance(offer, Offer))
-    return usable or next(why for why in found if isinstance(why, NoOffer))
+Found = tuple[Offer | NoOffer, ...]
 
 
-def _wanted(settings: Settings, spec: Spec) -> tuple[AcceleratorProfile, ...] | NoOffer:
-    profiles = tuple(settings.accelerator_profiles)
-    if not spec.accelerators:
-        return profiles
-    name = spec.accelerators[0].profile
-    chosen = tuple(profile for profile in profiles if profile.name == name)
-    known = ", ".join(profile.name for profile in profiles)
-    return chosen or NoOffer(
-        f"spec.accelerators[0].profile {name} is not an accelerator profile of this cluster",
-        f"use one of {known}, or add it to acceleratorProfiles in the chart's values",
+@dataclass(frozen=True)
+class _Pool:
+    """Nodes whose cards are alike."""
+
+    card: Card
+    cards_per_node: int
+    nodes: int
+
+
+def offers(settings: Settings, nodes: tuple[Node, ...], spec: Spec) -> Found:
+    """What this model may be planned on and what it may not, in order of preference; never empty.
+
+    One or more for each entry of `spec.accelerators`, or for each profile where there is none.
+    """
+    profiles = {profile.name: profile for profile in settings.accelerator_profiles}
+    wanted = dict.fromkeys(entry.profile for entry in spec.accelerators) or profiles
+    of_profile = {
+        name: _of_profile(settings, profiles[name], nodes, spec)
+        for name in wanted
+        if name in profiles
+    }
+    several = [
+        _of_entry(of_profile[entry.profile], index, entry)
+        if entry.profile in of_profile
+        else (_unknown(settings, index, entry),)
+        for index, entry in enumerate(spec.accelerators)
+    ]
+    return tuple(one for found in several or of_profile.values() for one in found)
+
+
+def _of_entry(found: Found, index: int, entry: Accelerator) -> Found:
+    gpus = entry.gpus_per_replica if isinstance(entry.gpus_per_replica, int) else None
+    return tuple(
+        replace(one, entry=index, gpus=gpus) if isinstance(one, Offer) else one for one in found
     )
 
 
-def _offer(
+def _unknown(settings: Settings, index: int, entry: Accelerator) -> NoOffer:
+    known = ", ".join(profile.name for profile in settings.accelerator_profiles)
+    return NoOffer(
+        entry.profile,
+        f"spec.accelerators[{index}].profile {entry.profile} is not an accelerator profile of this "
+        "cluster",
+        f"use one of {known}, or add it to acceleratorProfiles in the chart's values",
+        reason="InvalidSpec",
+    )
+
+
+def _of_profile(
     settings: Settings, profile: AcceleratorProfile, nodes: tuple[Node, ...], spec: Spec
-) -> Offer | NoOffer:
+) -> Found:
+    engine = _engine(settings, profile, spec)
+    if isinstance(engine, NoOffer):
+        return (engine,)
+    matching = [node for node in nodes if profile.node_selector.items() <= node.labels.items()]
+    if profile.resource is None:
+        return (_cpu(profile, engine, matching),)
+    pools = _pools(profile, matching)
+    known = [pool for pool in pools if pool.card.memory_bytes is not None]
+    if known:
+        alone = len(pools) == 1
+        return tuple(_of_pool(profile, engine, pool, alone=alone) for pool in known)
+    return (_as_declared(profile, engine, pools),)
+
+
+def _engine(settings: Settings, profile: AcceleratorProfile, spec: Spec) -> EngineProfile | NoOffer:
     asked = spec.runtime.engine_profile
     name = profile.engine_profile if asked == "auto" else asked
     engine = settings.engine_profile(name)
     if engine is None:
         known = ", ".join(one.name for one in settings.engine_profiles)
         return NoOffer(
+            profile.name,
             f"engine profile {name} does not exist",
             f"set spec.runtime.engineProfile to one of {known}",
+            reason="InvalidSpec",
         )
     usual = settings.engine_profile(profile.engine_profile)
     if usual is not None and usual.device is not engine.device:
         return NoOffer(
+            profile.name,
             f"engine profile {name} is for {engine.device.value}, and accelerator profile "
             f"{profile.name} is {usual.device.value}",
             "set spec.accelerators to a profile of that device, or engineProfile to auto",
+            reason="InvalidSpec",
         )
-    if profile.resource is None:
-        return _cpu_offer(profile, nodes, engine)
-    cards = profile.gpus_per_node or max((_cards(node, profile) for node in nodes), default=0)
-    memory = profile.memory_bytes or _labelled_memory(profile, nodes)
-    if not cards or not memory:
-        return NoOffer(
-            f"no node offers {profile.resource} for accelerator profile {profile.name}",
-            "add a node with it, or declare memory and gpusPerNode in the profile",
-        )
-    return Offer(profile, engine, memory, cards)
+    return engine
 
 
-def _cpu_offer(
-    profile: AcceleratorProfile, nodes: tuple[Node, ...], engine: EngineProfile
+def _cpu(
+    profile: AcceleratorProfile, engine: EngineProfile, nodes: Sequence[Node]
 ) -> Offer | NoOffer:
-    memory = profile.memory_bytes or max(
-        (int(parse(node.allocatable.get("memory", "0"))) for node in _matching(profile, nodes)),
-        default=0,
-    )
+    largest = max((_allocatable(node, "memory") for node in nodes), default=0)
+    memory = profile.memory_bytes or largest
     if not memory:
         return NoOffer(
+            profile.name,
             f"no node matches accelerator profile {profile.name}",
             "declare memory in the profile, or mend its nodeSelector",
         )
-    return Offer(profile, engine, memory, 0)
+    return Offer(profile, engine, memory, 0, nodes=len(nodes))
 
 
-def _matching(profile: AcceleratorProfile, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    wanted = profile.node_selector.items()
-    return tuple(node for node in nodes if wanted <= node.labels.items())
+def _pools(profile: AcceleratorProfile, nodes: Sequence[Node]) -> tuple[_Pool, ...]:
+    """Nodes that offer the card, by kind of card; the least memory first."""
+    found: dict[Card, list[int]] = {}
+    for node in nodes:
+        if count := _allocatable(node, profile.resource or ""):
+            found.setdefault(cards.of_node(profile, node.labels), []).append(count)
+    pools = [_Pool(card, max(counts), len(counts)) for card, counts in found.items()]
+    return tuple(sorted(pools, key=lambda pool: pool.card.memory_bytes or 0))
 
 
-def _cards(node: Node, profile: AcceleratorProfile) -> int:
-    if not profile.node_selector.items() <= node.labels.items():
-        return 0
-    return int(parse(node.allocatable.get(profile.resource or "", "0")))
+def _of_pool(
+    profile: AcceleratorProfile, engine: EngineProfile, pool: _Pool, *, alone: bool
+) -> Offer:
+    """Of cards that say their memory; a profile may declare that less of it is to be used."""
+    memory = pool.card.memory_bytes or 0
+    count = profile.gpus_per_node if alone and profile.gpus_per_node else pool.cards_per_node
+    return Offer(
+        profile if alone else _held_to(profile, pool.card),
+        engine,
+        min(memory, profile.memory_bytes or memory),
+        1 if pool.card.sliced else count,
+        sliced=pool.card.sliced,
+        tenants=pool.card.tenants,
+        nodes=pool.nodes,
+        fp8_units=pool.card.fp8_units,
+    )
 
 
-def _labelled_memory(profile: AcceleratorProfile, nodes: tuple[Node, ...]) -> int | None:
-    """Bytes per card by node label, the smallest of the nodes that offer the card."""
-    if profile.memory_label is None:
-        return None
-    values = [
-        int(node.labels[profile.memory_label]) * _MIB
-        for node in nodes
-        if _cards(node, profile) and node.labels.get(profile.memory_label, "").isdigit()
-    ]
-    return min(values, default=None)
+def _held_to(profile: AcceleratorProfile, card: Card) -> AcceleratorProfile:
+    return profile.model_copy(update={"node_selector": profile.node_selector | dict(card.selector)})
+
+
+def _as_declared(
+    profile: AcceleratorProfile, engine: EngineProfile, pools: Sequence[_Pool]
+) -> Offer | NoOffer:
+    """Of cards that say nothing, or of a pool at zero: an autoscaler may bring such a node."""
+    resource = profile.resource or ""
+    memory = cards.declared_bytes(profile)
+    count = profile.gpus_per_node or max((pool.cards_per_node for pool in pools), default=0)
+    if memory and count:
+        sliced = cards.is_slice(resource)
+        nodes = sum(pool.nodes for pool in pools)
+        return Offer(profile, engine, memory, 1 if sliced else count, sliced, nodes=nodes)
+    if pools:
+        return NoOffer(
+            profile.name,
+            f"no node says how much memory its {resource} has, for accelerator profile "
+            f"{profile.name}",
+            "let NVIDIA's GPU feature discovery or AMD's node labeller label the nodes, or declare "
+            "memory in the profile",
+        )
+    return NoOffer(
+        profile.name,
+        f"no node offers {resource} for accelerator profile {profile.name}",
+        "add a node with it, or declare memory and gpusPerNode in the profile",
+    )
+
+
+def _allocatable(node: Node, resource: str) -> int:
+    return int(parse(node.allocatable.get(resource, "0")))

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from berth_operator.core.learned import Record
+
 
 class EventType(str, Enum):
     NORMAL = "Normal"
@@ -38,4 +40,5 @@ class Outcome:
     status: dict[str, Any] | None = None  # the whole status; None leaves it
     events: tuple[Event, ...] = ()
     look_again_seconds: float | None = None  # without any event until then
+    learn: tuple[Record, ...] = ()  # before all else: a status is not told twice
     poll: tuple[str, ...] = field(default=())  # uids of pods whose /status the next look needs

@@ -1,59 +1,36 @@
 """From a spec to a revision: reuse a stored one, or read the model's shape and make a plan.
 
-`auto` is resolved here, once: a spec that has been planned before keeps its plan.
+`auto` is resolved here, once: a spec that has been planned before keeps its plan. It leaves it only
+for the next accelerator of its list, when no node had room for its pods for long (core.fallback).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
-
-from pydantic import ValidationError
+from dataclasses import dataclass, replace
 
 from berth_api import engine_flags
-from berth_api.shape import Failure, FetchError, ShapeReport
-from berth_operator.core import fit, offers, revision, shape
+from berth_api.shape import Failure, ShapeReport
+from berth_api.types import Alternative
+from berth_operator.core import architecture, fallback, fit, lessons, offers, revision
+from berth_operator.core.accelerator import Offer
 from berth_operator.core.context import Context
-from berth_operator.core.kubernetes import condition, finished_at, terminated_message
+from berth_operator.core.image_volumes import image_volumes
+from berth_operator.core.learned import Correction, Question, correction, shape_of, workload_of
+from berth_operator.core.lessons import Lesson
 from berth_operator.core.objects import pod_template, shape_job
-from berth_operator.core.observed import Node, Object, Observed, Pod
+from berth_operator.core.observed import Object, Observed
+from berth_operator.core.reading import Reading, Refused, latest_attempt, shape_report
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
-from berth_operator.settings import ImageVolumes, Settings
 
-# The shape is read again after this, doubled with each attempt, up to the limit.
-_FIRST_RETRY_SECONDS: Final = 5
-_MAX_RETRY_SECONDS: Final = 300
-# Image volumes: on by default since Kubernetes 1.35; mounted by these runtimes.
-_IMAGE_VOLUME_KUBELET: Final = (1, 35)
-_IMAGE_VOLUME_RUNTIMES: Final = {"containerd": (2, 1), "cri-o": (1, 33)}
-
-
-_NOT_IN_TIME: Final = Failure(
-    reason=FetchError.UNREACHABLE.value,
-    message=f"the model's shape was not read within {shape_job.DEADLINE_SECONDS} s",
-    fix="see whether the Job's pod finds a node, its image and the source; Berth tries again",
-)
+__all__ = ["Planned", "Planning", "Reading", "Refused", "plan", "superseded_jobs"]
 
 
 @dataclass(frozen=True)
 class Planned:
     revision: Revision
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The shape Job is wanted, or running."""
-
-    job: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Refused:
-    """There is no plan, and here is why. `retry_seconds` when the shape will be read again."""
-
-    failure: Failure
-    retry_seconds: float | None = None
+    waiting: str = ""  # what becomes of pods that no node has room for
+    left: str = ""  # why the accelerator before this one was left, just now
+    lesson: Lesson | None = None  # why it was planned once more, just now
 
 
 Planning = Planned | Reading | Refused
@@ -63,8 +40,135 @@ def plan(observed: Observed, resolved: Resolved, context: Context) -> Planning:
     stored = [revision.from_object(one) for one in observed.children.revisions]
     known = [one for one in stored if one.spec_hash == resolved.spec_hash]
     if known:
-        return Planned(max(known, key=lambda one: one.number))
+        return _go_on(observed, resolved, context, stored, known)
     return _plan_anew(observed, resolved, context, stored)
+
+
+def _go_on(
+    observed: Observed,
+    resolved: Resolved,
+    context: Context,
+    stored: list[Revision],
+    known: list[Revision],
+) -> Planned | Refused:
+    """With the newest plan, unless a failure or a lack of room asks for another."""
+    lesson = lessons.replan(observed, known, resolved.spec)
+    if lesson and (again := _once_more(observed, resolved, context, stored, lesson)):
+        return again
+    return _stay_or_leave(observed, resolved, context, stored, known)
+
+
+def _stay_or_leave(
+    observed: Observed,
+    resolved: Resolved,
+    context: Context,
+    stored: list[Revision],
+    known: list[Revision],
+) -> Planned:
+    """On the next accelerator that fits, once no node had room on the newest's for long enough."""
+    newest = max(known, key=_number)
+    waited = fallback.waited(observed, newest)
+    if waited is None:
+        return Planned(newest)
+    found = offers.offers(context.settings, observed.nodes, resolved.spec)
+    left = fallback.untried([one for one in found if isinstance(one, Offer)], known)
+    limit = context.settings.accelerator_fallback_seconds
+    if waited.total_seconds() < limit:
+        next_one = f"{left[0].profile.name} is tried after {limit} s" if left else ""
+        return Planned(newest, waiting=next_one)
+    lost = fallback.left_behind(newest, limit)
+    named = {one.accelerator for one in lost}
+    lost += [one for one in _not_offered(found) if one.accelerator not in named]
+    for offer in left:
+        report, number = newest.shape, _next_number(stored)
+        tried = _fit(observed, resolved, context, (offer,), report=report, number=number, lost=lost)
+        if isinstance(tried, Refused):
+            lost.append(Alternative(accelerator=offer.profile.name, reason=tried.failure.message))
+        elif tried.revision.name not in {one.name for one in known}:
+            why = f"no node had room on {newest.plan.accelerator} for {limit} s"
+            return replace(tried, left=f"{why}: planned anew on {offer.profile.name}")
+    several = len(resolved.spec.accelerators) > 1
+    return Planned(newest, waiting="no other of spec.accelerators is left" if several else "")
+
+
+def _once_more(
+    observed: Observed,
+    resolved: Resolved,
+    context: Context,
+    stored: list[Revision],
+    lesson: Lesson,
+) -> Planned | Refused | None:
+    """The plan after a failure for memory; None where it would start the engine as before."""
+    failed = lesson.revision
+    found = offers.offers(context.settings, observed.nodes, resolved.spec)
+    offered = [one for one in found if isinstance(one, Offer)]
+    while offered and offered[0].profile.name != failed.plan.accelerator:
+        del offered[0]  # left before, or not there
+    if not resolved.spec.accelerators:  # it did not ask for another device
+        offered = [one for one in offered if one.profile.name == failed.plan.accelerator]
+    if not offered:
+        return None
+    remembered = _remembered(observed, resolved, failed.shape)
+
+    def learned(offer: Offer, size: int) -> Correction | None:
+        same = offer.profile.name == failed.plan.accelerator
+        return lesson.correction if same else remembered(offer, size)
+
+    tried = _fit(
+        observed,
+        resolved,
+        context,
+        tuple(offered),
+        report=failed.shape,
+        number=_next_number(stored),
+        learned=learned,
+    )
+    if isinstance(tried, Refused):
+        # Where nothing was set there is nothing to refuse: the engine's words and fix stand.
+        return None if resolved.spec.runtime.max_model_len == "auto" else _after(lesson, tried)
+    if lessons.same_start(failed.plan, tried.revision.plan):
+        return None
+    return replace(tried, lesson=lesson)
+
+
+def _after(lesson: Lesson, refused: Refused) -> Refused:
+    """Nothing fits that the engine would accept: its own words first, then the arithmetic's."""
+    why = f"{lesson.problem.failure.message}; planned once more: {refused.failure.message}"
+    return Refused(refused.failure.model_copy(update={"message": why}))
+
+
+def _remembered(observed: Observed, resolved: Resolved, report: ShapeReport) -> fit.Learned:
+    """What other deployments of this model taught."""
+    shape, workload = shape_of(report), workload_of(resolved.spec)
+
+    def corrected(offer: Offer, size: int) -> Correction | None:
+        question = Question(
+            shape=shape,
+            accelerator=offer.profile.name,
+            card_bytes=offer.memory_bytes,
+            tensor_parallel=size,
+            image=resolved.spec.runtime.image or offer.engine.image,
+            workload=workload,
+        )
+        return correction(observed.learned, question)
+
+    return corrected
+
+
+def _number(one: Revision) -> int:
+    return one.number
+
+
+def _next_number(stored: Sequence[Revision]) -> int:
+    return max((one.number for one in stored), default=0) + 1
+
+
+def _not_offered(found: offers.Found) -> list[Alternative]:
+    return [
+        Alternative(accelerator=one.accelerator, reason=one.message)
+        for one in found
+        if isinstance(one, offers.NoOffer)
+    ]
 
 
 def _plan_anew(
@@ -73,43 +177,67 @@ def _plan_anew(
     flags = engine_flags.refused(resolved.spec.runtime.extra_args)
     if flags:
         return Refused(_managed_flags(flags))
-    offered = offers.offers(context.settings, observed.nodes, resolved.spec)
-    if isinstance(offered, offers.NoOffer):
-        return Refused(Failure(reason="InsufficientGPU", message=offered.message, fix=offered.fix))
-    report = _shape_report(observed, resolved, stored, offered[0], context.settings)
+    found = offers.offers(context.settings, observed.nodes, resolved.spec)
+    offered = tuple(one for one in found if isinstance(one, Offer))
+    if not offered:
+        return Refused(_nothing_offered(found))
+    # Reading takes no card: a node that is there will do.
+    place = next((offer for offer in offered if offer.nodes), offered[0])
+    report = shape_report(observed, resolved, stored, place, context.settings)
     if not isinstance(report, ShapeReport):
         return report
-    number = max((one.number for one in stored), default=0) + 1
-    return _fit(observed, resolved, context, offered, report=report, number=number)
+    return _fit(
+        observed,
+        resolved,
+        context,
+        offered,
+        report=report,
+        number=_next_number(stored),
+        lost=_not_offered(found),
+    )
+
+
+def _nothing_offered(found: offers.Found) -> Failure:
+    """The first entry's reason; the others' words follow it."""
+    refusals = [one for one in found if isinstance(one, offers.NoOffer)]
+    words = dict.fromkeys(one.message for one in refusals)
+    return Failure(reason=refusals[0].reason, message="; ".join(words), fix=refusals[0].fix)
 
 
 def _fit(
     observed: Observed,
     resolved: Resolved,
     context: Context,
-    offered: tuple[fit.Offer, ...],
+    offered: tuple[Offer, ...],
     *,
     report: ShapeReport,
     number: int,
+    lost: Sequence[Alternative] = (),
+    learned: fit.Learned | None = None,
 ) -> Planned | Refused:
-    model = shape.read(report)
+    """`lost` are accelerators that were not even offered."""
+    model = architecture.read(report)
     if isinstance(model, Failure):
         return Refused(model)
-    verdict = fit.choose(model, offered, resolved.spec)
+    learned = learned or _remembered(observed, resolved, report)
+    verdict = fit.choose(model, offered, resolved.spec, learned)
     if not isinstance(verdict, fit.Fits):
-        return Refused(_why_not(verdict))
-    offer = next(o for o in offered if o.profile.name == verdict.plan.accelerator)
+        return Refused(_why_not(verdict, lost))
+    offer = verdict.offer
+    chosen = verdict.plan.model_copy(update={"alternatives": [*lost, *verdict.plan.alternatives]})
     given = pod_template.Build(
         resolved=resolved,
         settings=context.settings,
         engine=offer.engine,
         accelerator=offer.profile,
-        plan=verdict.plan,
+        plan=chosen,
         shape=report,
-        revision=revision.name_of(resolved, verdict.plan),
+        revision=revision.name_of(resolved, chosen),
         image_volumes=image_volumes(context.settings, observed.nodes),
     )
-    return Planned(revision.make(resolved, verdict.plan, report, pod_template.build(given), number))
+    template = pod_template.build(given)
+    made = revision.make(resolved, chosen, report, template, number=number, entry=offer.entry)
+    return Planned(made)
 
 
 def _managed_flags(flags: Sequence[tuple[str, str]]) -> Failure:
@@ -121,123 +249,16 @@ def _managed_flags(flags: Sequence[tuple[str, str]]) -> Failure:
     )
 
 
-def _why_not(verdict: fit.DoesNotFit | fit.Illegal) -> Failure:
-    if isinstance(verdict, fit.DoesNotFit):
+def _why_not(verdict: fit.DoesNotFit | fit.Illegal, lost: Sequence[Alternative]) -> Failure:
+    """The first accelerator's reason and fixes; the others' words follow it."""
+    if isinstance(verdict, fit.Illegal):
         return Failure(
-            reason="DoesNotFit", message=verdict.message, fix=", or ".join(verdict.fixes)
+            reason=verdict.reason, message=f"{verdict.field}: {verdict.message}", fix=verdict.fix
         )
-    return Failure(
-        reason=verdict.reason, message=f"{verdict.field}: {verdict.message}", fix=verdict.fix
-    )
-
-
-def _shape_report(
-    observed: Observed,
-    resolved: Resolved,
-    stored: list[Revision],
-    offer: fit.Offer,
-    settings: Settings,
-) -> ShapeReport | Reading | Refused:
-    """What is known of the model: provided, from a revision of the same source, or the Job's."""
-    if provided := observed.shapes.get(resolved.spec.model.source):
-        return provided
-    same = [one for one in stored if one.source == resolved.spec.model.source]
-    if same:
-        return max(same, key=lambda one: one.number).shape
-    attempt, job = _latest_attempt(observed, resolved)
-
-    def reading(number: int) -> Reading:
-        volumes = image_volumes(settings, observed.nodes)
-        return Reading(
-            shape_job.build(resolved, settings, offer.profile, number, image_volumes=volumes)
-        )
-
-    pod = _pod_of(observed, job) if job else None
-    if job is None or (ended := _ended_at(job, pod)) is None:
-        return reading(attempt)
-    report = _report_of(job, pod)
-    if report.failure is None:
-        return report
-    left = (ended + retry_delay(attempt) - observed.now).total_seconds()
-    return Refused(report.failure, retry_seconds=left) if left > 0 else reading(attempt + 1)
-
-
-def retry_delay(attempt: int) -> timedelta:
-    return timedelta(seconds=min(_FIRST_RETRY_SECONDS * 2 ** (attempt - 1), _MAX_RETRY_SECONDS))
-
-
-def _latest_attempt(observed: Observed, resolved: Resolved) -> tuple[int, Object | None]:
-    prefix = shape_job.prefix(resolved)
-    attempts = {
-        int(job["metadata"]["name"].removeprefix(prefix)): job
-        for job in observed.children.jobs
-        if job["metadata"]["name"].startswith(prefix)
-    }
-    latest = max(attempts, default=1)
-    return latest, attempts.get(latest)
-
-
-def _pod_of(observed: Observed, job: Object) -> Pod | None:
-    uid = job["metadata"]["uid"]
-    owned = (
-        pod
-        for pod in observed.pods
-        if any(o["uid"] == uid for o in pod.object["metadata"].get("ownerReferences", []))
-    )
-    return next(owned, None)
-
-
-def _ended_at(job: Object, pod: Pod | None) -> datetime | None:
-    """When the attempt ended; None while it runs."""
-    if pod is not None and (ended := finished_at(pod.object, "shape")) is not None:
-        return ended
-    failed = condition(job, "Failed")
-    if failed.get("status") == "True":
-        return datetime.fromisoformat(failed["lastTransitionTime"])
-    complete = condition(job, "Complete")
-    # The end of the pod may be on another watch, and still on its way.
-    if pod is None and complete.get("status") == "True":
-        return datetime.fromisoformat(complete["lastTransitionTime"])
-    return None
-
-
-def _report_of(job: Object, pod: Pod | None) -> ShapeReport:
-    if condition(job, "Failed").get("reason") == "DeadlineExceeded":
-        return ShapeReport(failure=_NOT_IN_TIME)
-    message = terminated_message(pod.object, "shape") if pod else None
-    try:
-        return ShapeReport.model_validate_json(message or "")
-    except ValidationError:
-        return ShapeReport(
-            failure=Failure(
-                reason=FetchError.CONFIG_UNREADABLE.value,
-                message=f"the shape Job ended without an answer: {(message or 'no message')[:500]}",
-                fix="read the Job's log; Berth tries again by itself",
-            )
-        )
-
-
-def image_volumes(settings: Settings, nodes: tuple[Node, ...]) -> bool:
-    """Whether every node mounts OCI images as volumes."""
-    if settings.image_volumes is not ImageVolumes.AUTO:
-        return settings.image_volumes is ImageVolumes.ALWAYS
-    return bool(nodes) and all(_mounts_images(node) for node in nodes)
-
-
-def _mounts_images(node: Node) -> bool:
-    runtime, _, version = node.runtime_version.partition("://")
-    least = _IMAGE_VOLUME_RUNTIMES.get(runtime)
-    return (
-        least is not None
-        and _version(version) >= least
-        and _version(node.kubelet_version) >= _IMAGE_VOLUME_KUBELET
-    )
-
-
-def _version(text: str) -> tuple[int, int]:
-    parts = text.lstrip("v").split(".")
-    numbers = [int(part) for part in parts[:2] if part.isdigit()]
-    return (numbers[0], numbers[1]) if len(numbers) == len(parts[:2]) == 2 else (0, 0)  # noqa: PLR2004
+    plan = verdict.plan
+    others = [one for one in plan.alternatives if one.accelerator != plan.accelerator]
+    words = [verdict.message, *(f"{one.accelerator}: {one.reason}" for one in (*lost, *others))]
+    return Failure(reason=verdict.reason, message="; ".join(words), fix=", or ".join(verdict.fixes))
 
 
 def superseded_jobs(observed: Observed, resolved: Resolved, planning: Planning) -> list[Object]:
@@ -247,6 +268,6 @@ def superseded_jobs(observed: Observed, resolved: Resolved, planning: Planning) 
     if isinstance(planning, Reading):
         keep = planning.job["metadata"]["name"]
     else:
-        attempt, _ = _latest_attempt(observed, resolved)
+        attempt, _ = latest_attempt(observed, resolved)
         keep = f"{shape_job.prefix(resolved)}{attempt}"
     return [job for job in observed.children.jobs if job["metadata"]["name"] != keep]

@@ -1,13 +1,12 @@
 """A ModelDeployment that has been read once: what every builder and check takes."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from berth_api import names, source
 from berth_api.types import ModelDeployment, Spec
+from berth_operator.core.digest import digest
 from berth_operator.core.observed import Object
 
 # Hex digits of a revision's or a source's hash: enough for the few of one model.
@@ -76,11 +75,6 @@ def resolve(cr: Object) -> Resolved:
         spec=typed.spec,
         source=source.parse(typed.spec.model.source),
     )
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def labels(resolved: Resolved, role: str, revision: str | None = None) -> dict[str, str]:

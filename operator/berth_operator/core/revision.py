@@ -11,10 +11,13 @@ from typing import Any, Final
 from berth_api import names
 from berth_api.shape import ShapeReport
 from berth_api.types import Plan
+from berth_operator.core.digest import digest
 from berth_operator.core.observed import Object
-from berth_operator.core.resolved import Resolved, digest, metadata
+from berth_operator.core.resolved import Resolved, metadata
 
 _HASH_DIGITS: Final = 10
+# Of a plan, what people read and pods do not depend on.
+_WORDS: Final = frozenset({"explain", "alternatives", "nearestFixes"})
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,17 @@ class Revision:
     shape: ShapeReport
     plan: Plan
     template: dict[str, Any]
+    entry: int | None = None  # of spec.accelerators, that it was planned on
 
 
 def make(
-    resolved: Resolved, plan: Plan, shape: ShapeReport, template: dict[str, Any], number: int
+    resolved: Resolved,
+    plan: Plan,
+    shape: ShapeReport,
+    template: dict[str, Any],
+    *,
+    number: int,
+    entry: int | None = None,
 ) -> Revision:
     """`template` has no revision label yet: its name depends on everything else."""
     return Revision(
@@ -42,15 +52,14 @@ def make(
         shape=shape,
         plan=plan,
         template=template,
+        entry=entry,
     )
 
 
 def name_of(resolved: Resolved, plan: Plan) -> str:
     """The hash of the user's runtime spec, the resolved plan and the engine's image."""
-    planned = plan.wire()
-    return digest([resolved.spec_hash, {k: v for k, v in planned.items() if k != "explain"}])[
-        :_HASH_DIGITS
-    ]
+    planned = {key: value for key, value in plan.wire().items() if key not in _WORDS}
+    return digest([resolved.spec_hash, planned])[:_HASH_DIGITS]
 
 
 def to_object(resolved: Resolved, revision: Revision) -> dict[str, Any]:
@@ -69,7 +78,8 @@ def to_object(resolved: Resolved, revision: Revision) -> dict[str, Any]:
             "shape": revision.shape.model_dump(mode="json", exclude_none=True),
             "plan": revision.plan.wire(),
             "template": revision.template,
-        },
+        }
+        | ({} if revision.entry is None else {"entry": revision.entry}),
     }
 
 
@@ -83,4 +93,5 @@ def from_object(stored: Object) -> Revision:
         shape=ShapeReport.model_validate(data["shape"]),
         plan=Plan.model_validate(data["plan"]),
         template=data["template"],
+        entry=data.get("entry"),
     )

@@ -3,7 +3,7 @@
 Stateless: progress is what is observed, so a restarted operator goes on where the last stopped.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from berth_api import names
 from berth_api.types import RolloutStrategy
@@ -27,8 +27,39 @@ def step(observed: Observed, resolved: Resolved, update: Revision | None) -> Ste
     live = _live(observed)
     if update is None:
         return _hold(observed, live, replicas)
-    others = {name: replicas for name, replicas in live.items() if name != update.name}
     stored = _stored(observed)
+    replaced = _replaced(observed, live, stored, update)
+    if replaced:
+        gone = tuple(_deployment(observed, name) for name in replaced)
+        left = {name: count for name, count in live.items() if name not in replaced}
+        onwards = _towards(observed, resolved, update, stored, left)
+        return replace(onwards, retire=(*gone, *onwards.retire))
+    return _towards(observed, resolved, update, stored, live)
+
+
+def _replaced(
+    observed: Observed, live: dict[str, int], stored: dict[str, Revision], update: Revision
+) -> tuple[str, ...]:
+    """Earlier answers to the same spec that serve nothing: they would only hold on to a place."""
+    return tuple(
+        name
+        for name in live
+        if name != update.name
+        and name in stored
+        and stored[name].spec_hash == update.spec_hash
+        and not ready_pods(observed, name)
+    )
+
+
+def _towards(
+    observed: Observed,
+    resolved: Resolved,
+    update: Revision,
+    stored: dict[str, Revision],
+    live: dict[str, int],
+) -> Step:
+    replicas = resolved.spec.replicas
+    others = {name: count for name, count in live.items() if name != update.name}
     if not others:
         return Step(((update, replicas),), _old_revisions(observed, resolved, update), update)
     ready = len(ready_pods(observed, update.name))
@@ -90,12 +121,16 @@ def _deployment(observed: Observed, revision: str) -> Object:
 
 
 def _old_revisions(observed: Observed, resolved: Resolved, update: Revision) -> tuple[Object, ...]:
-    """Stored revisions beyond the history limit, oldest first; never the one that runs."""
+    """Stored revisions beyond the history limit, oldest first.
+
+    Never the one that runs, nor others of its spec: they tell what has been tried.
+    """
     others = sorted(
         (
             one
             for one in observed.children.revisions
             if one["metadata"]["labels"][names.LABEL_REVISION] != update.name
+            and one["data"]["specHash"] != update.spec_hash
         ),
         key=lambda one: one["revision"],
     )

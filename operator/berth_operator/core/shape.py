@@ -1,101 +1,121 @@
-"""The planner's view of a model: what `config.json` and the safetensors headers say, typed.
+"""What decides a model's memory and how it may be split: the planner's view of it, typed.
 
-The shape Job hands back raw facts; this is the one place that interprets them.
+`core.architecture` reads it from `config.json` and the safetensors headers. Sizes are elements;
+bytes say so. Nothing here knows an accelerator.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
 
-from berth_api.shape import Failure, FetchError, ShapeReport
-
-# Bytes per element by safetensors dtype, for those that the engine casts to its own dtype.
-_FLOAT_BYTES: Final = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 DTYPE_BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "fp8": 1}
+
+
+class CacheKind(Enum):
+    """What a layer keeps of a sequence."""
+
+    FULL = "full attention"  # a key and a value per token
+    SLIDING = "sliding window"  # those of the last `window` tokens
+    CHUNKED = "chunked attention"  # those of the present chunk of `window` tokens
+    LATENT = "latent attention"  # MLA: one compressed vector per token, the same on every rank
+    STATE = "state space"  # a state of fixed size, whatever the length
+
+
+@dataclass(frozen=True)
+class CacheLayers:
+    """Layers of one model that keep the same; a model has one or more of these."""
+
+    kind: CacheKind
+    layers: int
+    kv_heads: int = 1
+    key_dim: int = 0  # per head; for LATENT the compressed vector with its rotary part
+    value_dim: int = 0  # per head; 0 for LATENT
+    window: int = 0  # tokens, of SLIDING and CHUNKED
+    state: "tuple[StateTensor, ...]" = ()
+    state_blocks: int = 2  # that one sequence holds of STATE layers
+
+
+@dataclass(frozen=True)
+class StateTensor:
+    """One tensor of a state-space layer's state."""
+
+    elements: int  # over all ranks
+    element_bytes: int  # 0: of the dtype that the model is served in
+    split: bool = True  # over the tensor-parallel ranks; else each holds it whole
+    pieces: int = 0  # it is split into so many at most, and repeated beyond; 0: no limit
+
+
+@dataclass(frozen=True)
+class Experts:
+    """Of a mixture: `shared_intermediate` is 0 without shared experts."""
+
+    count: int
+    per_token: int
+    intermediate: int  # of one expert
+    shared_intermediate: int = 0
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """`group` runs along a layer's inputs; `block` is outputs by inputs."""
+
+    method: str  # config.json's quant_method, for example awq, fp8, mxfp4, compressed-tensors
+    bits: int
+    group: int | None = None
+    block: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Vision:
+    """A tower beside the decoder."""
+
+    heads: int
+    layers: int
+    hidden: int
+    intermediate: int
+    patches_per_token: int = 4  # merged into one token of the decoder
+    max_item_tokens: int = 16_384  # of the largest picture, in tokens of the decoder
+
+
+class Part(str, Enum):
+    """How the engine spreads a tensor over ranks; the names are the shape report's."""
+
+    EMBEDDING = "embedding"  # rows of the vocabulary, split after padding
+    HEAD = "head"  # the same; absent when tied
+    KEY_VALUE = "keyValue"  # split by KV heads, and repeated beyond them
+    STATE_GROUPS = "stateGroups"  # of a state-space layer: the same with `state_groups`
+    EXPERTS = "experts"  # split
+    LINEAR = "linear"  # split
+    REPLICATED = "replicated"  # norms, routers, biases of row-parallel layers
+    VISION = "vision"  # the tower: split where its heads allow, else repeated
+    UNUSED = "unused"  # draft layers, duplicates of tied weights: never loaded
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What decides a decoder's memory. Sizes are elements, `tensor_bytes` are bytes on disk."""
-
     architecture: str
+    known: bool  # whether the reader knows how this architecture keeps its cache
     layers: int
     hidden: int
-    intermediate: int
+    intermediate: int  # of the dense layers
     heads: int
     kv_heads: int
-    head_dim: int
     vocabulary: int
     max_position: int
     dtype: str  # config.json's, for example bfloat16
-    tensor_bytes: Mapping[str, int]
-    quantization: str | None = None
-
-    def weights_bytes(self, dtype: str) -> int:
-        """Bytes of all weights once cast to `dtype`; quantised tensors stay as they are."""
-        size = DTYPE_BYTES[dtype]
-        return sum(
-            count // _FLOAT_BYTES[stored] * size if stored in _FLOAT_BYTES else count
-            for stored, count in self.tensor_bytes.items()
-        )
-
-    def kv_bytes_per_token(self, dtype: str, tensor_parallel: int = 1) -> int:
-        """Bytes of keys and values of one token on one rank, over all layers.
-
-        KV heads are replicated, not shrunk, once there are more ranks than heads
-        (vllm/config/model.py, get_num_kv_heads).
-        """
-        local_heads = max(1, self.kv_heads // tensor_parallel)
-        return 2 * self.layers * local_heads * self.head_dim * DTYPE_BYTES[dtype]
-
-
-def read(report: ShapeReport) -> ModelShape | Failure:
-    """The shape, or why it cannot be read from this report."""
-    config = report.config
-    nested = config.get("text_config")
-    text = nested if isinstance(nested, Mapping) else config
-    try:
-        return _read_decoder(config, text, report.tensorBytes)
-    except (KeyError, TypeError, ValueError) as problem:
-        return Failure(
-            reason=FetchError.CONFIG_UNREADABLE.value,
-            message=f"config.json has no usable {problem}",
-            fix="use a model whose config.json names layers, heads, hidden size and vocabulary",
-        )
-
-
-def _read_decoder(
-    config: Mapping[str, Any], text: Mapping[str, Any], tensor_bytes: Mapping[str, int]
-) -> ModelShape:
-    heads = _positive(text, "num_attention_heads")
-    hidden = _positive(text, "hidden_size")
-    kv_heads = int(text.get("num_key_value_heads") or heads)
-    head_dim = int(text.get("head_dim") or hidden // heads)
-    if kv_heads < 1 or head_dim < 1:
-        raise ValueError(f"num_key_value_heads ({kv_heads}) and head_dim ({head_dim})")
-    architectures = config.get("architectures") or ["unknown"]
-    quantization = config.get("quantization_config") or {}
-    return ModelShape(
-        architecture=str(architectures[0]),
-        layers=_positive(text, "num_hidden_layers"),
-        hidden=hidden,
-        intermediate=int(text.get("intermediate_size") or 4 * hidden),
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        vocabulary=int(text.get("vocab_size") or config.get("vocab_size") or 0)
-        or _positive(text, "vocab_size"),
-        max_position=_positive(text, "max_position_embeddings"),
-        dtype=str(
-            text.get("dtype") or text.get("torch_dtype") or config.get("torch_dtype") or "bfloat16"
-        ),
-        tensor_bytes=dict(tensor_bytes),
-        quantization=quantization.get("quant_method") if quantization else None,
-    )
-
-
-def _positive(config: Mapping[str, Any], key: str) -> int:
-    value = config[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{key} ({value!r} is not a positive integer)")
-    return value
+    cache: tuple[CacheLayers, ...]
+    tied: bool = False
+    rotary_dim: int = 0  # elements of one row of the rotary tables
+    rotary_rows: int = 0  # of all rotary tables together
+    rotary_element_bytes: int = 0  # 0: of the dtype that the model is served in
+    query_dim: int = 0  # of a head of latent attention, with its rotary part
+    value_dim: int = 0  # of a head of latent attention
+    state_heads: tuple[int, ...] = ()  # counts of a state-space layer of which a rank has a share
+    state_groups: int = 1  # of Mamba 2: split over ranks, unless there is one
+    experts: Experts | None = None
+    dense: bool = True  # whether some layer is no mixture
+    quantization: Quantization | None = None
+    vision: Vision | None = None
+    parts: Mapping[Part, Mapping[str, int]] = field(default_factory=dict)
+    """Bytes by part and by safetensors dtype (BF16, F8_E4M3, ...); kept: before it, as they are."""

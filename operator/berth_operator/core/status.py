@@ -20,13 +20,14 @@ from berth_api.types import (
     ModelStatus,
     Status,
 )
-from berth_operator.core import conditions, rollout
+from berth_operator.core import conditions, deviation, rollout
 from berth_operator.core import view as views
 from berth_operator.core.conditions import Truth
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Event, EventType
-from berth_operator.core.planning import Planning
+from berth_operator.core.planning import Planned, Planning
+from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
 from berth_operator.core.view import View
@@ -69,7 +70,8 @@ def of(
         last_failure=_last_failure(view),
         conditions=_conditions(observed, resolved.generation, truths),
     ).wire()
-    return Told(told, _events(observed, told))
+    news = (*_left(planning), *_once_more(planning), *_events(observed, told))
+    return Told(told, news)
 
 
 def of_invalid(observed: Observed, message: str) -> dict[str, Any]:
@@ -127,7 +129,8 @@ def _plan(view: View) -> Any:
     if measured is None and view.ready and previous.get("updateRevision") == view.update.name:
         kept = previous.get("plan", {}).get("measured")
         measured = Memories.model_validate(kept) if kept else None
-    return view.update.plan.model_copy(update={"measured": measured})
+    compared = deviation.percent(view.update.plan, measured) if measured else None
+    return view.update.plan.model_copy(update={"measured": measured, "deviation_percent": compared})
 
 
 def _memories(measured: Measured) -> Memories | None:
@@ -149,20 +152,27 @@ def _last_failure(view: View) -> LastFailure | None:
     """The present failure, or the last one: it stays for whoever looks later."""
     stored = view.observed.cr.get("status", {}).get("lastFailure")
     previous = LastFailure.model_validate(stored) if stored else None
-    if view.problem is None:
+    problem = view.problem or _overcome(view.planning)
+    if problem is None:
         return previous
-    failure = view.problem.failure
+    failure = problem.failure
     now = LastFailure(
-        pod=view.problem.pod,
+        pod=problem.pod,
         reason=failure.reason,
         message=failure.message,
         fix=failure.fix,
-        exit_code=view.problem.exit_code,
+        exit_code=problem.exit_code,
         time=_timestamp(view.observed.now),
-        count=view.problem.count,
+        count=problem.count,
     )
     unchanged = previous is not None and previous.model_copy(update={"time": now.time}) == now
     return previous if unchanged else now
+
+
+def _overcome(planning: Planning) -> Problem | None:
+    """The failure that another plan was just made for."""
+    lesson = planning.lesson if isinstance(planning, Planned) else None
+    return None if lesson is None else lesson.problem
 
 
 def _conditions(observed: Observed, generation: int, truths: Iterable[Truth]) -> list[Condition]:
@@ -197,6 +207,25 @@ def _since(previous: dict[str, Any], truth: Truth, now: datetime) -> str:
 
 def _timestamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _left(planning: Planning) -> tuple[Event, ...]:
+    """One Event when an accelerator had no room, and the next is gone to."""
+    left = planning.left if isinstance(planning, Planned) else ""
+    return (Event(EventType.WARNING, "AcceleratorFallback", left),) if left else ()
+
+
+def _once_more(planning: Planning) -> tuple[Event, ...]:
+    """One Event when a failure for memory led to another plan: no condition will tell of it."""
+    lesson = planning.lesson if isinstance(planning, Planned) else None
+    if lesson is None or not isinstance(planning, Planned):
+        return ()
+    failure, chosen = lesson.problem.failure, planning.revision.plan
+    message = (
+        f"{failure.message}; planned once more: tensor parallel {chosen.tensor_parallel_size}, a "
+        f"context of {chosen.max_model_len} tokens"
+    )
+    return (Event(EventType.WARNING, failure.reason, message),)
 
 
 def _events(observed: Observed, told: dict[str, Any]) -> tuple[Event, ...]:

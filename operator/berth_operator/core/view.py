@@ -4,7 +4,7 @@ Put together once, so that the phase, the conditions and the columns cannot disa
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from berth_api import names
@@ -99,9 +99,20 @@ def _problem(observed: Observed, planning: Planning, pods: tuple[Pod, ...]) -> P
     waiting = [pod for pod in pods if not is_ready(pod.object)]
     return (
         next((p for p in unmade if p is not None), None)
-        or problems.of_pods(waiting)
+        or _told(problems.of_pods(waiting), planning)
         or problems.of_warnings(observed.warnings, waiting)
     )
+
+
+def _told(problem: Problem | None, planning: Planning) -> Problem | None:
+    """With what becomes of pods that wait for a node."""
+    if problem is None or not (isinstance(planning, Planned) and planning.waiting):
+        return problem
+    if problem.condition != ConditionType.SCHEDULED.value:
+        return problem
+    failure = problem.failure
+    fix = f"{failure.fix}; {planning.waiting}"
+    return replace(problem, failure=failure.model_copy(update={"fix": fix}))
 
 
 def _furthest(pods: tuple[Pod, ...]) -> PodStatus | None:

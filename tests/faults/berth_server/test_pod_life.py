@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from berth_api.server import Phase
+from berth_api.shape import Failure, Short
 
 KEY = "0123456789abcdef"
 
@@ -107,6 +108,15 @@ def test_an_engine_that_dies_ends_the_pod_with_its_cause(pod, crash, code, reaso
     started = pod(STANDIN_CRASH=crash)
     assert started.ended() == code
     assert started.failure()["reason"] == reason
+
+
+def test_memory_that_an_engine_lacks_reaches_the_operator_as_numbers(pod):
+    started = pod(STANDIN_FREE_BYTES=str(32 * 2**20))  # the stand-in's KV cache has 64 MiB
+    assert started.ended() == 1
+    told = Failure.model_validate(started.failure())
+    assert told.shortage is not None
+    assert told.shortage.step is Short.KV_CACHE
+    assert told.shortage.available_bytes == int(0.03 * 2**30)
 
 
 def test_an_engine_that_dies_at_its_first_token_was_never_ready(pod):

@@ -116,7 +116,7 @@ def _environment(given: Build, model_dir: str) -> dict[str, str]:
 
 def server_config(given: Build, model_dir: str) -> ServerConfig:
     plan = given.plan
-    weights = plan.weights_bytes * max(1, plan.tensor_parallel)
+    weights = plan.weights_bytes * max(1, plan.tensor_parallel_size)
     return ServerConfig(
         namespace=given.resolved.namespace,
         model=given.resolved.name,
@@ -144,13 +144,14 @@ def _engine_config(given: Build, model_dir: str) -> EngineConfig:
         model_dir=model_dir,
         dtype=plan.dtype,
         kv_cache_dtype=plan.kv_cache_dtype,
-        tensor_parallel_size=plan.tensor_parallel,
+        tensor_parallel_size=plan.tensor_parallel_size,
         gpu_memory_fraction=plan.gpu_memory_fraction,
         # On a GPU the engine takes what its fraction leaves; on CPU that would be 92 % of the pod.
         kv_cache_bytes=plan.kv_cache_bytes if on_cpu else None,
         max_model_len=plan.max_model_len,
         max_num_seqs=plan.max_num_seqs,
         max_num_batched_tokens=plan.max_num_batched_tokens,
+        mm_encoder_tp_mode=plan.mm_encoder_tp_mode,
         enforce_eager=given.engine.enforce_eager,
         extra_args=list(given.resolved.spec.runtime.extra_args),
         env=dict(given.engine.env),

@@ -8,6 +8,8 @@ from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.execute import Executed, Executor
+from berth_operator.cluster.learned import Memory
+from berth_operator.core.learned import Record
 from berth_operator.core.observed import Object, Observed, Refusal
 from berth_operator.core.outcome import Deletion, Event, EventType, Outcome
 from berth_operator.errors import Denied, Unavailable
@@ -238,3 +240,30 @@ async def test_events_are_posted_after_the_status(bench: Bench) -> None:
     event = Event(EventType.NORMAL, "Activating", "waiting for the pod")
     await bench.execute(events=(event,))
     assert bench.posted == [event]
+
+
+async def test_what_was_learned_is_kept_before_anything_is_told(bench: Bench) -> None:
+    """A status that says it would keep the next look from keeping it."""
+    memory = Memory(bench.cluster, "berth-system")
+    executor = Executor(bench.cluster, bench.cache, lambda _, __: None, memory)
+    record = Record(
+        model="hf://a/b",
+        shape="a",
+        accelerator="h100",
+        card_bytes=2**36,
+        tensor_parallel=1,
+        image="i",
+        workload="b",
+        extra_bytes=2**30,
+        at="2026-01-02T03:04:05Z",
+    )
+    outcome = Outcome(status={"phase": "Serving"}, learn=(record,))
+    bench.cluster.faults.append(Fault(Unavailable("away"), "create", "ConfigMap"))
+    with pytest.raises(Unavailable):
+        await executor.execute(bench.observed(), outcome)
+    assert "status" not in bench.cr
+    executed = await executor.execute(bench.observed(), outcome)
+    assert executed.learned
+    assert executed.status_written
+    assert memory.records == {record.key: record}
+    assert not (await executor.execute(bench.observed(), outcome)).learned

@@ -30,5 +30,5 @@ def test_secrets_are_never_watched() -> None:
 
 
 def test_a_kind_that_the_operator_has_no_rights_to_is_an_error() -> None:
-    with pytest.raises(BerthError, match="no business with v1 ConfigMap"):
-        kinds.of({"apiVersion": "v1", "kind": "ConfigMap"})
+    with pytest.raises(BerthError, match="no business with v1 Namespace"):
+        kinds.of({"apiVersion": "v1", "kind": "Namespace"})

@@ -46,13 +46,40 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+# Models that a person would plan by hand, on nodes of eight cards that hold each of them.
+EXAMPLES = Path(__file__).parents[5] / "examples" / "plan"
+LARGE_NODES = [
+    {
+        "name": "h200",
+        "engineProfile": "vllm",
+        "resource": "nvidia.com/gpu",
+        "memory": "141Gi",
+        "gpusPerNode": 8,
+    }
+]
+
+
 def rendered(case: str) -> list[dict[str, Any]]:
     """The shape Job's and then all other objects, with the server's configuration readable."""
     cluster = ClusterOfOne(cr=builders.model_deployment(**CASES[case]))
     if case == "image-mounted":
         cluster.known = {"nodes": (NEW_NODE,)}
+    return _objects(cluster, builders.SMOLLM2_REPORT)
+
+
+def rendered_example(name: str) -> list[dict[str, Any]]:
+    spec = yaml.safe_load((EXAMPLES / name / "model.yaml").read_text(encoding="utf-8"))["spec"]
+    shape = json.loads((EXAMPLES / name / "shape.json").read_text(encoding="utf-8"))
+    cluster = ClusterOfOne(
+        cr=builders.model_deployment(**spec),
+        context=builders.context(acceleratorProfiles=LARGE_NODES),
+    )
+    return _objects(cluster, shape)
+
+
+def _objects(cluster: ClusterOfOne, shape: dict[str, Any]) -> list[dict[str, Any]]:
     job = cluster.step().apply
-    cluster.read_shape()
+    cluster.read_shape(shape)
     others = cluster.step().apply
     kept = [one for one in others if one["kind"] not in ("Secret", "ControllerRevision")]
     return [_readable(one) for one in [*job, *kept]]
@@ -71,7 +98,16 @@ def _readable(thing: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_objects_are_the_golden_ones(case: str) -> None:
-    found = yaml.safe_dump_all(rendered(case), sort_keys=False, width=100)
+    _compare(case, rendered(case))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir()))
+def test_known_models_get_the_golden_pods(name: str) -> None:
+    _compare(f"model-{name}", rendered_example(name))
+
+
+def _compare(case: str, objects: list[dict[str, Any]]) -> None:
+    found = yaml.safe_dump_all(objects, sort_keys=False, width=100)
     path = GOLDEN / f"{case}.yaml"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(found, encoding="utf-8")

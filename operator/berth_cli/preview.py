@@ -1,0 +1,103 @@
+"""The operator's own decision on a ModelDeployment that has just been applied.
+
+Nothing is decided here: `core.planning` and `core.decide` are asked, with the fleet and the shape
+that were given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from berth_api.shape import Failure, ShapeReport
+from berth_api.types import Plan
+from berth_cli.errors import InputError
+from berth_cli.profiles import Fleet
+from berth_operator.core import architecture, fit, offers, planning
+from berth_operator.core.accelerator import Offer
+from berth_operator.core.context import Context
+from berth_operator.core.decide import decide
+from berth_operator.core.observed import Observed
+from berth_operator.core.outcome import Outcome
+from berth_operator.core.resolved import Resolved, resolve
+from berth_operator.core.shape import ModelShape
+
+# A preview's engine key opens nothing.
+_NO_KEY: Final = bytes(32)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """`plan` is None where a value is refused before any arithmetic."""
+
+    resolved: Resolved
+    shape: ModelShape
+    plan: Plan | None
+    offer: Offer | None  # that the plan is of
+    refusal: Failure | None  # None: the operator would run it
+    outcome: Outcome
+
+    @property
+    def fits(self) -> bool:
+        """One replica on one node."""
+        return self.plan is not None and self.plan.fits
+
+    @property
+    def nodes(self) -> int:
+        """That would hold one replica together; 0 if none would."""
+        if self.plan is None or not (self.plan.fits or self.plan.pipeline_parallel_size > 1):
+            return 0
+        return self.plan.pipeline_parallel_size
+
+
+def preview(cr: Mapping[str, Any], fleet: Fleet, report: ShapeReport, now: datetime) -> Preview:
+    """Raises InputError if the shape holds no model."""
+    shape = architecture.read(report)
+    if isinstance(shape, Failure):
+        raise InputError(f"the model's shape: {shape.reason}: {shape.message}; {shape.fix}")
+    resolved = resolve(cr)
+    observed = Observed(cr=cr, now=now, nodes=fleet.nodes, shapes={_source(resolved): report})
+    context = Context(fleet.settings, _NO_KEY)
+    planned = planning.plan(observed, resolved, context)
+    refusal = planned.failure if isinstance(planned, planning.Refused) else None
+    offered = _offered(fleet, resolved)
+    plan = (
+        planned.revision.plan
+        if isinstance(planned, planning.Planned)
+        else _unserved(shape, offered, resolved)
+    )
+    return Preview(
+        resolved=resolved,
+        shape=shape,
+        plan=plan,
+        offer=_of_plan(offered, plan),
+        refusal=refusal,
+        outcome=decide(observed, context),
+    )
+
+
+def _source(resolved: Resolved) -> str:
+    return resolved.spec.model.source
+
+
+def _offered(fleet: Fleet, resolved: Resolved) -> tuple[Offer, ...]:
+    found = offers.offers(fleet.settings, fleet.nodes, resolved.spec)
+    return tuple(one for one in found if isinstance(one, Offer))
+
+
+def _unserved(shape: ModelShape, offered: tuple[Offer, ...], resolved: Resolved) -> Plan | None:
+    """What was calculated before it was refused: too large, or for several nodes."""
+    verdict = fit.choose(shape, offered, resolved.spec) if offered else None
+    return verdict.plan if isinstance(verdict, fit.DoesNotFit) else None
+
+
+def _of_plan(offered: tuple[Offer, ...], plan: Plan | None) -> Offer | None:
+    """A profile may have several offers, by kind of card; a plan is never larger than its card."""
+    found = (
+        one
+        for one in offered
+        if plan is not None
+        and one.profile.name == plan.accelerator
+        and one.memory_bytes >= plan.usable_bytes
+    )
+    return next(found, None)

@@ -1,0 +1,175 @@
+"""One size on one accelerator, calculated through: what a rank holds, and what is left for KV.
+
+Memory of one rank is `usable = weights + reserves + KV cache`. On a GPU the engine divides it
+itself, by what it measures at start, so a context is chosen that fits with the planner's own error
+to spare; on CPU the engine is told the KV bytes.
+"""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cached_property
+from math import ceil
+from typing import Final
+
+from berth_api.quantity import parse_bytes
+from berth_api.types import Spec
+from berth_operator.core import kv_cache, weights
+from berth_operator.core.accelerator import Offer
+from berth_operator.core.kv_cache import Layout
+from berth_operator.core.reserves import Batch, Reserves, reserves, unknown_margin
+from berth_operator.core.shape import CacheKind, ModelShape, Part
+from berth_operator.core.wishes import Wishes
+from berth_operator.settings import Device
+
+# The engine's default block (vllm/platforms, 0.32); latent attention's kernels want blocks of 64.
+BLOCK_TOKENS: Final = {Device.CUDA: 16, Device.ROCM: 16, Device.CPU: 128}
+LATENT_BLOCK_TOKENS: Final = 64
+# Steps that are scheduled at once: two with async scheduling, which the CPU has not
+# (vllm/config/vllm.py, max_concurrent_batches, 0.32).
+STEPS_IN_FLIGHT: Final = {Device.CUDA: 2, Device.ROCM: 2, Device.CPU: 1}
+# How far the predicted KV memory may be from the engine's, as a share of the card: the bar that
+# the calibration rows are held to.
+PREDICTION_ERROR: Final = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Bytes are of one rank."""
+
+    offer: Offer
+    tensor_parallel: int
+    nodes: int
+    batch: Batch
+    fraction: Decimal  # of a card
+    usable: int
+    weights: int
+    buffers: int  # rotary tables, which are no weights
+    reserves: Reserves
+    margin: int  # for what is unknown of the architecture
+    learned: int  # what the engine was seen to take beyond its reserves; it may be less
+    layout: Layout
+    concurrency: int
+    longest: int  # tokens that a sequence may have at most
+
+    @property
+    def spent(self) -> int:
+        return self.weights + self.activations + self.reserves.graphs + self.overhead
+
+    @property
+    def activations(self) -> int:
+        return max(0, self.reserves.activations + self.learned)
+
+    @property
+    def overhead(self) -> int:
+        """All that no graph, weight or step accounts for."""
+        return self.reserves.overhead + self.buffers + self.margin
+
+    @property
+    def kv_available(self) -> int:
+        return max(0, self.usable - self.spent)
+
+    @property
+    def slack(self) -> int:
+        """Not promised to any context."""
+        return 0 if self.offer.on_cpu else int(self.offer.memory_bytes * PREDICTION_ERROR)
+
+    @property
+    def in_flight(self) -> int:
+        """Tokens that are scheduled and not settled."""
+        return STEPS_IN_FLIGHT[self.offer.engine.device] * self.batch.tokens
+
+    @cached_property
+    def blocks(self) -> int:
+        return self.layout.blocks(self.kv_available)
+
+    @cached_property
+    def context(self) -> int:
+        """The longest that `concurrency` sequences can have at once; 0 if none can."""
+        safe = self.layout.blocks(max(0, self.kv_available - self.slack))
+        if safe <= self.concurrency:
+            return 0
+        return self.layout.longest(safe, self.in_flight, self.longest, self.concurrency)
+
+    def needed(self, tokens: int) -> int:
+        """Bytes with which `concurrency` sequences of `tokens` fit; the engine keeps one block."""
+        each = self.layout.blocks_per_sequence(tokens, self.in_flight)
+        cache = (self.concurrency * each + 1) * self.layout.bytes_per_block
+        return self.spent + self.slack + cache
+
+    def sequences(self, tokens: int) -> int:
+        """Whole sequences of `tokens` that fit at once."""
+        each = self.layout.blocks_per_sequence(tokens, self.in_flight)
+        return max(0, self.blocks - 1) // each if each else 0
+
+
+def attempt(
+    shape: ModelShape,
+    offer: Offer,
+    spec: Spec,
+    wishes: Wishes,
+    *,
+    tensor_parallel: int,
+    nodes: int,
+    batch: Batch,
+    learned_bytes: int = 0,
+) -> Attempt:
+    """`nodes` is the pipeline-parallel size; `learned_bytes` may be below 0."""
+    part = stage(shape, nodes)
+    usable = usable_bytes(offer, spec, wishes.fraction, tensor_parallel)
+    return Attempt(
+        offer=offer,
+        tensor_parallel=tensor_parallel,
+        nodes=nodes,
+        batch=batch,
+        fraction=wishes.fraction,
+        usable=usable,
+        weights=weights.rank_bytes(part, wishes.dtype, tensor_parallel),
+        buffers=weights.buffers_bytes(part, wishes.dtype),
+        reserves=reserves(
+            part,
+            offer.engine.device,
+            batch,
+            dtype=wishes.dtype,
+            tensor_parallel=tensor_parallel,
+            eager=offer.engine.enforce_eager,
+        ),
+        margin=unknown_margin(part, usable),
+        learned=learned_bytes,
+        layout=kv_cache.layout(
+            part, wishes.kv_dtype, tensor_parallel, block_tokens(shape, offer.engine.device)
+        ),
+        concurrency=wishes.concurrency,
+        longest=wishes.context.longest,
+    )
+
+
+def usable_bytes(offer: Offer, spec: Spec, fraction: Decimal, tensor_parallel: int) -> int:
+    """Of one rank: the engine rounds its share of a card up; a pod's memory is split evenly."""
+    if not offer.on_cpu:
+        return ceil(offer.memory_bytes * fraction)
+    pod = parse_bytes(spec.resources.memory) if spec.resources.memory else offer.memory_bytes
+    return pod // tensor_parallel
+
+
+def block_tokens(shape: ModelShape, device: Device) -> int:
+    latent = any(layers.kind is CacheKind.LATENT for layers in shape.cache)
+    return LATENT_BLOCK_TOKENS if latent and device is not Device.CPU else BLOCK_TOKENS[device]
+
+
+def stage(shape: ModelShape, nodes: int) -> ModelShape:
+    """The largest of `nodes` pipeline stages: its layers, and the vocabulary's ends."""
+    if nodes == 1:
+        return shape
+    most = -(-shape.layers // nodes)
+    ends = (Part.EMBEDDING, Part.HEAD, Part.VISION, Part.UNUSED)
+    return replace(
+        shape,
+        layers=most,
+        cache=tuple(replace(one, layers=-(-one.layers // nodes)) for one in shape.cache),
+        parts={
+            part: dict(by_dtype)
+            if part in ends
+            else {dtype: -(-count * most // shape.layers) for dtype, count in by_dtype.items()}
+            for part, by_dtype in shape.parts.items()
+        },
+    )

@@ -1,0 +1,72 @@
+"""A plan in sentences, each value with what it follows from: `status.plan.explain`."""
+
+from berth_api.quantity import format_bytes
+from berth_operator.core import legality
+from berth_operator.core.attempt import Attempt
+from berth_operator.core.shape import CacheKind, CacheLayers, ModelShape
+
+
+def explain(shape: ModelShape, chosen: Attempt, context: int) -> list[str]:
+    offer, cache = chosen.offer, chosen.blocks * chosen.layout.bytes_per_block
+    usable, card = format_bytes(chosen.usable), format_bytes(offer.memory_bytes)
+    activations, batch = format_bytes(chosen.activations), chosen.batch
+    blocks = f"{chosen.blocks} blocks of {chosen.layout.block_tokens} tokens"
+    profiled = f"the engine's profile run with {batch.sequences} sequences, {batch.tokens} tokens"
+    lines = [
+        _size(shape, chosen),
+        f"{usable} usable of {card} on {offer.profile.name}",
+        f"weights {format_bytes(chosen.weights)}: {_weights(shape)}",
+        f"activations {activations}: {profiled}",
+        _overhead(chosen),
+        *(_cache(layers, chosen) for layers in shape.cache),
+        f"KV cache {format_bytes(cache)} in {blocks}",
+        f"context {context} of the model's {shape.max_position} tokens",
+    ]
+    if chosen.margin:
+        lines.append(
+            f"{shape.architecture} is not known to Berth: read as an ordinary decoder, with "
+            f"{format_bytes(chosen.margin)} left alone"
+        )
+    if chosen.learned:
+        lines.append(f"activations hold {format_bytes(chosen.learned)} by an earlier measurement")
+    if legality.vision_data_parallel(shape, chosen.tensor_parallel):
+        lines.append("the vision tower runs whole on each rank: its heads cannot be split so")
+    return lines
+
+
+def _size(shape: ModelShape, chosen: Attempt) -> str:
+    nodes = f" on each of {chosen.nodes} nodes" if chosen.nodes > 1 else ""
+    return (
+        f"tensor parallel {chosen.tensor_parallel}{nodes}: {shape.architecture} with "
+        f"{shape.heads} attention and {shape.kv_heads} KV heads"
+    )
+
+
+def _weights(shape: ModelShape) -> str:
+    stored = {
+        dtype: sum(by.get(dtype, 0) for by in shape.parts.values())
+        for dtype in sorted({dtype for by in shape.parts.values() for dtype in by})
+    }
+    held = ", ".join(f"{format_bytes(count)} {dtype}" for dtype, count in stored.items() if count)
+    tied = "; embeddings are tied" if shape.tied else ""
+    return f"from the safetensors headers ({held}){tied}"
+
+
+def _overhead(chosen: Attempt) -> str:
+    if chosen.offer.on_cpu:
+        return f"the engine's processes {format_bytes(chosen.overhead)}"
+    return (
+        f"graphs {format_bytes(chosen.reserves.graphs)}, driver, communication and tables "
+        f"{format_bytes(chosen.overhead)}"
+    )
+
+
+def _cache(layers: CacheLayers, chosen: Attempt) -> str:
+    kind = layers.kind
+    if kind is CacheKind.STATE:
+        return f"{layers.layers} layers keep a state of fixed size"
+    window = f" of {layers.window} tokens" if layers.window else ""
+    repeated = layers.kv_heads < chosen.tensor_parallel or kind is CacheKind.LATENT
+    ranks = ", the same on every rank" if repeated and chosen.tensor_parallel > 1 else ""
+    size = layers.key_dim + layers.value_dim
+    return f"{layers.layers} layers of {kind.value}{window}: {layers.kv_heads} x {size}{ranks}"

@@ -1,0 +1,88 @@
+"""Bytes of a model's weights on one rank, as the engine allocates them.
+
+Exact where the shape Job said which tensor is which part (tests/engine/test_weights.py compares it
+with the engine's own modules); where it did not, every tensor is taken as split evenly.
+"""
+
+from typing import Final
+
+from berth_operator.core.shape import DTYPE_BYTES, Experts, ModelShape, Part
+
+# Bytes per element by safetensors dtype, of those that the engine casts to its own dtype.
+_FLOAT_BYTES: Final = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
+# Rows of an embedding are padded to a multiple of this before they are split
+# (vllm/model_executor/layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE, 0.32).
+VOCABULARY_PADDING: Final = 64
+# MXFP4 experts are padded to what the kernels of CUDA cards need at most: the hidden size, and a
+# rank's share of the intermediate size, to multiples of these (vllm/model_executor/layers/
+# fused_moe/oracle/mxfp4.py, mxfp4_round_up_hidden_size_and_intermediate_size, 0.32).
+MXFP4_HIDDEN_PADDING: Final = 256
+MXFP4_INTERMEDIATE_PADDING: Final = 128
+_MXFP4: Final = frozenset({"mxfp4", "gpt_oss_mxfp4"})
+
+
+def rank_bytes(shape: ModelShape, dtype: str, tensor_parallel: int) -> int:
+    """Bytes of the weights on one of `tensor_parallel` ranks, served in `dtype`."""
+    return sum(
+        _on_rank(shape, part, stored, _served(stored, count, dtype), tensor_parallel)
+        for part, by_dtype in shape.parts.items()
+        for stored, count in by_dtype.items()
+    )
+
+
+def buffers_bytes(shape: ModelShape, dtype: str) -> int:
+    """Bytes of the rotary tables, which every rank has whole."""
+    element = shape.rotary_element_bytes or DTYPE_BYTES[dtype]
+    return shape.rotary_rows * shape.rotary_dim * element
+
+
+def _served(stored: str, count: int, dtype: str) -> int:
+    """Bytes once cast; a quantised tensor, or one that is kept, stays as it is."""
+    if stored in _FLOAT_BYTES:
+        return count // _FLOAT_BYTES[stored] * DTYPE_BYTES[dtype]
+    return count
+
+
+def _on_rank(shape: ModelShape, part: Part, stored: str, count: int, tensor_parallel: int) -> int:
+    match part:
+        case Part.UNUSED:
+            return 0
+        case Part.HEAD if shape.tied:
+            return 0
+        case Part.REPLICATED:
+            return count
+        case Part.EMBEDDING | Part.HEAD:
+            padded = _padded(shape.vocabulary, VOCABULARY_PADDING)
+            return -(-count * padded // (shape.vocabulary * tensor_parallel))
+        case Part.EXPERTS if shape.experts and _is_mxfp4(shape, stored):
+            return _mxfp4(shape.hidden, shape.experts, count, tensor_parallel)
+        case _:
+            return -(-count // _ways(shape, part, tensor_parallel))
+
+
+def _ways(shape: ModelShape, part: Part, tensor_parallel: int) -> int:
+    """Into how many pieces a part is split; ranks beyond hold one of them again."""
+    match part:
+        case Part.KEY_VALUE:
+            return min(tensor_parallel, shape.kv_heads)
+        case Part.STATE_GROUPS:
+            return min(tensor_parallel, shape.state_groups)
+        case Part.VISION if shape.vision and shape.vision.heads % tensor_parallel:
+            return 1  # run whole on each rank (--mm-encoder-tp-mode data)
+        case _:
+            return tensor_parallel
+
+
+def _is_mxfp4(shape: ModelShape, stored: str) -> bool:
+    quantization = shape.quantization
+    return quantization is not None and quantization.method in _MXFP4 and stored not in _FLOAT_BYTES
+
+
+def _mxfp4(hidden: int, experts: Experts, count: int, tensor_parallel: int) -> int:
+    share = -(-experts.intermediate // tensor_parallel)
+    inner, outer = _padded(share, MXFP4_INTERMEDIATE_PADDING), _padded(hidden, MXFP4_HIDDEN_PADDING)
+    return -(-count * inner * outer // (experts.intermediate * hidden))
+
+
+def _padded(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple

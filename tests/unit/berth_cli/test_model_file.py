@@ -1,0 +1,121 @@
+"""A ModelDeployment from a file: each refusal names the field, the value and the fix."""
+
+import io
+
+import builders
+import pytest
+import yaml
+
+from berth_cli import model_file
+from berth_cli.errors import InputError
+from berth_cli.model_file import STANDARD_INPUT
+
+
+@pytest.fixture
+def file(tmp_path):
+    def written(*documents):
+        path = tmp_path / "model.yaml"
+        texts = (one if isinstance(one, str) else yaml.safe_dump(one) for one in documents)
+        path.write_text("\n---\n".join(texts))
+        return path
+
+    return written
+
+
+def refusal(path):
+    with pytest.raises(InputError) as refused:
+        model_file.read(path)
+    return str(refused.value)
+
+
+def test_what_was_never_applied_gets_an_identity(file):
+    model = builders.model_deployment()
+    model["metadata"] = {"name": "smollm2"}
+    assert model_file.read(file(model))["metadata"] == {
+        "name": "smollm2",
+        "namespace": "default",
+        "uid": "00000000-0000-0000-0000-000000000000",
+    }
+
+
+def test_what_comes_from_a_cluster_keeps_its_own(file):
+    model = builders.model_deployment() | {"status": {"phase": "Serving", "newer": True}}
+    assert model_file.read(file(model))["metadata"] == model["metadata"]
+
+
+def test_other_objects_beside_it_are_left_alone(file):
+    path = file({"kind": "Secret"}, builders.model_deployment(), "")
+    assert model_file.read(path)["metadata"]["name"] == "smollm2"
+
+
+def test_a_dash_is_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump(builders.model_deployment())))
+    assert model_file.read(STANDARD_INPUT)["metadata"]["name"] == "smollm2"
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_one_model_is_planned_at_a_time(file, count):
+    path = file({"kind": "Secret"}, *[builders.model_deployment()] * count)
+    assert f"-f {path}: {count} objects of kind ModelDeployment are in it" in refusal(path)
+
+
+def test_no_yaml_is_told_with_its_line(file):
+    assert "line 1" in refusal(file("a: [b"))
+
+
+def test_bytes_that_are_no_text_are_told(tmp_path):
+    path = tmp_path / "model.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert f"-f {path}: " in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            {"runtime": {"maxModelLength": 8}},
+            "spec.runtime.maxModelLength: 8: there is no such field; write maxModelLen",
+        ),
+        (
+            {"runtime": {"maxModelLen": "lots"}},
+            "spec.runtime.maxModelLen: 'lots': Input should be a valid integer",
+        ),
+        ({"runtime": {"maxModelLen": "lots"}}, "or Input should be 'auto'"),
+        (
+            {"runtime": {"minConcurrency": 0}},
+            "spec.runtime.minConcurrency: 0: Input should be greater than or equal to 1",
+        ),
+        (
+            {"accelerators": [{"profil": "a"}]},
+            "spec.accelerators[0].profil: 'a': there is no such field; write profile",
+        ),
+        ({"accelerators": [{}]}, "spec.accelerators[0].profile: is missing: must be lower-case"),
+        (
+            {"accelerators": [{"profile": "H_100"}]},
+            "spec.accelerators[0].profile: 'H_100': must be lower-case",
+        ),
+        (
+            {"memory": {"gpuMemoryFraction": 0.9}},
+            'spec.memory.gpuMemoryFraction: 0.9: must be "auto" or a decimal',
+        ),
+        ({"resources": {"memory": "lots"}}, "spec.resources.memory: 'lots': must be a quantity"),
+        ({"model": {}}, "spec.model.source: is missing: must be hf://"),
+        ({"model": {"source": "http://x/y"}}, "spec.model.source: 'http://x/y': must be hf://"),
+        ({"model": {"source": "x" * 600}}, "xxx…: must be hf://"),
+        ({"replicas": 1001}, "spec.replicas: 1001: Input should be less than or equal to 1000"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value_and_the_fix(file, spec, said):
+    assert said in refusal(file(builders.model_deployment(**spec)))
+
+
+def test_all_that_is_wrong_is_told_at_once(file):
+    wrong = builders.model_deployment(replicas=-1, runtime={"dtype": "int4"})
+    wrong |= {"apiVersion": "berth.dev/v2", "metadata": {}}
+    lines = refusal(file(wrong)).splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        "apiVersion",
+        "metadata.name",
+        "spec.runtime.dtype",
+        "spec.replicas",
+    ]

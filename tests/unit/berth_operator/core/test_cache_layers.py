@@ -1,0 +1,112 @@
+import published
+import pytest
+
+from berth_operator.core import cache_layers
+from berth_operator.core.section import Section, Unreadable
+from berth_operator.core.shape import CacheKind, StateTensor
+
+PLAIN = {
+    "num_hidden_layers": 12, "hidden_size": 64, "num_attention_heads": 8, "num_key_value_heads": 2,
+}  # fmt: skip
+
+
+def layers(family="llama", **said):
+    found = cache_layers.layers(Section(PLAIN | said, {}), family)
+    return {one.kind: one.layers for one in found}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("llama-3.1-8b", {"full attention": 32}),
+        ("mistral-7b-v0.1", {"sliding window": 32}),
+        ("qwen2.5-7b", {"full attention": 28}),
+        ("gemma-2-9b", {"sliding window": 21, "full attention": 21}),
+        ("gemma-3-27b", {"sliding window": 52, "full attention": 10}),
+        ("gpt-oss-120b", {"sliding window": 18, "full attention": 18}),
+        ("llama-4-scout", {"chunked attention": 36, "full attention": 12}),
+        ("deepseek-v3", {"latent attention": 61}),
+        ("qwen3-next-80b-a3b", {"state space": 36, "full attention": 12}),
+        ("nemotron-h-8b", {"full attention": 4, "state space": 24}),
+        ("jamba-mini", {"full attention": 4, "state space": 28}),
+        ("falcon-h1-0.5b", {"full attention": 36, "state space": 36}),
+        ("lfm2-1.2b", {"state space": 10, "full attention": 6}),
+    ],
+)
+def test_published_models_keep_what_the_engine_says(name, expected):
+    found = {one.kind.value: one.layers for one in published.shape(name).cache}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "said", "expected"),
+    [
+        ("llama", {}, {CacheKind.FULL: 12}),
+        ("llama", {"sliding_window": 8}, {CacheKind.SLIDING: 12}),
+        ("qwen2", {"sliding_window": 8, "use_sliding_window": False}, {CacheKind.FULL: 12}),
+        ("qwen2", {"sliding_window": 8, "max_window_layers": 12}, {CacheKind.FULL: 12}),
+        (
+            "novel",
+            {"sliding_window": 8, "max_window_layers": 4},
+            {CacheKind.FULL: 4, CacheKind.SLIDING: 8},
+        ),
+        (
+            "novel",
+            {"sliding_window": 8, "layer_types": {"sliding_attention": 9, "full_attention": 3}},
+            {CacheKind.FULL: 3, CacheKind.SLIDING: 9},
+        ),
+        (
+            "cohere2",
+            {"sliding_window": 8, "sliding_window_pattern": 3},
+            {CacheKind.FULL: 4, CacheKind.SLIDING: 8},
+        ),
+        (
+            "gemma3n_text",
+            {"sliding_window": 8, "num_kv_shared_layers": 2},
+            {CacheKind.FULL: 2, CacheKind.SLIDING: 8},
+        ),
+    ],
+)
+def test_layers_are_of_the_kinds_that_a_configuration_gives(family, said, expected):
+    assert layers(family, **said) == expected
+
+
+def test_windows_on_some_layers_are_refused_where_the_engine_refuses_them():
+    with pytest.raises(Unreadable, match="max_window_layers"):
+        layers("qwen2", sliding_window=8, max_window_layers=4)
+
+
+def test_layers_that_keep_nothing_are_no_decoder():
+    with pytest.raises(Unreadable, match="no layer that attends"):
+        layers(hybrid_override_pattern="---")
+
+
+def test_a_state_of_which_no_size_is_said_is_refused():
+    with pytest.raises(Unreadable, match="no size"):
+        layers(layer_types=["mamba"] * 12)
+
+
+def test_cohere_sees_one_token_more():
+    found = published.shape("command-r7b").cache
+    assert {one.window for one in found if one.kind is CacheKind.SLIDING} == {4097}
+
+
+def test_falcons_older_layout_has_one_key_and_value():
+    (found,) = published.shape("falcon-7b").cache
+    assert (found.kv_heads, found.key_dim) == (1, 64)
+
+
+def test_a_delta_nets_state_is_its_convolution_and_its_memory():
+    found = next(c for c in published.shape("qwen3-next-80b-a3b").cache if c.state)
+    assert found.state == (StateTensor(8192 * 3, 0), StateTensor(32 * 128 * 128, 0))
+    assert found.state_blocks == 2
+
+
+def test_mamba2_repeats_groups_and_holds_one_block_more():
+    found = next(c for c in published.shape("nemotron-h-8b").cache if c.state)
+    assert found.state == (
+        StateTensor(8192 * 3, 0),
+        StateTensor(2 * 8 * 128 * 3, 0, pieces=8),
+        StateTensor(8192 * 128, 4),
+    )
+    assert found.state_blocks == 3
