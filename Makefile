@@ -28,8 +28,9 @@ $(UV):
 .PHONY: generate
 generate: venv ## everything in the repository that is made from something else
 	$(PYTHON) -m berth_api
-	UPDATE_GOLDEN=1 $(PYTHON) -m pytest -q tests/unit -k golden
+	@# The chart first: the terminal's default profiles are what helm renders of it.
 	UPDATE_GOLDEN=1 $(PYTHON) -m pytest -q tests/integration/test_chart_rendering.py
+	UPDATE_GOLDEN=1 $(PYTHON) -m pytest -q tests/unit -k golden
 
 .PHONY: check
 check: venv ## format, lint, types, import directions, generated files
@@ -46,6 +47,14 @@ check: venv ## format, lint, types, import directions, generated files
 unit: venv ## pure tests: no network, no processes, under 20 s
 	$(PYTHON) -m pytest -q -n auto tests/unit
 
+.PHONY: exhaustive
+exhaustive: venv ## the planner against brute force, ten thousand times
+	$(PYTHON) -m pytest -q -n auto tests/exhaustive
+
+.PHONY: engine
+engine: venv ## one process of the pinned engine, no cluster: our arithmetic beside its own
+	$(PYTHON) -m pytest -q tests/engine
+
 .PHONY: binaries
 binaries: ## Kubernetes, etcd and helm, built once for this machine
 	python3 -m dev build
@@ -59,7 +68,7 @@ e2e: venv ## against a real node, with real weights
 	$(PYTHON) -m pytest -q tests/e2e
 
 .PHONY: test
-test: check unit integration e2e ## all of it
+test: check unit exhaustive engine integration e2e ## all of it
 
 .PHONY: up
 up: ## a cluster on this machine with Berth and a small model in it

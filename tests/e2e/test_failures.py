@@ -5,6 +5,7 @@ with vLLM's own words. Everything between them is real.
 """
 
 import base64
+import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +17,10 @@ from typing import Any
 
 import pytest
 from e2e import disks, standin
-from e2e.installed import Berth
+from e2e.installed import SYSTEM, Berth
 from standins.hub import GOOD_TOKEN, POOR_TOKEN
+
+from berth_operator.cluster.learned import NAME as LEARNED
 
 NAMESPACE = "berth-e2e-failures"
 # From the cause, which is the end of the container that met it.
@@ -25,6 +28,8 @@ TOLD_WITHIN_SECONDS = 10
 # From the moment the cause is gone: Kubernetes' own back-off of a crashing container, at worst.
 HEALED_WITHIN_SECONDS = 120
 APPLIED_SECONDS = 60
+# Less than a pod of the stand-in plans for its KV cache.
+FREE_BYTES = 128 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +151,35 @@ def test_a_failure_has_its_reason_and_fix_and_heals(
             namespace=namespace,
         )
         berth.kubectl("delete", "mdep", name, "-n", namespace, "--wait")
+
+
+def test_memory_that_lacked_is_planned_around_once_and_known_to_the_next(
+    berth: Berth, namespace: str
+) -> None:
+    """The stand-in refuses a KV cache above its free memory, as vLLM's CPU worker does."""
+    lacking = {"STANDIN_FREE_BYTES": str(FREE_BYTES)}
+    try:
+        served = _served(berth, model("learns", "hf://berth/tiny", lacking))
+        assert served["plan"]["kvCacheBytes"] <= FREE_BYTES
+        assert served["plan"]["learnedFrom"].startswith("the failure of revision ")
+        assert served["lastFailure"]["reason"] == "KVCacheTooSmall"
+        following = _served(berth, model("knows", "hf://berth/tiny", lacking))
+        assert following["plan"]["kvCacheBytes"] == served["plan"]["kvCacheBytes"]
+        assert "lastFailure" not in following
+        records = berth.get("configmap", LEARNED, SYSTEM)["data"].values()
+        assert "KVCacheTooSmall" in {json.loads(text)["reason"] for text in records}
+    finally:
+        berth.kubectl("delete", "mdep", "learns", "knows", "-n", namespace, "--ignore-not-found")
+
+
+def _served(berth: Berth, wanted: dict[str, Any]) -> dict[str, Any]:
+    berth.apply(wanted)
+    return berth.wait(
+        wanted["metadata"]["name"],
+        lambda status: status.get("phase") == "Serving",
+        seconds=HEALED_WITHIN_SECONDS,
+        namespace=NAMESPACE,
+    )
 
 
 def _assert_told_soon(berth: Berth, name: str, told: Mapping[str, Any]) -> None:

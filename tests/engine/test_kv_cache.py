@@ -1,0 +1,74 @@
+"""Berth's layout of the KV cache beside the engine's own functions, for published models."""
+
+import engine_facts as asked
+import published
+import pytest
+
+from berth_operator.core import kv_cache
+from berth_operator.core.shape import CacheKind
+
+engine_facts = asked.engine_facts
+MODELS = [(name, ranks) for name in published.NAMES for ranks in asked.RANKS]
+
+# What a block has on CPU (vllm/platforms/cpu.py, check_and_update_config): of latent attention
+# without AMX fewer tokens.
+BLOCK_TOKENS = 128
+LATENT_BLOCK_TOKENS = 16
+
+
+def layout(name, ranks, dtype):
+    shape = published.shape(name)
+    latent = any(layers.kind is CacheKind.LATENT for layers in shape.cache)
+    block = LATENT_BLOCK_TOKENS if latent else BLOCK_TOKENS
+    return kv_cache.layout(shape, dtype, ranks, block)
+
+
+def told(engine_facts, name, ranks):
+    facts = engine_facts.cache[name, ranks]
+    if "error" in facts:
+        assert "divisible" in facts["error"]  # heads that so many ranks cannot share
+        assert published.shape(name).heads % ranks
+        return None
+    return facts
+
+
+def test_the_models_are_of_every_sort_and_enough():
+    kinds = {layers.kind for name in published.NAMES for layers in published.shape(name).cache}
+    assert kinds == set(CacheKind)
+    assert len(published.NAMES) >= 20
+
+
+@pytest.mark.parametrize(("name", "ranks"), MODELS)
+def test_blocks_are_the_engines(engine_facts, name, ranks):
+    if (facts := told(engine_facts, name, ranks)) is None:
+        return
+    ours = layout(name, ranks, facts["dtype"])
+    assert ours.bytes_per_block == facts["bytesPerBlock"]
+    assert ours.block_tokens == facts["blockTokens"]
+    assert ours.blocks(asked.AVAILABLE_BYTES) == facts["blocks"]
+    layers = sorted(count for _, count in facts["groups"])
+    assert sorted(group.layers for group in ours.groups) == layers
+
+
+@pytest.mark.parametrize(("name", "ranks"), MODELS)
+def test_what_a_sequence_takes_is_the_engines(engine_facts, name, ranks):
+    if (facts := told(engine_facts, name, ranks)) is None:
+        return
+    ours = layout(name, ranks, facts["dtype"])
+    limit, in_flight = asked.case(name, ranks)["maxModelLen"], facts["inFlightTokens"]
+    blocks = ours.blocks_per_sequence(limit, in_flight)
+    assert blocks * ours.bytes_per_block == facts["neededBytes"]
+    assert facts["blocks"] / blocks == facts["concurrency"]
+    assert int(facts["blocks"] / blocks * limit) == facts["capacityTokens"]
+    two_thirds = facts["neededBytes"] * 2 // 3 // ours.bytes_per_block
+    assert ours.longest(two_thirds + 1, in_flight, limit) == facts["longest"]
+
+
+@pytest.mark.parametrize(("name", "ranks"), asked.FP8_CACHE)
+def test_fp8_keys_and_small_blocks_are_the_engines(engine_facts, name, ranks):
+    facts = engine_facts.fp8_cache[name, ranks]
+    shape = published.shape(name)
+    ours = kv_cache.layout(shape, "fp8", ranks, asked.SMALL_BLOCK_TOKENS)
+    assert ours.bytes_per_block == facts["bytesPerBlock"]
+    assert ours.block_tokens == facts["blockTokens"]
+    assert ours.blocks(asked.AVAILABLE_BYTES) == facts["blocks"]
