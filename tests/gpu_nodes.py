@@ -11,6 +11,8 @@ L40S = 46068
 L4 = 23034
 MIG_1G_10GB = 9984
 MIG_3G_40GB = 40448
+HOPPER = {"compute.major": "9", "compute.minor": "0"}
+ADA = {"compute.major": "8", "compute.minor": "9"}
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,15 @@ def nvidia(name: str, product: str, mebibytes: int, count: int, **labels: str) -
 
 
 def h100(name: str = "h100", count: int = 8) -> GpuNode:
-    return nvidia(name, "NVIDIA-H100-80GB-HBM3", H100, count)
+    return nvidia(name, "NVIDIA-H100-80GB-HBM3", H100, count, **HOPPER)
 
 
 def l40s(name: str = "l40s", count: int = 4) -> GpuNode:
-    return nvidia(name, "NVIDIA-L40S", L40S, count)
+    return nvidia(name, "NVIDIA-L40S", L40S, count, **ADA)
 
 
 def l4(name: str = "l4", count: int = 1) -> GpuNode:
-    return nvidia(name, "NVIDIA-L4", L4, count)
+    return nvidia(name, "NVIDIA-L4", L4, count, **ADA)
 
 
 def time_sliced(name: str = "shared", *, pods: int = 4) -> GpuNode:

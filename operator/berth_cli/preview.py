@@ -13,7 +13,7 @@ from berth_api.shape import Failure, ShapeReport
 from berth_api.types import Plan
 from berth_cli.errors import InputError
 from berth_cli.profiles import Fleet
-from berth_operator.core import architecture, fit, offers, planning
+from berth_operator.core import architecture, offers, planning
 from berth_operator.core.accelerator import Offer
 from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
@@ -61,11 +61,7 @@ def preview(cr: Mapping[str, Any], fleet: Fleet, report: ShapeReport, now: datet
     planned = planning.plan(observed, resolved, context)
     refusal = planned.failure if isinstance(planned, planning.Refused) else None
     offered = _offered(fleet, resolved)
-    plan = (
-        planned.revision.plan
-        if isinstance(planned, planning.Planned)
-        else _unserved(shape, offered, resolved)
-    )
+    plan = _plan(planned)
     return Preview(
         resolved=resolved,
         shape=shape,
@@ -85,10 +81,15 @@ def _offered(fleet: Fleet, resolved: Resolved) -> tuple[Offer, ...]:
     return tuple(one for one in found if isinstance(one, Offer))
 
 
-def _unserved(shape: ModelShape, offered: tuple[Offer, ...], resolved: Resolved) -> Plan | None:
-    """What was calculated before it was refused: too large, or for several nodes."""
-    verdict = fit.choose(shape, offered, resolved.spec) if offered else None
-    return verdict.plan if isinstance(verdict, fit.DoesNotFit) else None
+def _plan(planned: planning.Planning) -> Plan | None:
+    """Also of what is refused because it is too large, or wants several nodes."""
+    match planned:
+        case planning.Planned(revision=revision):
+            return revision.plan
+        case planning.Refused(plan=plan):
+            return plan
+        case _:
+            return None
 
 
 def _of_plan(offered: tuple[Offer, ...], plan: Plan | None) -> Offer | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gpu_nodes
 import pytest
+import yaml
 from gpu_nodes import GpuNode
 from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
 
@@ -348,3 +349,110 @@ def test_a_model_whose_last_accelerator_is_full_waits_there_and_says_so(
     assert models.status("second")["reason"] == "InsufficientGPU"
     assert models.status("second")["plan"]["accelerator"] == "l4"
     assert models.status()["plan"]["accelerator"] == "l4"
+
+
+# What a person would choose, by pool: cards and the least context, or why it is refused.
+KNOWN: dict[str, dict[str, tuple[int, int] | str]] = {
+    "llama-3.1-8b": {
+        "h100": (1, 131_072),
+        "l40s": (1, 131_072),
+        "l4": (1, 16_384),
+        "slice": (1, 131_072),
+        "b200": (1, 131_072),
+    },
+    "llama-3.1-70b-fp8": {
+        "h100": (2, 131_072),
+        "l40s": (2, 16_384),
+        "l4": "DoesNotFit",
+        "slice": "DoesNotFit",
+        "b200": (1, 131_072),
+    },
+    "gpt-oss-120b": {
+        "h100": (1, 65_536),
+        "l40s": (2, 131_072),
+        "l4": "DoesNotFit",
+        "slice": "DoesNotFit",
+        "b200": (1, 131_072),
+    },
+    "qwen3-32b": {
+        "h100": (1, 32_768),
+        "l40s": (2, 32_768),
+        "l4": "DoesNotFit",
+        "slice": "DoesNotFit",
+        "b200": (1, 40_960),
+    },
+    "deepseek-v3": {
+        "h100": "MultiNodeUnsupported",
+        "l40s": "MultiNodeUnsupported",
+        "l4": "DoesNotFit",
+        "slice": "DoesNotFit",
+        "b200": (8, 163_840),
+    },
+    "qwen2.5-vl-7b": {
+        "h100": (1, 128_000),
+        "l40s": (1, 128_000),
+        "l4": (1, 32_768),
+        "slice": (1, 65_536),
+        "b200": (1, 128_000),
+    },
+    "qwen2.5-32b-awq": {
+        "h100": (1, 32_768),
+        "l40s": (1, 32_768),
+        "l4": (1, 2_048),
+        "slice": (1, 32_768),
+        "b200": (1, 32_768),
+    },
+}
+EXAMPLES = Path(__file__).parents[2] / "examples" / "plan"
+
+
+def test_known_models_get_what_a_person_would_choose_on_every_pool(
+    models: Models, nodes: Callable[..., None], start: Start
+) -> None:
+    """The shape is read once; each further pool is an edit, which is answered at once."""
+    nodes(*NODES)
+    start()
+    for model, pools in KNOWN.items():
+        name = model.replace(".", "-")
+        spec = yaml.safe_load((EXAMPLES / model / "model.yaml").read_text(encoding="utf-8"))["spec"]
+        models.create(name, **spec | {"accelerators": listed(next(iter(pools)))})
+        report = json.loads((EXAMPLES / model / "shape.json").read_text(encoding="utf-8"))
+        models.read_shape(name, report)
+        for pool, chosen in pools.items():
+            models.edit(names.PLURAL, name, {"spec": {"accelerators": listed(pool)}})
+            assert answer(models, name) == expected(pool, chosen, models.status(name)), model
+        models.delete(names.PLURAL, name)
+
+
+def answer(models: Models, name: str) -> Object | str:
+    """The plan and the pod's request for the present generation, or the reason of the refusal."""
+    generation = models.get(names.PLURAL, name)["metadata"]["generation"]
+
+    def told() -> bool:
+        status = models.status(name)
+        planned = [c for c in status.get("conditions", []) if c["type"] == "Planned"]
+        known = planned and planned[0]["status"] != "Unknown"
+        return bool(known and status.get("observedGeneration") == generation)
+
+    begin = time.monotonic()
+    models.wait_for(f"an answer for {name}", told)
+    assert time.monotonic() - begin < REFUSAL_SECONDS
+    status = models.status(name)
+    (planned,) = [c for c in status["conditions"] if c["type"] == "Planned"]
+    if planned["status"] == "False":
+        assert "Fix: " in status["message"]
+        return str(planned["reason"])
+    revision = names.revision_name(name, status["updateRevision"])
+    asked = limits(models.get("deployment", revision))
+    plan = status["plan"]
+    cards = {key: value for key, value in asked.items() if key.startswith("nvidia.com/")}
+    return {"accelerator": plan["accelerator"], "size": plan["tensorParallelSize"], "pod": cards}
+
+
+def expected(pool: str, chosen: tuple[int, int] | str, status: Object) -> Object | str:
+    if isinstance(chosen, str):
+        return chosen
+    cards, context = chosen
+    assert status["plan"]["maxModelLen"] >= context
+    resource = "nvidia.com/mig-3g.40gb" if pool == "slice" else "nvidia.com/gpu"
+    return {"accelerator": pool, "size": cards, "pod": {resource: str(cards)}}

@@ -1,8 +1,13 @@
 """One accelerator profile as this cluster has it: what a plan is made for."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from berth_operator.settings import AcceleratorProfile, Device, EngineProfile
+
+# Compute capabilities: Ada and Hopper are the first that compute in FP8.
+FIRST_WITH_FP8: Final = (8, 9)
+HOPPER: Final = 9
 
 
 @dataclass(frozen=True)
@@ -18,8 +23,17 @@ class Offer:
     entry: int | None = None  # index in spec.accelerators
     gpus: int | None = None  # that entry's gpusPerReplica, if it is set
     nodes: int = 0  # that have it now
-    fp8_units: bool = True  # whether it computes in FP8; without, blocks of experts are not refined
+    capability: tuple[int, int] | None = None  # NVIDIA's compute capability, if a label says it
 
     @property
     def on_cpu(self) -> bool:
         return self.engine.device is Device.CPU
+
+    @property
+    def fp8_units(self) -> bool:
+        """Whether it computes in FP8; what no label says is taken to be recent."""
+        return self.capability is None or self.capability >= FIRST_WITH_FP8
+
+    @property
+    def is_hopper(self) -> bool:
+        return self.capability is not None and self.capability[0] == HOPPER

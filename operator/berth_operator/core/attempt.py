@@ -123,7 +123,7 @@ def attempt(
         batch=batch,
         fraction=wishes.fraction,
         usable=usable,
-        weights=weights.rank_bytes(part, wishes.dtype, tensor_parallel),
+        weights=weights.rank_bytes(part, wishes.dtype, tensor_parallel, on_hopper=offer.is_hopper),
         buffers=weights.buffers_bytes(part, wishes.dtype),
         reserves=reserves(
             part,

@@ -42,9 +42,8 @@ _AMD_VRAM: Final = ("amd.com/gpu.vram", "beta.amd.com/gpu.vram")
 _AMD_PARTITION: Final = "amd.com/compute-memory-partition"
 _AMD_WHOLE: Final = "spx"  # as in "spx_nps1": a card in one part
 
-# NVIDIA's compute capability, as GPU feature discovery labels it; from 8.9 a card computes in FP8.
+# The compute capability, as GPU feature discovery labels it.
 _COMPUTE: Final = ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor")
-_FIRST_WITH_FP8: Final = (8, 9)
 
 _SIZE: Final = re.compile(r"([0-9]{1,9})(M|Mi|MB|MiB|G|Gi|GB|GiB)?")
 
@@ -56,7 +55,7 @@ class Card:
     memory_bytes: int | None  # as the engine sees it; None: no label says
     tenants: int = 1  # pods on one card, none of them held to its part
     sliced: bool = False  # a slice or a shared card: no two of them work on one model
-    fp8_units: bool = True  # also where no label says
+    capability: tuple[int, int] | None = None  # NVIDIA's compute capability
     selector: tuple[tuple[str, str], ...] = ()  # labels that only nodes with such cards have
 
 
@@ -77,7 +76,7 @@ def of_node(profile: AcceleratorProfile, labels: Mapping[str, str]) -> Card:
         memory_bytes=max(0, seen),
         tenants=tenants,
         sliced=mig or tenants > 1 or _is_partition(resource, labels),
-        fp8_units=_computes_fp8(labels),
+        capability=_capability(labels),
         selector=tuple(sorted(selector.items())),
     )
 
@@ -146,8 +145,6 @@ def _is_partition(resource: str, labels: Mapping[str, str]) -> bool:
     return resource.startswith(_AMD) and not partition.startswith(_AMD_WHOLE)
 
 
-def _computes_fp8(labels: Mapping[str, str]) -> bool:
+def _capability(labels: Mapping[str, str]) -> tuple[int, int] | None:
     major, minor = (labels.get(name, "") for name in _COMPUTE)
-    if not (major.isdigit() and minor.isdigit()):
-        return True
-    return (int(major), int(minor)) >= _FIRST_WITH_FP8
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None

@@ -157,7 +157,7 @@ def _of_pool(
         sliced=pool.card.sliced,
         tenants=pool.card.tenants,
         nodes=pool.nodes,
-        fp8_units=pool.card.fp8_units,
+        capability=pool.card.capability,
     )
 
 

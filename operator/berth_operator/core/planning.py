@@ -222,7 +222,8 @@ def _fit(
     learned = learned or _remembered(observed, resolved, report)
     verdict = fit.choose(model, offered, resolved.spec, learned)
     if not isinstance(verdict, fit.Fits):
-        return Refused(_why_not(verdict, lost))
+        calculated = verdict.plan if isinstance(verdict, fit.DoesNotFit) else None
+        return Refused(_why_not(verdict, lost), plan=calculated)
     offer = verdict.offer
     chosen = verdict.plan.model_copy(update={"alternatives": [*lost, *verdict.plan.alternatives]})
     given = pod_template.Build(

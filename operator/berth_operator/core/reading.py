@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from berth_api.shape import Failure, FetchError, ShapeReport
+from berth_api.types import Plan
 from berth_operator.core.accelerator import Offer
 from berth_operator.core.image_volumes import image_volumes
 from berth_operator.core.kubernetes import condition, finished_at, terminated_message
@@ -36,10 +37,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Refused:
-    """There is no plan, and here is why. `retry_seconds` when the shape will be read again."""
+    """There is no plan to run, and here is why. `retry_seconds` when the shape is read again."""
 
     failure: Failure
     retry_seconds: float | None = None
+    plan: Plan | None = None  # what was calculated, with `fits` false
 
 
 def shape_report(

@@ -26,7 +26,7 @@ from berth_operator.core.conditions import Truth
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Event, EventType
-from berth_operator.core.planning import Planned, Planning
+from berth_operator.core.planning import Planned, Planning, Refused
 from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
@@ -120,7 +120,7 @@ def _model(revision: Revision | None) -> ModelStatus | None:
 def _plan(view: View) -> Any:
     """The plan with what the engine measured beside it; measures outlive the pod that made them."""
     if view.update is None:
-        return None
+        return view.planning.plan if isinstance(view.planning, Refused) else None
     serves = view.report is not None and view.report.phase is Phase.SERVING
     engines = view.report.engines if view.report and serves else []
     measured = _memories(engines[0].measured) if engines else None

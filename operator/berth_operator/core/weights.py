@@ -15,19 +15,27 @@ _FLOAT_BYTES: Final = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 VOCABULARY_PADDING: Final = 64
 # MXFP4 experts are padded to what the kernels of CUDA cards need at most: the hidden size, and a
 # rank's share of the intermediate size, to multiples of these (vllm/model_executor/layers/
-# fused_moe/oracle/mxfp4.py, mxfp4_round_up_hidden_size_and_intermediate_size, 0.32).
+# fused_moe/oracle/mxfp4.py, mxfp4_round_up_hidden_size_and_intermediate_size, 0.32). On Hopper the
+# Triton kernel wants less; its own layout pads the hidden size, as the weights of gpt-oss-20b on an
+# H100 show: 13.47 GiB, which is 12.83 with the experts' part times 3072/2880.
 MXFP4_HIDDEN_PADDING: Final = 256
 MXFP4_INTERMEDIATE_PADDING: Final = 128
+MXFP4_INTERMEDIATE_PADDING_ON_HOPPER: Final = 64
+# Four bits, and a scale of eight for each block of 32 (OCP Microscaling Formats, v1.0).
+MXFP4_ELEMENT_BYTES: Final = 17 / 32
 _MXFP4: Final = frozenset({"mxfp4", "gpt_oss_mxfp4"})
 
 
-def rank_bytes(shape: ModelShape, dtype: str, tensor_parallel: int) -> int:
+def rank_bytes(
+    shape: ModelShape, dtype: str, tensor_parallel: int, *, on_hopper: bool = False
+) -> int:
     """Bytes of the weights on one of `tensor_parallel` ranks, served in `dtype`."""
-    return sum(
-        _on_rank(shape, part, stored, _served(stored, count, dtype), tensor_parallel)
+    held = sum(
+        _on_rank(shape, part, _served(stored, count, dtype), tensor_parallel)
         for part, by_dtype in shape.parts.items()
         for stored, count in by_dtype.items()
     )
+    return held + _mxfp4_padding(shape, tensor_parallel, on_hopper=on_hopper)
 
 
 def buffers_bytes(shape: ModelShape, dtype: str) -> int:
@@ -43,7 +51,7 @@ def _served(stored: str, count: int, dtype: str) -> int:
     return count
 
 
-def _on_rank(shape: ModelShape, part: Part, stored: str, count: int, tensor_parallel: int) -> int:
+def _on_rank(shape: ModelShape, part: Part, count: int, tensor_parallel: int) -> int:
     match part:
         case Part.UNUSED:
             return 0
@@ -54,8 +62,6 @@ def _on_rank(shape: ModelShape, part: Part, stored: str, count: int, tensor_para
         case Part.EMBEDDING | Part.HEAD:
             padded = _padded(shape.vocabulary, VOCABULARY_PADDING)
             return -(-count * padded // (shape.vocabulary * tensor_parallel))
-        case Part.EXPERTS if shape.experts and _is_mxfp4(shape, stored):
-            return _mxfp4(shape.hidden, shape.experts, count, tensor_parallel)
         case _:
             return -(-count // _ways(shape, part, tensor_parallel))
 
@@ -73,15 +79,26 @@ def _ways(shape: ModelShape, part: Part, tensor_parallel: int) -> int:
             return tensor_parallel
 
 
-def _is_mxfp4(shape: ModelShape, stored: str) -> bool:
-    quantization = shape.quantization
-    return quantization is not None and quantization.method in _MXFP4 and stored not in _FLOAT_BYTES
+def _mxfp4_padding(shape: ModelShape, tensor_parallel: int, *, on_hopper: bool) -> int:
+    """What MXFP4 experts take on one rank beyond their even share."""
+    method = shape.quantization.method if shape.quantization else ""
+    if shape.experts is None or method not in _MXFP4:
+        return 0
+    least = MXFP4_INTERMEDIATE_PADDING_ON_HOPPER if on_hopper else MXFP4_INTERMEDIATE_PADDING
+    share = -(-shape.experts.intermediate // tensor_parallel)
+    inner, outer = _padded(share, least), _padded(shape.hidden, MXFP4_HIDDEN_PADDING)
+    count = _mxfp4_bytes(shape, shape.experts)
+    padded = -(-count * inner * outer // (shape.experts.intermediate * shape.hidden))
+    return max(0, padded - -(-count // tensor_parallel))
 
 
-def _mxfp4(hidden: int, experts: Experts, count: int, tensor_parallel: int) -> int:
-    share = -(-experts.intermediate // tensor_parallel)
-    inner, outer = _padded(share, MXFP4_INTERMEDIATE_PADDING), _padded(hidden, MXFP4_HIDDEN_PADDING)
-    return -(-count * inner * outer // (experts.intermediate * hidden))
+def _mxfp4_bytes(shape: ModelShape, experts: Experts) -> int:
+    """Of the experts' files; calculated where only an index told how large all files are."""
+    told = shape.parts.get(Part.EXPERTS)
+    if told is not None:
+        return sum(count for stored, count in told.items() if stored not in _FLOAT_BYTES)
+    one = 3 * shape.hidden * experts.intermediate  # gate, up and down
+    return int(shape.layers * experts.count * one * MXFP4_ELEMENT_BYTES)
 
 
 def _padded(count: int, multiple: int) -> int:

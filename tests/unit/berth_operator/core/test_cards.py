@@ -174,12 +174,12 @@ def test_whatever_labels_say_it_is_read(labels: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("major", "minor", "fp8_units"),
-    [("8", "0", False), ("8", "6", False), ("8", "9", True), ("9", "0", True), ("", "", True)],
+    ("major", "minor", "capability"),
+    [("8", "0", (8, 0)), ("12", "1", (12, 1)), ("", "", None), ("9", "x", None)],
 )
-def test_cards_compute_in_fp8_from_capability_8_9_on(
-    major: str, minor: str, *, fp8_units: bool
+def test_the_compute_capability_is_read_where_it_is_told(
+    major: str, minor: str, capability: tuple[int, int] | None
 ) -> None:
     compute = {"nvidia.com/gpu.compute.major": major, "nvidia.com/gpu.compute.minor": minor}
     found = cards.of_node(profile(), {"nvidia.com/gpu.memory": "40960", **compute})
-    assert found.fp8_units is fp8_units
+    assert found.capability == capability

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import published
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from berth_operator.core import fit
 from berth_operator.core.accelerator import Offer
 from berth_operator.core.fit import DoesNotFit, Fits, Illegal
 from berth_operator.core.learned import Correction
-from berth_operator.core.shape import ModelShape
+from berth_operator.core.shape import ModelShape, Quantization
 from berth_operator.core.wishes import USABLE_CONTEXT_TOKENS
 
 
@@ -175,6 +176,22 @@ def test_an_entrys_gpus_are_its_size_and_must_not_contradict() -> None:
     verdict = fit.plan(LLAMA_8B, entry, asked(parallelism={"tensor": 2}))
     assert isinstance(verdict, Illegal)
     assert verdict.field == "spec.accelerators[1].gpusPerReplica"
+
+
+@pytest.mark.parametrize(
+    ("capability", "sizes"), [((8, 0), {1, 2}), ((9, 0), {1, 2, 4, 8}), (None, {1, 2, 4, 8})]
+)
+def test_what_is_legal_depends_on_what_the_card_computes(
+    capability: tuple[int, int] | None, sizes: set[int]
+) -> None:
+    """Blocks of experts in FP8 are refined only on cards with FP8 units."""
+    blocks = Quantization("fp8", 8, block=(128, 128))
+    mixture = replace(published.shape("qwen3-30b-a3b"), quantization=blocks)
+    card = gpu(cards=8, capability=capability)
+    verdicts = {
+        size: fit.plan(mixture, card, asked(parallelism={"tensor": size})) for size in (1, 2, 4, 8)
+    }
+    assert {size for size, found in verdicts.items() if isinstance(found, Fits)} == sizes
 
 
 def test_a_slice_is_one_card() -> None:

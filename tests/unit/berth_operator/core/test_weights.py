@@ -110,3 +110,14 @@ def test_more_ranks_hold_less_each(name, ranks):
     assert weights.rank_bytes(shape, "bfloat16", 2 * ranks) < weights.rank_bytes(
         shape, "bfloat16", ranks
     )
+
+
+@pytest.mark.parametrize("tensor_parallel", [1, 2, 8])
+def test_padding_is_known_also_where_only_the_files_size_is(tensor_parallel: int) -> None:
+    told = published.shape("gpt-oss-120b")
+    stored = sum(count for sizes in told.parts.values() for count in sizes.values())
+    untold = replace(told, parts={Part.LINEAR: {"U8": stored}})
+    apart = weights.rank_bytes(untold, "bfloat16", tensor_parallel) - weights.rank_bytes(
+        told, "bfloat16", tensor_parallel
+    )
+    assert abs(apart) < weights.rank_bytes(told, "bfloat16", tensor_parallel) / 50
