@@ -6,8 +6,8 @@ from typing import Any
 import builders
 
 from berth_api.types import Spec
-from berth_operator.core.accelerator import Offer
-from berth_operator.core.shape import CacheKind, CacheLayers, ModelShape, Part
+from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.model.shape import CacheKind, CacheLayers, ModelShape, Part
 
 GIB = 2**30
 # What the engine sees of a card that is sold as 80 GB (the calibration rows' own figure).

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from berth_api.shape import ShapeReport
-from berth_operator.core import architecture
-from berth_operator.core.shape import ModelShape
+from berth_operator.core.model import architecture
+from berth_operator.core.model.shape import ModelShape
 from berth_server import parts, trim, weights
 
 HERE = Path(__file__).parent / "models"

@@ -1,7 +1,7 @@
 """What is known of a model before it is loaded: the shape Job's answer to the operator.
 
 The Job runs where the credentials are and reads only `config.json` and the safetensors headers.
-It hands back facts, not conclusions; `berth_operator.core.shape` reads them into the planner's
+It hands back facts, not conclusions; `berth_operator.core.model` reads them into the planner's
 type, so that a newer Berth understands an older answer better without fetching again.
 """
 

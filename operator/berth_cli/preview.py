@@ -13,14 +13,16 @@ from berth_api.shape import Failure, ShapeReport
 from berth_api.types import Plan
 from berth_cli.errors import InputError
 from berth_cli.profiles import Fleet
-from berth_operator.core import architecture, offers, planning
-from berth_operator.core.accelerator import Offer
+from berth_operator.core import planning
+from berth_operator.core.accelerators import offers
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
+from berth_operator.core.model import architecture
+from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Outcome
 from berth_operator.core.resolved import Resolved, resolve
-from berth_operator.core.shape import ModelShape
 
 # A preview's engine key opens nothing.
 _NO_KEY: Final = bytes(32)

@@ -3,7 +3,7 @@
 The engine has one layer class for each way (vllm/model_executor/layers/linear.py and
 vocab_parallel_embedding.py, 0.32) and the checkpoints' names say which one a tensor goes to. The
 first rule that matches wins; what no rule matches is a matrix that is split. Parts are the names
-of `berth_operator.core.shape.Part`.
+of `berth_operator.core.model.shape.Part`.
 """
 
 import re

@@ -4,8 +4,8 @@ import engine_facts as asked
 import published
 import pytest
 
-from berth_operator.core import kv_cache
-from berth_operator.core.shape import CacheKind
+from berth_operator.core.model import kv_cache
+from berth_operator.core.model.shape import CacheKind
 
 engine_facts = asked.engine_facts
 MODELS = [(name, ranks) for name in published.NAMES for ranks in asked.RANKS]

@@ -1,4 +1,4 @@
-"""`core.legality` against the engine's own checks and layers, for every size on 200 shapes.
+"""`core.model.legality` against the engine's own checks and layers, for every size on 200 shapes.
 
 Shapes are drawn around real families, with dimensions that do not divide well. Nothing of ours is
 asked in the oracle: it builds the engine's model.
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from berth_api.shape import ShapeReport
-from berth_operator.core import architecture, legality
-from berth_operator.core.shape import ModelShape
+from berth_operator.core.model import architecture, legality
+from berth_operator.core.model.shape import ModelShape
 from berth_server.trim import trim
 
 ORACLE = Path(__file__).with_name("oracle_legality.py")

@@ -4,7 +4,7 @@ import engine_facts as asked
 import published
 import pytest
 
-from berth_operator.core import weights
+from berth_operator.core.model import weights
 
 engine_facts = asked.engine_facts
 # MXFP4 experts are laid out by kernels that a CPU has not.

@@ -7,8 +7,9 @@ import builders
 from planning import LLAMA_70B_FP8
 from planning import spec as asked
 
-from berth_operator.core import fit, offers
-from berth_operator.core.accelerator import Offer
+from berth_operator.core import fit
+from berth_operator.core.accelerators import offers
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.observed import Node
 
 NODES = 1000

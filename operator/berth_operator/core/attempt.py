@@ -13,11 +13,11 @@ from typing import Final
 
 from berth_api.quantity import parse_bytes
 from berth_api.types import Spec
-from berth_operator.core import kv_cache, weights
-from berth_operator.core.accelerator import Offer
-from berth_operator.core.kv_cache import Layout
+from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.model import kv_cache, weights
+from berth_operator.core.model.kv_cache import Layout
+from berth_operator.core.model.shape import CacheKind, ModelShape, Part
 from berth_operator.core.reserves import Batch, Reserves, reserves, unknown_margin
-from berth_operator.core.shape import CacheKind, ModelShape, Part
 from berth_operator.core.wishes import Wishes
 from berth_operator.settings import Device
 

@@ -1,9 +1,9 @@
 """A plan in sentences, each value with what it follows from: `status.plan.explain`."""
 
 from berth_api.quantity import format_bytes
-from berth_operator.core import legality
 from berth_operator.core.attempt import Attempt
-from berth_operator.core.shape import CacheKind, CacheLayers, ModelShape
+from berth_operator.core.model import legality
+from berth_operator.core.model.shape import CacheKind, CacheLayers, ModelShape
 
 
 def explain(shape: ModelShape, chosen: Attempt, context: int) -> list[str]:

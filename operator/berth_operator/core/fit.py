@@ -11,15 +11,15 @@ from typing import Final
 
 from berth_api.quantity import format_bytes, parse_bytes, parse_millicpu
 from berth_api.types import Alternative, KvCacheDType, Plan, Spec
-from berth_operator.core import legality
-from berth_operator.core.accelerator import Offer
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.attempt import Attempt, attempt
 from berth_operator.core.explanation import explain
 from berth_operator.core.learned import Correction
-from berth_operator.core.shape import ModelShape
+from berth_operator.core.model import legality
+from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.wishes import Illegal, Wishes, corrected, illegal, wishes
 
-__all__ = ["DoesNotFit", "Fits", "Illegal", "Offer", "Verdict", "choose", "plan"]
+__all__ = ["DoesNotFit", "Fits", "Illegal", "Verdict", "choose", "plan"]
 
 _GIB: Final = 2**30
 # Host memory of a GPU pod beside the weights that pass through the page cache.

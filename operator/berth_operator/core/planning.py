@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from berth_api import engine_flags
 from berth_api.shape import Failure, ShapeReport
 from berth_api.types import Alternative
-from berth_operator.core import architecture, fallback, fit, lessons, offers, revision
-from berth_operator.core.accelerator import Offer
+from berth_operator.core import fit, lessons, revision
+from berth_operator.core.accelerators import fallback, offers
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.context import Context
 from berth_operator.core.image_volumes import image_volumes
 from berth_operator.core.learned import Correction, Question, correction, shape_of, workload_of
 from berth_operator.core.lessons import Lesson
+from berth_operator.core.model import architecture
 from berth_operator.core.objects import pod_template, shape_job
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.reading import Reading, Refused, latest_attempt, shape_report

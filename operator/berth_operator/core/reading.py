@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from berth_api.shape import Failure, FetchError, ShapeReport
 from berth_api.types import Plan
-from berth_operator.core.accelerator import Offer
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.image_volumes import image_volumes
 from berth_operator.core.kubernetes import condition, finished_at, terminated_message
 from berth_operator.core.objects import shape_job

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from berth_operator.core.shape import DTYPE_BYTES, ModelShape
+from berth_operator.core.model.shape import DTYPE_BYTES, ModelShape
 from berth_operator.settings import Device
 
 _MIB: Final = 2**20

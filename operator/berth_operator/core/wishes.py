@@ -9,11 +9,11 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 
 from berth_api.types import Spec
-from berth_operator.core import legality
-from berth_operator.core.accelerator import Offer
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.learned import Correction
+from berth_operator.core.model import legality
+from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.reserves import Batch
-from berth_operator.core.shape import ModelShape
 
 _GIB: Final = 2**30
 

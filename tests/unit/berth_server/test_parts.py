@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_operator.core.shape import Part
+from berth_operator.core.model.shape import Part
 from berth_server import parts
 
 KNOWN = parts.Facts(layers=4, heads=8, kv_heads=2)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from standins import tiny_model
 
 from berth_api.shape import ShapeReport
-from berth_operator.core import architecture
+from berth_operator.core.model import architecture
 from berth_server import termination, trim
 
 

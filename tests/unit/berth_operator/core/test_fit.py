@@ -11,10 +11,10 @@ from planning import spec as asked
 
 from berth_api.types import Plan, Spec
 from berth_operator.core import fit
-from berth_operator.core.accelerator import Offer
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.fit import DoesNotFit, Fits, Illegal
 from berth_operator.core.learned import Correction
-from berth_operator.core.shape import ModelShape, Quantization
+from berth_operator.core.model.shape import ModelShape, Quantization
 from berth_operator.core.wishes import USABLE_CONTEXT_TOKENS
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from berth_operator.core.section import MOST_TOKENS, Section, Unreadable
-from berth_operator.core.shape import CacheKind, CacheLayers, StateTensor
+from berth_operator.core.model.section import MOST_TOKENS, Section, Unreadable
+from berth_operator.core.model.shape import CacheKind, CacheLayers, StateTensor
 
 # vllm/transformers_utils/model_arch_config_convertor.py, is_deepseek_mla: these compress keys and
 # values if they have a kv_lora_rank. Others with one are run as plain attention.

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_operator.core import kv_cache
-from berth_operator.core.shape import CacheKind, CacheLayers
+from berth_operator.core.model import kv_cache
+from berth_operator.core.model.shape import CacheKind, CacheLayers
 
 LLAMA = published.shape("llama-3.1-8b")
 GIB = 2**30

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from berth_api.quantity import parse
 from berth_api.types import Accelerator, Spec
-from berth_operator.core import cards
-from berth_operator.core.accelerator import Offer
-from berth_operator.core.cards import Card
+from berth_operator.core.accelerators import cards
+from berth_operator.core.accelerators.cards import Card
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.observed import Node
 from berth_operator.settings import AcceleratorProfile, EngineProfile, Settings
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_operator.core import weights
-from berth_operator.core.shape import Part
+from berth_operator.core.model import weights
+from berth_operator.core.model.shape import Part
 
 LLAMA = published.shape("llama-3.1-8b")
 

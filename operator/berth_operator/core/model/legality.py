@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Final
 
-from berth_operator.core.shape import CacheKind, Experts, ModelShape, Quantization
+from berth_operator.core.model.shape import CacheKind, Experts, ModelShape, Quantization
 
 Rule = Callable[[ModelShape, int], Iterator[str]]
 

@@ -1,8 +1,8 @@
 import published
 import pytest
 
-from berth_operator.core import rotary
-from berth_operator.core.section import Section
+from berth_operator.core.model import rotary
+from berth_operator.core.model.section import Section
 
 
 @pytest.mark.parametrize(

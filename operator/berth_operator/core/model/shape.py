@@ -1,7 +1,7 @@
 """What decides a model's memory and how it may be split: the planner's view of it, typed.
 
-`core.architecture` reads it from `config.json` and the safetensors headers. Sizes are elements;
-bytes say so. Nothing here knows an accelerator.
+`core.model.architecture` reads it from `config.json` and the safetensors headers. Sizes are
+elements; bytes say so. Nothing here knows an accelerator.
 """
 
 from collections.abc import Mapping

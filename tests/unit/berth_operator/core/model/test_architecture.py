@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from berth_api.shape import Failure, ShapeReport
-from berth_operator.core import architecture
-from berth_operator.core.shape import (
+from berth_operator.core.model import architecture
+from berth_operator.core.model.shape import (
     CacheKind,
     Experts,
     ModelShape,

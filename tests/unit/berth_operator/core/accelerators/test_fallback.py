@@ -9,8 +9,8 @@ import pytest
 
 from berth_api.shape import ShapeReport
 from berth_api.types import Alternative, Plan
-from berth_operator.core import fallback
-from berth_operator.core.accelerator import Offer
+from berth_operator.core.accelerators import fallback
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.observed import Pod
 from berth_operator.core.revision import Revision
 

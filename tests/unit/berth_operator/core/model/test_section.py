@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_operator.core.section import MOST, Section, Unreadable
+from berth_operator.core.model.section import MOST, Section, Unreadable
 
 
 def section(**values):

@@ -6,7 +6,7 @@ from gpu_nodes import GpuNode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_operator.core import cards
+from berth_operator.core.accelerators import cards
 from berth_operator.settings import AcceleratorProfile
 
 MIB = 2**20

@@ -6,8 +6,8 @@ served: vllm/model_executor/layers/rotary_embedding (0.32), _compute_cos_sin_cac
 
 from typing import Final
 
-from berth_operator.core import cache_layers
-from berth_operator.core.section import MOST_TOKENS, Section
+from berth_operator.core.model import cache_layers
+from berth_operator.core.model.section import MOST_TOKENS, Section
 
 # Positions are learned, or there are none; or the engine runs the model by its Transformers
 # backend, which computes angles as it goes (vllm/model_executor/models/transformers).

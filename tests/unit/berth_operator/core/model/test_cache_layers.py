@@ -1,9 +1,9 @@
 import published
 import pytest
 
-from berth_operator.core import cache_layers
-from berth_operator.core.section import Section, Unreadable
-from berth_operator.core.shape import CacheKind, StateTensor
+from berth_operator.core.model import cache_layers
+from berth_operator.core.model.section import Section, Unreadable
+from berth_operator.core.model.shape import CacheKind, StateTensor
 
 PLAIN = {
     "num_hidden_layers": 12, "hidden_size": 64, "num_attention_heads": 8, "num_key_value_heads": 2,

@@ -6,7 +6,7 @@ with the engine's own modules); where it did not, every tensor is taken as split
 
 from typing import Final
 
-from berth_operator.core.shape import DTYPE_BYTES, Experts, ModelShape, Part
+from berth_operator.core.model.shape import DTYPE_BYTES, Experts, ModelShape, Part
 
 # Bytes per element by safetensors dtype, of those that the engine casts to its own dtype.
 _FLOAT_BYTES: Final = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}

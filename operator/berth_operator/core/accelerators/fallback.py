@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from berth_api.types import Alternative
-from berth_operator.core.accelerator import Offer
+from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import condition, is_finished, is_terminating
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.revision import Revision

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from berth_api.shape import Failure, FetchError, ShapeReport
-from berth_operator.core import cache_layers, rotary
-from berth_operator.core.section import MOST_TOKENS, Section, Unreadable
-from berth_operator.core.shape import (
+from berth_operator.core.model import cache_layers, rotary
+from berth_operator.core.model.section import MOST_TOKENS, Section, Unreadable
+from berth_operator.core.model.shape import (
     DTYPE_BYTES,
     Experts,
     ModelShape,

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_api.types import Spec
-from berth_operator.core import cards
-from berth_operator.core.accelerator import Offer
-from berth_operator.core.offers import Found, NoOffer, offers
+from berth_operator.core.accelerators import cards
+from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.accelerators.offers import Found, NoOffer, offers
 
 MIB = 2**20
 GIB = 2**30

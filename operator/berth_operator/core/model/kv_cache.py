@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from berth_operator.core.shape import DTYPE_BYTES, CacheKind, CacheLayers, ModelShape, StateTensor
+from berth_operator.core.model.shape import (
+    DTYPE_BYTES,
+    CacheKind,
+    CacheLayers,
+    ModelShape,
+    StateTensor,
+)
 
 # BlockPool keeps one block to itself (vllm/v1/core/block_pool.py, null_block).
 _NULL_BLOCKS: Final = 1

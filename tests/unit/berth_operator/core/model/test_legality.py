@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_operator.core import legality
-from berth_operator.core.legality import illegal, legal_sizes, vision_data_parallel
-from berth_operator.core.shape import (
+from berth_operator.core.model import legality
+from berth_operator.core.model.legality import illegal, legal_sizes, vision_data_parallel
+from berth_operator.core.model.shape import (
     CacheKind,
     CacheLayers,
     Experts,
