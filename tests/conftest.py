@@ -5,8 +5,14 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 CI = bool(os.environ.get("CI"))
+
+# A busy machine is no finding. In CI hypothesis has such a profile of its own, which also repeats.
+settings.register_profile("busy-machine", deadline=None)
+if not CI:
+    settings.load_profile("busy-machine")
 
 
 @pytest.hookimpl(wrapper=True)

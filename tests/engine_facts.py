@@ -15,7 +15,66 @@ AVAILABLE_BYTES = 60 * 2**30
 MAX_MODEL_LEN = 6000
 BATCHED_TOKENS = 2048
 SMALL_BLOCK_TOKENS = 64
-FP8_CACHE = (("llama-3.1-8b", 4), ("gemma-3-27b", 4), ("qwen3-next-80b-a3b", 2))
+FP8_CACHE = (
+    ("llama-3.1-8b", 4, "auto"),
+    ("gemma-3-27b", 4, "auto"),
+    ("qwen3-next-80b-a3b", 2, "auto"),
+    ("qwen3-next-80b-a3b", 2, "float32"),
+)
+_LINEAR = {"rope_type": "linear", "factor": 2.5}
+_YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
+_WIDE = {"type": "longrope", "short_factor": [1.0] * 64, "long_factor": [1.0] * 64}
+_TURNS = {"rope_theta": 10_000.0}
+# Other keys of Llama 3.1 8B, or of Gemma 3 27B's decoder, and the longest context that the engine
+# then lets a user ask for.
+LLAMA_SHORT = 32_768
+CONTEXTS: dict[str, tuple[dict, int]] = {
+    "no scaling": ({"rope_scaling": None}, LLAMA_SHORT),
+    "linear": ({"rope_scaling": _LINEAR}, 81_920),
+    "linear, told as parameters": ({"rope_parameters": _LINEAR | _TURNS}, 81_920),
+    "both": ({"rope_scaling": _LINEAR, "rope_parameters": _YARN | _TURNS}, 81_920),
+    "dynamic": ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, 65_536),
+    "default with a factor": ({"rope_scaling": {"rope_type": "default", "factor": 2}}, 65_536),
+    "of no kind": ({"rope_scaling": {"factor": 2.0}}, 65_536),
+    "mrope": (
+        {"rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24], "factor": 2.0}},
+        65_536,
+    ),
+    "no factor": ({"rope_scaling": {"rope_type": "linear", "factor": None}}, LLAMA_SHORT),
+    "half": ({"rope_scaling": _LINEAR | {"factor": 0.5}}, 16_384),
+    "yarn": ({"rope_scaling": _YARN}, LLAMA_SHORT),
+    "yarn of less": (
+        {"rope_scaling": _YARN | {"original_max_position_embeddings": 8192}},
+        LLAMA_SHORT,
+    ),
+    "longrope": (
+        {"rope_scaling": _WIDE, "original_max_position_embeddings": 4096},
+        LLAMA_SHORT,
+    ),
+    "llama3": (
+        {
+            "rope_scaling": {
+                "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
+            }
+        },
+        LLAMA_SHORT,
+    ),
+    "a smaller length of its own": ({"model_max_length": 4096}, 4096),
+    "a larger length of its own": ({"model_max_length": 999_999}, 999_999),
+    "its own, stretched": ({"model_max_length": 4096, "rope_scaling": _LINEAR}, 10_240),
+    "its own, not shrunk": (
+        {"model_max_length": 4096, "rope_scaling": _LINEAR | {"factor": 0.5}},
+        4096,
+    ),
+    "a longer one of another name": ({"seq_len": 200_600}, LLAMA_SHORT),
+} | {
+    f"the least, {name}": ({name: 2000}, 2000)
+    for name in (
+        "n_positions", "max_seq_len", "seq_length", "max_target_positions", "max_sequence_length",
+        "max_seq_length", "seq_len",
+    )
+}  # fmt: skip
 # Left out of the question about the cache, which they do not touch: CPUs have no such kernels.
 _NO_KERNEL = frozenset({"mxfp4", "fp8"})
 
@@ -27,6 +86,7 @@ class Facts:
     cache: dict
     fp8: dict  # of models whose FP8 layers can only be built as if there were AMX
     fp8_cache: dict  # with keys and values in FP8, and blocks of SMALL_BLOCK_TOKENS
+    contexts: dict  # by name, of CONTEXTS; by nothing else
 
 
 def case(name: str, ranks: int) -> dict:
@@ -55,8 +115,21 @@ def _fp8(name: str, ranks: int) -> dict:
     return _case(name, ranks, published.load(name).config) | {"amx": True}
 
 
-def _fp8_cache(name: str, ranks: int) -> dict:
-    return case(name, ranks) | {"kvDtype": "fp8", "blockTokens": SMALL_BLOCK_TOKENS}
+def _fp8_cache(name: str, ranks: int, dtype: str) -> dict:
+    blocks = {"kvDtype": "fp8", "blockTokens": SMALL_BLOCK_TOKENS}
+    return case(name, ranks) | blocks | {"dtype": dtype}
+
+
+def context_config(name: str) -> dict:
+    """Llama 3.1 8B's, made for LLAMA_SHORT tokens, with the keys of CONTEXTS[name]."""
+    plain = {"rope_scaling": None, "max_position_embeddings": LLAMA_SHORT}
+    changed = published.load("llama-3.1-8b").config | plain | CONTEXTS[name][0]
+    return {key: value for key, value in changed.items() if value is not None}
+
+
+def _context(name: str) -> dict:
+    asked = {"tensorParallel": 1, "dtype": "auto", "maxModelLen": None, "onlyLongest": True}
+    return {"config": context_config(name), "batchedTokens": BATCHED_TOKENS} | asked
 
 
 def ask(engine_python: Callable[..., list]) -> Facts:
@@ -65,7 +138,8 @@ def ask(engine_python: Callable[..., list]) -> Facts:
     asked = {
         "cache": {pair: case(*pair) for pair in pairs},
         "fp8": {pair: _fp8(*pair) for pair in eights},
-        "fp8_cache": {pair: _fp8_cache(*pair) for pair in FP8_CACHE},
+        "fp8_cache": {of: _fp8_cache(*of) for of in FP8_CACHE},
+        "contexts": {name: _context(name) for name in CONTEXTS},
     }
     answers = iter(engine_python(ORACLE, [one for of in asked.values() for one in of.values()]))
     return Facts(**{what: {pair: next(answers) for pair in of} for what, of in asked.items()})

@@ -31,6 +31,7 @@ FULL: Object = MINIMAL | {
             "dtype": "bfloat16",
             "kvCacheDtype": "fp8",
             "maxModelLen": 32768,
+            "minConcurrency": 2,
             "maxNumSeqs": "auto",
             "maxNumBatchedTokens": 8192,
             "extraArgs": ["--enable-prefix-caching", "--reasoning-parser", "qwen3", "-O3"],
@@ -99,6 +100,7 @@ _specs = st.fixed_dictionaries(
         "runtime": _some(
             dtype=st.sampled_from(("auto", "bfloat16", "float32")),
             maxModelLen=_auto_or(16_777_216),
+            minConcurrency=st.integers(1, 65_536),
             maxNumSeqs=_auto_or(65_536),
             extraArgs=st.lists(st.just("--enable-prefix-caching"), max_size=2),
         ),

@@ -6,10 +6,14 @@ type, so that a newer Berth understands an older answer better without fetching 
 """
 
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+# Above any checkpoint, and the most that JSON's numbers count exactly.
+MOST_BYTES: Final = 2**53
+Count = Annotated[int, Field(ge=0, le=MOST_BYTES)]
 
 
 class FetchError(str, Enum):
@@ -79,16 +83,16 @@ class ShapeReport(BaseModel):
     config: dict[str, Any] = Field(
         default_factory=dict, description="The keys of config.json that decide memory."
     )
-    tensorBytes: dict[str, int] = Field(  # noqa: N815 -- the wire's spelling
+    tensorBytes: dict[str, Count] = Field(  # noqa: N815 -- the wire's spelling
         default_factory=dict, description="Bytes of all tensors by safetensors dtype (BF16, ...)."
     )
-    parts: dict[str, dict[str, int]] = Field(
+    parts: dict[str, dict[str, Count]] = Field(
         default_factory=dict,
         description="The same bytes by part (linear, experts, ...) and dtype; kept: before a dtype "
         "marks what is held as it is, whatever dtype is served. Empty where only totals are known.",
     )
-    tensorCount: int = Field(default=0, description="Number of tensors.")  # noqa: N815
-    fileBytes: int = Field(  # noqa: N815
+    tensorCount: Count = Field(default=0, description="Number of tensors.")  # noqa: N815
+    fileBytes: Count = Field(  # noqa: N815
         default=0, description="Bytes of the files that will be fetched."
     )
     failure: Failure | None = Field(default=None, description="Set when the shape was not read.")

@@ -430,6 +430,9 @@ class Plan(ApiModel):
     learned_bytes: int | None = Field(
         default=None, description="By how many bytes: above 0 is more kept free."
     )
+    learned_outside_bytes: int | None = Field(
+        default=None, description="By how many the engine's share of a GPU was made smaller."
+    )
     measured: Memories | None = None
     deviation_percent: dict[str, int] | None = Field(
         default=None,

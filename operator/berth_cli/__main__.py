@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         shown = look(options, os.environ)
     except InputError as error:
-        print(f"berth plan: {error}", file=sys.stderr)
+        print(report.printable(f"berth plan: {error}"), file=sys.stderr)
         return EXIT_INPUT
     show(render(shown, options.output, screen(sys.stdout, os.environ)))
     return 0 if shown.fits else EXIT_DOES_NOT_FIT
@@ -53,7 +53,7 @@ def fleet(options: Options, spec: Spec, environ: Mapping[str, str]) -> Fleet:
     elif options.config is not None:
         known = Fleet(profiles.configured(options.config))
     else:
-        known = Fleet(profiles.default())
+        known = profiles.without_cards()
     return known if options.card is None else profiles.with_card(known.settings, options.card, spec)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from berth_api.quantity import parse_bytes
 from berth_api.types import MAX_GPUS
+from berth_operator.settings import COMPUTE
 
 _GIB: Final = 2**30
 # Smaller than any card that an engine runs on: a size without its unit.
@@ -20,6 +21,7 @@ OUTPUTS: Final = ("text", "json", "yaml")
 RELEASE_NAMESPACE: Final = "berth-system"
 # Of Kubernetes: an optional domain, a slash, and a name.
 _RESOURCE: Final = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_SIZE_OF_A_SHOP: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([mgt])i?b?", re.IGNORECASE)
 
 DESCRIPTION: Final = """\
 What the operator would do with a ModelDeployment: the plan of its memory, what was not chosen and
@@ -46,6 +48,7 @@ class Card:
     per_node: int
     engine_profile: str | None
     resource: str | None
+    compute: str | None = None  # NVIDIA's compute capability
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--resource", type=_resource, help="what a pod asks for, for example nvidia.com/mig-3g.40gb"
     )
+    add("--compute", type=_compute, metavar="9.0", help="NVIDIA's compute capability of --gpu")
     add("--engine-profile", metavar="NAME", help="how the engine runs on --gpu (the first)")
     where = plan.add_mutually_exclusive_group()
     where.add_argument("--config", type=Path, help="an operator's configuration")
@@ -113,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 _NEEDS: Final = (
     ("gpus_per_node", "gpu"),
     ("resource", "gpu"),
+    ("compute", "gpu"),
     ("engine_profile", "gpu"),
     ("kubeconfig", "cluster"),
     ("context", "cluster"),
@@ -131,7 +136,7 @@ def _refuse_strays(parser: argparse.ArgumentParser, plan: argparse.Namespace) ->
 def _card(plan: argparse.Namespace) -> Card | None:
     if plan.gpu is None:
         return None
-    return Card(plan.gpu, plan.gpus_per_node or 1, plan.engine_profile, plan.resource)
+    return Card(plan.gpu, plan.gpus_per_node or 1, plan.engine_profile, plan.resource, plan.compute)
 
 
 def _cluster(plan: argparse.Namespace) -> Cluster | None:
@@ -144,10 +149,30 @@ def _card_memory(text: str) -> str:
     try:
         count = parse_bytes(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        near = _near(text)
+        said = f"{text!r} is not a quantity; write {near}" if near else str(error)
+        raise argparse.ArgumentTypeError(said) from error
     if not LEAST_CARD_BYTES <= count <= MOST_CARD_BYTES:
         raise argparse.ArgumentTypeError(
             f"{text} is {count} bytes, and a card has 1Gi to 4096Gi; write for example 80Gi"
+        )
+    return text
+
+
+def _near(text: str) -> str:
+    """The two quantities that a size in GB or GiB may mean."""
+    meant = _SIZE_OF_A_SHOP.fullmatch(text)
+    if meant is None:
+        return ""
+    number, unit = meant.groups()
+    first = unit[0].upper()
+    return f"{number}{first} or {number}{first}i"
+
+
+def _compute(text: str) -> str:
+    if not re.fullmatch(COMPUTE, text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no compute capability; write for example 9.0"
         )
     return text
 

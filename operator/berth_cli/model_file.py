@@ -1,23 +1,21 @@
-"""Reads a ModelDeployment from a file, and refuses what `kubectl apply` would refuse as a field.
+"""Reads a ModelDeployment from a file, and refuses what `kubectl apply` would refuse of it."""
 
-Rules in CEL are the API server's alone: nothing here can evaluate them.
-"""
-
-import sys
+import json
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
 from berth_api import names
 from berth_api.rules import MUST
 from berth_api.types import ModelDeployment
+from berth_cli import admission, metadata
+from berth_cli.documents import Where, of_yaml, path_of, text_of
 from berth_cli.errors import InputError
 
-STANDARD_INPUT: Final = Path("-")
 # A value in a message: enough to find it by.
 _SHOWN_CHARACTERS: Final = 80
 # What the API server would have added.
@@ -25,8 +23,6 @@ _IDENTITY: Final = {"namespace": "default", "uid": "00000000-0000-0000-0000-0000
 _SCHEMA: Final[Mapping[str, Any]] = ModelDeployment.model_json_schema(by_alias=True)
 # Kubernetes' own, which the schema does not hold; and the operator's own.
 _ENVELOPE: Final = frozenset({"apiVersion", "kind", "metadata", "status"})
-
-Where = tuple[str | int, ...]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -37,41 +33,39 @@ def read(path: Path) -> dict[str, Any]:
             f"-f {path}: {len(found)} objects of kind {names.KIND} are in it, and one is planned "
             "at a time; give a file with one"
         )
-    problems = tuple(_problems(found[0]))
+    # What is applied has no status: the API server leaves it out.
+    model = {name: value for name, value in found[0].items() if name != "status"}
+    problems = tuple(_problems(model))
     if problems:
         raise InputError("\n".join(f"-f {path}: {problem}" for problem in problems))
-    return found[0] | {"metadata": _IDENTITY | found[0]["metadata"]}
-
-
-def text_of(option: str, path: Path) -> str:
-    """A file's text. Raises InputError."""
-    try:
-        return sys.stdin.read() if path == STANDARD_INPUT else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{option} {path}: {error}; name a file that can be read") from error
+    return model | {"metadata": _IDENTITY | model["metadata"]}
 
 
 def _documents(path: Path) -> list[dict[str, Any]]:
-    try:
-        loaded = list(yaml.safe_load_all(text_of("-f", path)))
-    except yaml.YAMLError as error:
-        raise InputError(f"-f {path}: not YAML: {error}; mend the line that is named") from error
-    return [one for one in loaded if isinstance(one, dict)]
+    found = of_yaml(text_of("-f", path), f"-f {path}")
+    return [one for one in found if isinstance(one, dict)]
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[str]:
     """In the order in which a person mends them: the envelope, misspelt fields, wrong values."""
     if document.get("apiVersion") != names.API_VERSION:
         yield f"apiVersion: {document.get('apiVersion')!r}: must be {names.API_VERSION}"
-    metadata = document.get("metadata")
-    if not isinstance(metadata, Mapping) or not isinstance(metadata.get("name"), str):
-        yield "metadata.name: is missing; give the model a name"
+    for where, value, said in metadata.problems(document.get("metadata")):
+        yield _line(where, value, said)
     spec = {name: value for name, value in document.items() if name not in _ENVELOPE}
     yield from _unknown_fields(spec, _SCHEMA, ())
     try:
-        ModelDeployment.model_validate(document)
+        # As JSON, where a string is no number and yet names a member of an enumeration.
+        typed = ModelDeployment.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as invalid:
         yield from _wrong_values(document, invalid)
+        return
+    for field, said in admission.of_spec(typed.spec):
+        yield _line(field, _at(document, tuple(field.split("."))), said)
+
+
+def _line(field: str, value: Any, said: str) -> str:
+    return f"{field}: {'is missing' if value is None else _shown(value)}: {said}"
 
 
 def _unknown_fields(value: Any, schema: Mapping[str, Any], where: Where) -> Iterator[str]:
@@ -89,7 +83,7 @@ def _unknown_fields(value: Any, schema: Mapping[str, Any], where: Where) -> Iter
             continue
         near = get_close_matches(str(name), properties, n=1)
         hint = f"write {near[0]}" if near else f"use one of {', '.join(sorted(properties))}"
-        yield f"{_path((*where, name))}: {_shown(inner)}: there is no such field; {hint}"
+        yield f"{path_of((*where, name))}: {_shown(inner)}: there is no such field; {hint}"
 
 
 def _wrong_values(document: Mapping[str, Any], invalid: ValidationError) -> Iterator[str]:
@@ -103,8 +97,8 @@ def _wrong_values(document: Mapping[str, Any], invalid: ValidationError) -> Iter
     for where, messages in by_field.items():
         value, must = _at(document, where), _must(where)
         said = f"must {must}" if must else ", or ".join(dict.fromkeys(messages))
-        shown = "is missing" if value is None else _shown(value)
-        yield f"{_path(where)}: {shown}: {said}"
+        unquoted = isinstance(value, str) and value.isdecimal() and "integer" in said
+        yield _line(path_of(where), value, said + ("; without quotes" if unquoted else ""))
 
 
 def _real(where: Sequence[str | int], document: Any) -> Where:
@@ -138,9 +132,16 @@ def _must(where: Where) -> str | None:
     schema: Mapping[str, Any] = _SCHEMA
     for part in where:
         known = _resolved(schema)
-        schema = known.get("items", {}) if isinstance(part, int) else known["properties"][part]
-    said = [one[MUST] for one in (schema, *schema.get("anyOf", ())) if MUST in one]
-    return said[0] if said else None
+        inside = known.get("items" if isinstance(part, int) else "additionalProperties", {})
+        schema = known.get("properties", {}).get(part, inside)
+    spellings: list[Mapping[str, Any]] = [schema, *schema.get("anyOf", ())]
+    said = [one[MUST] for one in spellings if MUST in one]
+    bounds = [(one["minimum"], one["maximum"]) for one in spellings if "maximum" in one]
+    if said or not bounds:
+        return said[0] if said else None
+    auto = '"auto" or ' if any(one.get("const") == "auto" for one in spellings) else ""
+    low, high = bounds[0]
+    return f"be {auto}an integer from {low} to {high}"
 
 
 def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -155,12 +156,16 @@ def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return schema
 
 
-def _path(where: Where) -> str:
-    """`("spec", "accelerators", 0, "profile")` is spec.accelerators[0].profile."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
-    return "".join(parts).removeprefix(".")
-
-
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = repr(value[:_SHOWN_CHARACTERS]) if isinstance(value, str) else _short.repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def _of_few() -> reprlib.Repr:
+    """Of a value's beginning only: it may be as large as a file."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = _SHOWN_CHARACTERS
+    return short
+
+
+_short: Final = _of_few()

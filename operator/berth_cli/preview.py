@@ -38,6 +38,7 @@ class Preview:
     offer: Offer | None  # that the plan is of
     refusal: Failure | None  # None: the operator would run it
     outcome: Outcome
+    hint: str = ""  # what else may be given, where it does not fit
 
     @property
     def fits(self) -> bool:
@@ -71,6 +72,7 @@ def preview(cr: Mapping[str, Any], fleet: Fleet, report: ShapeReport, now: datet
         offer=_of_plan(offered, plan),
         refusal=refusal,
         outcome=decide(observed, context),
+        hint=fleet.hint,
     )
 
 

@@ -5,17 +5,16 @@ holds it to what helm renders, so that there is one list of profiles and no othe
 """
 
 import re
+import reprlib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from berth_api.types import Spec
 from berth_cli.arguments import Card
+from berth_cli.documents import of_yaml, text_of
 from berth_cli.errors import InputError
-from berth_cli.model_file import text_of
 from berth_operator import settings
 from berth_operator.core.observed import Node
 from berth_operator.errors import ConfigurationError
@@ -32,10 +31,18 @@ class Fleet:
 
     settings: Settings
     nodes: tuple[Node, ...] = ()
+    hint: str = ""  # what else may be given, where nothing fits
 
 
 def default() -> Settings:
     return parse(DEFAULTS.read_text(encoding="utf-8"), "the chart's defaults")
+
+
+def without_cards() -> Fleet:
+    """The chart's profiles, of which only the CPU's says its memory."""
+    return Fleet(
+        default(), hint="plan for a card: add --gpu 80Gi --gpus-per-node 8, --config or --cluster"
+    )
 
 
 def configured(path: Path) -> Settings:
@@ -45,18 +52,15 @@ def configured(path: Path) -> Settings:
 
 def parse(text: str, what: str) -> Settings:
     """Raises InputError, which begins with `what`."""
-    try:
-        document: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{what}: not YAML: {error}; mend the line that is named") from error
-    if not isinstance(document, dict):
+    documents = of_yaml(text, what)
+    if len(documents) != 1 or not isinstance(documents[0], dict):
         raise InputError(
-            f"{what}: {document!r} is no operator's configuration; take config.yaml of the "
-            "release's ConfigMap"
+            f"{what}: {reprlib.repr(documents)} is no operator's configuration; take config.yaml "
+            "of the release's ConfigMap"
         )
     try:
-        return settings.parse(document)
-    except ConfigurationError as error:
+        return settings.parse(documents[0])
+    except (ConfigurationError, ValueError) as error:
         raise InputError(f"{what}: {error}") from error
 
 
@@ -73,6 +77,7 @@ def with_card(known: Settings, card: Card, spec: Spec) -> Fleet:
             "resource": card.resource or like.resource,
             "memory": card.memory,
             "gpus_per_node": card.per_node,
+            "compute": card.compute,
         }
     )
     return Fleet(known.model_copy(update={"accelerator_profiles": [profile]}))

@@ -33,17 +33,21 @@ class Screen:
 
 
 def as_json(shown: Preview) -> str:
-    """The plan itself, also of what does not fit; a refused value leaves its reason and fix."""
+    """The plan itself, also of what does not fit; a refused value leaves its reason and fix.
+
+    Each key of status.plan is there: what is not known is null.
+    """
     return json.dumps(_plan_keys(shown), indent=2)
 
 
 def _plan_keys(shown: Preview) -> dict[str, Any]:
+    keys = dict.fromkeys(str(field.alias) for field in Plan.model_fields.values())
     if shown.plan is not None:
-        return shown.plan.wire()
+        return keys | shown.plan.wire()
     refusal = shown.refusal
     said = f"{refusal.reason}: {refusal.message}" if refusal else ""
     fixes = [refusal.fix] if refusal and refusal.fix else []
-    return {"fits": False, "explain": [said], "nearestFixes": fixes}
+    return keys | {"fits": False, "explain": [said], "nearestFixes": fixes}
 
 
 def as_yaml(shown: Preview) -> str:
@@ -68,6 +72,15 @@ def as_text(shown: Preview, screen: Screen) -> str:
         ]
     sections += [listed("What would help", _fixes(shown)), list(_created(shown))]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def printable(text: str) -> str:
+    """What a terminal would act upon, escaped: a model's strings are written by strangers."""
+    return "".join(one if one.isprintable() or one == "\n" else _escaped(one) for one in text)
+
+
+def _escaped(one: str) -> str:
+    return one.encode("unicode_escape").decode("ascii")
 
 
 def _headline(shown: Preview) -> Iterator[str]:
@@ -116,7 +129,7 @@ def _sequences(shown: Preview, plan: Plan) -> Iterator[str]:
 def _folded(line: str, screen: Screen, bullet: str = "") -> list[str]:
     """On as many lines as the screen needs; words stay whole, so that they can be copied."""
     return textwrap.wrap(
-        line,
+        printable(line),
         max(screen.columns, LEAST_WIDTH),
         initial_indent=bullet,
         subsequent_indent=" " * len(bullet),
@@ -131,9 +144,10 @@ def _alternative(one: Alternative) -> str:
 
 
 def _fixes(shown: Preview) -> list[str]:
+    hint = [shown.hint] if shown.hint and not shown.fits else []
     if shown.plan is not None and shown.plan.nearest_fixes:
-        return list(shown.plan.nearest_fixes)
-    return [shown.refusal.fix] if shown.refusal and shown.refusal.fix else []
+        return [*shown.plan.nearest_fixes, *hint]
+    return [*([shown.refusal.fix] if shown.refusal and shown.refusal.fix else []), *hint]
 
 
 def _created(shown: Preview) -> Iterator[str]:
@@ -156,7 +170,8 @@ def _command(thing: Mapping[str, Any]) -> Iterator[str]:
     given = {one["name"]: one.get("value", "") for one in variables}
     server = ServerConfig.model_validate_json(given[names.ENV_SERVER_CONFIG])
     for engine in server.engines:
-        argv = args.command(engine, server, engine.model_dir, _cpus(engine)).argv
+        words = args.command(engine, server, engine.model_dir, _cpus(engine)).argv
+        argv = [printable(word) for word in words]
         yield ""
         yield "Engine:"
         yield from _wrapped(argv)

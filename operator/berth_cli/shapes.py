@@ -4,7 +4,6 @@ Folders and the hub are read by the code that the shape Job runs, and by no copy
 imported only then: a Job's answer needs no hub library.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +13,8 @@ from pydantic import ValidationError
 from berth_api.server import FetchConfig
 from berth_api.shape import Failure, ShapeReport
 from berth_api.source import HubSource, parse
+from berth_cli.documents import of_json, refuse_foreign, text_of
 from berth_cli.errors import InputError
-from berth_cli.model_file import text_of
 
 _INSTALL: Final = "install Berth with its extra fetch, or give --shape a shape Job's answer"
 
@@ -28,13 +27,8 @@ def read(source: str, given: Path | None, environ: Mapping[str, str]) -> ShapeRe
 
 
 def _of_answer(path: Path) -> ShapeReport:
-    text = text_of("--shape", path)
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise InputError(
-            f"--shape {path}: not JSON: {error}; give a shape Job's answer, or the model's folder"
-        ) from error
+    fix = "give a shape Job's answer, or the model's folder"
+    document = of_json(text_of("--shape", path), f"--shape {path}", fix)
     if not isinstance(document, dict) or not {"config", "failure"} & document.keys():
         raise InputError(
             f"--shape {path}: no shape Job's answer: it has no key config; for a config.json or an "
@@ -53,7 +47,7 @@ def _of_folder(path: Path) -> ShapeReport:
         return _usable(f"--shape {path}", shape.from_folder(path))
     except (errors.SourceError, errors.EngineFailed) as error:
         raise _refused(f"--shape {path}", error.failure) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"--shape {path}: {error}; name a folder that can be read") from error
 
 
@@ -78,6 +72,7 @@ def _of_hub(source: str, environ: Mapping[str, str]) -> ShapeReport:
 def _usable(what: str, report: ShapeReport, otherwise: str = "") -> ShapeReport:
     if report.failure is not None:
         raise _refused(what, report.failure, otherwise)
+    refuse_foreign(report.model_dump(), what)
     return report
 
 

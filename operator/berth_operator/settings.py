@@ -16,6 +16,7 @@ from berth_api.quantity import parse_bytes, parse_millicpu
 from berth_api.types import DNS_LABEL, ApiModel, DType, Toleration
 from berth_operator.errors import ConfigurationError
 
+COMPUTE: Final = r"^[0-9]{1,2}\.[0-9]$"
 DEFAULT_CONFIG_PATH: Final = Path("/etc/berth/config.yaml")
 
 
@@ -60,6 +61,11 @@ class AcceleratorProfile(SettingsModel):
         "NVIDIA's GPU feature discovery or AMD's node labeller writes for the resource.",
     )
     gpus_per_node: int | None = Field(default=None, ge=1, description="None: read from nodes.")
+    compute: str | None = Field(
+        default=None,
+        pattern=COMPUTE,
+        description="NVIDIA's compute capability of a declared card; None: not known.",
+    )
     cpu: str = Field(default="4", description="CPUs that a pod requests per card (or in all).")
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[Toleration] = Field(default_factory=list)
@@ -68,6 +74,13 @@ class AcceleratorProfile(SettingsModel):
     @property
     def memory_bytes(self) -> int | None:
         return None if self.memory is None else parse_bytes(self.memory)
+
+    @property
+    def capability(self) -> tuple[int, int] | None:
+        if self.compute is None:
+            return None
+        major, minor = self.compute.split(".")
+        return int(major), int(minor)
 
     @property
     def millicpu(self) -> int:

@@ -82,7 +82,9 @@ _KEPT_AS_STORED: Final = re.compile(
 _FLOAT32: Final = re.compile(r"\.A_log$|e_score_correction_bias$")
 _FLOAT32_BYTES: Final = 4
 
-_DECODER_LAYER: Final = re.compile(r"^(?:model\.|language_model\.|text_model\.)*layers\.(\d+)\.")
+_DECODER_LAYER: Final = re.compile(
+    r"^(?:model\.|language_model\.|text_model\.)*layers\.(\d{1,6})\."
+)
 
 
 @dataclass(frozen=True)

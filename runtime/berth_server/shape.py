@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from berth_api.server import FetchConfig
 from berth_api.shape import FetchError, ShapeReport
 from berth_api.source import HubSource, parse
@@ -95,7 +97,8 @@ def from_folder(top: Path, *, whole: bool = False) -> ShapeReport:
     indexed = weights.indexed(index) if index is not None else None
     names = {file.path for file in present}
     missing = sorted((indexed or frozenset()) - names)
-    if index is not None and missing and not whole:
+    absent = missing or not selection.weight_files(present)
+    if index is not None and absent and not whole:
         return _from_index(folder, index)
     if missing:
         raise _incomplete(folder, missing)
@@ -211,19 +214,29 @@ def _report(
     commit: str, config: dict[str, Any], tensors: weights.Tensors, file_bytes: int
 ) -> ShapeReport:
     """The first version, from the fullest, that a termination message can hold."""
+    found = _whole_report(commit, tensors, file_bytes)
     trimmed = trim.trim(config)
     for version in (trimmed, *trim.shorter(trimmed)):
-        found = ShapeReport(
+        found = found.model_copy(update={"config": version})
+        if len(termination.encode(found)) <= termination.MAX_BYTES:
+            return found
+    raise _unreadable(f"the shape does not fit {termination.MAX_BYTES} bytes")
+
+
+def _whole_report(commit: str, tensors: weights.Tensors, file_bytes: int) -> ShapeReport:
+    """Without the configuration. Raises SourceError."""
+    if not any(tensors.bytes_by_dtype.values()):
+        raise _unreadable("the safetensors headers describe no byte of weights")
+    try:
+        return ShapeReport(
             commit=commit,
-            config=version,
             tensorBytes=dict(tensors.bytes_by_dtype),
             parts={part: dict(sizes) for part, sizes in tensors.bytes_by_part.items()},
             tensorCount=tensors.count,
             fileBytes=file_bytes,
         )
-        if len(termination.encode(found)) <= termination.MAX_BYTES:
-            return found
-    raise _unreadable(f"the shape does not fit {termination.MAX_BYTES} bytes")
+    except ValidationError as error:
+        raise _unreadable(f"the files are said to take {file_bytes} bytes") from error
 
 
 def _incomplete(folder: Path, missing: list[str]) -> SourceError:

@@ -20,7 +20,8 @@ _KEPT: Final = frozenset(
         "decoder_layers", "multi_query", "new_decoder_architecture", "n_head_kv", "num_kv_heads",
         "multi_query_group_num", "num_attention_groups", "kv_channels", "attention_head_dim",
         "hidden_size_per_head", "intermediate_size_mlp", "model_max_length", "max_seq_len",
-        "seq_length", "original_max_position_embeddings",
+        "seq_length", "max_target_positions", "max_sequence_length", "max_seq_length", "seq_len",
+        "original_max_position_embeddings",
         # Attention that keeps less than one key and value per layer and token.
         "sliding_window", "use_sliding_window", "sliding_window_pattern", "max_window_layers",
         "layer_types", "full_attention_interval", "attention_chunk_size", "num_kv_shared_layers",
@@ -67,6 +68,9 @@ _SECTIONS: Final = (
     "weights",
     "rope_scaling",
     "rope_parameters",
+    "full_attention",  # rope_parameters of layers of one kind
+    "sliding_attention",
+    "chunked_attention",
     "vision_config",
     "audio_config",
 )

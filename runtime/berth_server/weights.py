@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from berth_api.shape import MOST_BYTES
 from berth_server import parts
 
 LENGTH_BYTES: Final = 8
@@ -18,9 +19,17 @@ SUFFIX: Final = ".safetensors"
 INDEX: Final = "model.safetensors.index.json"
 _METADATA: Final = "__metadata__"
 _MAX_DTYPE_CHARACTERS: Final = 16
+# Ten times the longest known; matching a name takes time that grows with its square.
+_MAX_NAME_CHARACTERS: Final = 512
 _MAX_DIMENSIONS: Final = 16
 # Beyond any checkpoint, and below what a float cannot count.
-_MAX_TOTAL_BYTES: Final = 2**53
+_MAX_TOTAL_BYTES: Final = MOST_BYTES
+# Bits of one element, by the format's dtypes; of one that is newer than this table at least one.
+_BITS: Final = {
+    "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32,
+    "F16": 16, "BF16": 16, "I16": 16, "U16": 16, "I8": 8, "U8": 8, "BOOL": 8,
+    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
+}  # fmt: skip
 _NOTHING: Final = parts.Facts()
 
 
@@ -81,6 +90,8 @@ def read(header: bytes, known: parts.Facts = _NOTHING) -> Tensors:
         raise HeaderError("the header is no JSON object")
     tensors = [_tensor(name, entry) for name, entry in entries.items() if name != _METADATA]
     data_bytes = max((end for _, end in tensors), default=0)
+    if sum(tensor.size_bytes for tensor, _ in tensors) > data_bytes:
+        raise HeaderError("tensors lie over one another")
     return described((tensor for tensor, _ in tensors), known, data_bytes)
 
 
@@ -130,9 +141,21 @@ def _tensor(name: str, entry: Any) -> tuple[parts.Tensor, int]:
             "data_offsets": [int(start), int(end)],
         } if (
             0 <= start <= end
+            and end < _MAX_TOTAL_BYTES
             and 0 < len(dtype) <= _MAX_DTYPE_CHARACTERS
+            and len(name) <= _MAX_NAME_CHARACTERS
             and len(shape) <= _MAX_DIMENSIONS
             and all(type(size) is int and 0 <= size < _MAX_TOTAL_BYTES for size in shape)
         ):
-            return parts.Tensor(name, dtype, tuple(shape), end - start), end
+            tensor = parts.Tensor(name, dtype, tuple(shape), end - start)
+            if _filled(tensor):
+                return tensor, end
     raise HeaderError(f"tensor {name[:80]!r} is not described as it must be")
+
+
+def _filled(tensor: parts.Tensor) -> bool:
+    """Whether its elements take the bytes that it is given."""
+    bits = _BITS.get(tensor.dtype)
+    if bits is None:
+        return tensor.elements <= 8 * tensor.size_bytes
+    return tensor.elements * bits == 8 * tensor.size_bytes

@@ -1,7 +1,8 @@
 """Runs inside the engine's Python: what the engine itself allocates for a model, loading nothing.
 
 Reads a list of cases {config, tensorParallel, dtype, available, maxModelLen, batchedTokens, and
-perhaps kvDtype, blockTokens, amx, tensors}; answers one object of facts for each, or {"error": why}.
+perhaps kvDtype, blockTokens, amx, tensors, onlyLongest}; answers one object of facts for each, or
+{"error": why}.
 The model is the engine's own, built on PyTorch's meta device; the other ranks of a tensor-parallel
 group are pretended, since rank 0 asks them nothing while it is built.
 """
@@ -31,6 +32,8 @@ from vllm.v1.worker.gpu.attn_utils import get_kv_cache_spec
 
 # What CPU attention's backend supports (vllm/v1/attention/backends/cpu_attn.py).
 LAYOUTS = [["LBHNC"]]
+# Far beyond any context.
+MOST_TOKENS = 2**31
 
 
 def facts(case: dict, folder: Path) -> dict:
@@ -38,8 +41,15 @@ def facts(case: dict, folder: Path) -> dict:
     with amx(case.get("amx", False)):
         config = engine_config(case, folder)
         pretend_ranks(case["tensorParallel"])
+        if case.get("onlyLongest"):
+            return longest_allowed(config)
         model = build(config)
-    return weights(model) | cache(config, case) | {"tensors": tensors(model, case)}
+    return (
+        weights(model)
+        | cache(config, case)
+        | longest_allowed(config)
+        | {"tensors": tensors(model, case)}
+    )
 
 
 @contextlib.contextmanager
@@ -67,6 +77,19 @@ def engine_config(case: dict, folder: Path):
         limit_mm_per_prompt=case.get("limitMmPerPrompt"),
     )
     return arguments.create_engine_config(UsageContext.OPENAI_API_SERVER)
+
+
+def longest_allowed(config) -> dict:
+    """The longest context that the engine's own check lets a user ask for."""
+    low, high = 1, MOST_TOKENS
+    while low < high:
+        middle = (low + high + 1) // 2
+        try:
+            config.model_config.get_and_verify_max_len(middle)
+            low = middle
+        except ValueError:
+            high = middle - 1
+    return {"longestAllowed": low}
 
 
 def pretend_ranks(count: int) -> None:

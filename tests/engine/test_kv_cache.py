@@ -4,8 +4,9 @@ import engine_facts as asked
 import published
 import pytest
 
-from berth_operator.core.model import kv_cache
+from berth_operator.core.model import architecture, kv_cache
 from berth_operator.core.model.shape import CacheKind
+from berth_server import trim
 
 engine_facts = asked.engine_facts
 MODELS = [(name, ranks) for name in published.NAMES for ranks in asked.RANKS]
@@ -47,7 +48,7 @@ def test_blocks_are_the_engines(engine_facts, name, ranks):
     assert ours.block_tokens == facts["blockTokens"]
     assert ours.blocks(asked.AVAILABLE_BYTES) == facts["blocks"]
     layers = sorted(count for _, count in facts["groups"])
-    assert sorted(group.layers for group in ours.groups) == layers
+    assert sorted(g.layers for g in ours.groups for _ in range(g.count)) == layers
 
 
 @pytest.mark.parametrize(("name", "ranks"), MODELS)
@@ -64,11 +65,25 @@ def test_what_a_sequence_takes_is_the_engines(engine_facts, name, ranks):
     assert ours.longest(two_thirds + 1, in_flight, limit) == facts["longest"]
 
 
-@pytest.mark.parametrize(("name", "ranks"), asked.FP8_CACHE)
-def test_fp8_keys_and_small_blocks_are_the_engines(engine_facts, name, ranks):
-    facts = engine_facts.fp8_cache[name, ranks]
+@pytest.mark.parametrize("name", published.NAMES)
+def test_the_longest_context_is_the_engines(engine_facts, name):
+    if (facts := told(engine_facts, name, 1)) is not None:
+        assert published.shape(name).max_position == facts["longestAllowed"]
+
+
+@pytest.mark.parametrize("name", asked.CONTEXTS)
+def test_a_stretched_or_renamed_context_is_the_engines(engine_facts, name):
+    expected = asked.CONTEXTS[name][1]
+    assert engine_facts.contexts[name] == {"longestAllowed": expected}
+    report = published.weighing(trim.trim(asked.context_config(name)))
+    assert architecture.read(report).max_position == expected
+
+
+@pytest.mark.parametrize(("name", "ranks", "dtype"), asked.FP8_CACHE)
+def test_fp8_keys_and_small_blocks_are_the_engines(engine_facts, name, ranks, dtype):
+    facts = engine_facts.fp8_cache[name, ranks, dtype]
     shape = published.shape(name)
-    ours = kv_cache.layout(shape, "fp8", ranks, asked.SMALL_BLOCK_TOKENS)
+    ours = kv_cache.layout(shape, "fp8", ranks, asked.SMALL_BLOCK_TOKENS, dtype=facts["dtype"])
     assert ours.bytes_per_block == facts["bytesPerBlock"]
     assert ours.block_tokens == facts["blockTokens"]
     assert ours.blocks(asked.AVAILABLE_BYTES) == facts["blocks"]

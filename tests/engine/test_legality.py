@@ -8,9 +8,9 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import published
 import pytest
 
-from berth_api.shape import ShapeReport
 from berth_operator.core.model import architecture, legality
 from berth_operator.core.model.shape import ModelShape
 from berth_server.trim import trim
@@ -486,7 +486,7 @@ def _capabilities(config):
 
 def _shape(config):
     """As the operator has it: from what the shape Job keeps of config.json."""
-    shape = architecture.read(ShapeReport(config=trim(config)))
+    shape = architecture.read(published.weighing(trim(config)))
     assert isinstance(shape, ModelShape), shape
     return shape
 

@@ -63,17 +63,21 @@ def context(model: ModelShape, size: int, sequences: int, memory: int, tokens: i
 
 
 def best(model: ModelShape, memory: int, cards: int) -> Found | None:
-    tokens = 8192 if memory >= 70 * GIB else 2048
-    tried = [
-        Found(size, sequences, context(model, size, sequences, memory, tokens))
-        for size in range(1, cards + 1)
-        if not legality.illegal(model, size)
-        for sequences in (256, 128, 64, 32)
-    ]
-    usable = [one for one in tried if one.context >= min(model.max_position, 16_384)]
+    steps = [8192, 2048] if memory >= 70 * GIB else [2048]
+    sized = []
+    for size in range(1, cards + 1):
+        if legality.illegal(model, size):
+            continue
+        tried = [
+            Found(size, sequences, context(model, size, sequences, memory, tokens))
+            for tokens in steps
+            for sequences in (256, 128, 64)
+        ]
+        sized.append(max(tried, key=lambda one: one.context))
+    usable = [one for one in sized if one.context >= min(model.max_position, 16_384)]
     if usable:
-        return min(usable, key=lambda one: (one.size, -one.sequences))
-    longest = max(tried, key=lambda one: (one.context, -one.size, one.sequences))
+        return min(usable, key=lambda one: one.size)
+    longest = max(sized, key=lambda one: (one.context, -one.size))
     return longest if longest.context >= min(model.max_position, 2048) else None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import builders
 
+from berth_operator.core import learned
 from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
 from berth_operator.core.learned import Record
@@ -52,7 +53,7 @@ class ClusterOfOne:
     def step(self) -> Outcome:
         """Decides once and does it."""
         outcome = decide(self.observe(), self.context)
-        self.learned |= {record.key: record for record in outcome.learn}
+        self._keep(outcome.learn)
         for wanted in outcome.apply:
             self._apply(wanted)
         for gone in outcome.delete:
@@ -60,6 +61,14 @@ class ClusterOfOne:
         if outcome.status is not None:
             self.cr = self.cr | {"status": outcome.status}
         return outcome
+
+    def _keep(self, new: tuple[Record, ...]) -> None:
+        """As the ConfigMap does: through JSON."""
+        before = {key: learned.encoded(one) for key, one in self.learned.items()}
+        data = {**before, **learned.changes(self.learned, new)}
+        kept = {key: text for key, text in data.items() if text is not None}
+        self.learned, broken = learned.parse(kept)
+        assert not broken
 
     def settle(self, limit: int = 10) -> Outcome:
         """Steps until nothing changes; AssertionError if it never comes to rest."""

@@ -50,6 +50,7 @@ class Attempt:
     layout: Layout
     concurrency: int
     longest: int  # tokens that a sequence may have at most
+    least_blocks: int = 0  # with fewer the engine does not start
 
     @property
     def spent(self) -> int:
@@ -86,15 +87,15 @@ class Attempt:
     def context(self) -> int:
         """The longest that `concurrency` sequences can have at once; 0 if none can."""
         safe = self.layout.blocks(max(0, self.kv_available - self.slack))
-        if safe <= self.concurrency:
+        if safe <= self.concurrency or safe < self.least_blocks:
             return 0
         return self.layout.longest(safe, self.in_flight, self.longest, self.concurrency)
 
     def needed(self, tokens: int) -> int:
         """Bytes with which `concurrency` sequences of `tokens` fit; the engine keeps one block."""
         each = self.layout.blocks_per_sequence(tokens, self.in_flight)
-        cache = (self.concurrency * each + 1) * self.layout.bytes_per_block
-        return self.spent + self.slack + cache
+        blocks = max(self.concurrency * each + 1, self.least_blocks)
+        return self.spent + self.slack + blocks * self.layout.bytes_per_block
 
     def sequences(self, tokens: int) -> int:
         """Whole sequences of `tokens` that fit at once."""
@@ -136,11 +137,26 @@ def attempt(
         margin=unknown_margin(part, usable),
         learned=learned_bytes,
         layout=kv_cache.layout(
-            part, wishes.kv_dtype, tensor_parallel, block_tokens(shape, offer.engine.device)
+            part,
+            wishes.kv_dtype,
+            tensor_parallel,
+            block_tokens(shape, offer.engine.device),
+            dtype=wishes.dtype,
         ),
         concurrency=wishes.concurrency,
         longest=wishes.context.longest,
+        least_blocks=_least_blocks(part, offer, batch),
     )
+
+
+def _least_blocks(shape: ModelShape, offer: Offer, batch: Batch) -> int:
+    """Graphs of state-space layers want a block for each sequence of the batch.
+
+    vllm/config/compilation.py, "max_num_seqs exceeds available Mamba cache blocks", 0.32.
+    """
+    keeps_state = any(layers.kind is CacheKind.STATE for layers in shape.cache)
+    graphs = not (offer.on_cpu or offer.engine.enforce_eager)
+    return batch.sequences if keeps_state and graphs else 0
 
 
 def usable_bytes(offer: Offer, spec: Spec, fraction: Decimal, tensor_parallel: int) -> int:

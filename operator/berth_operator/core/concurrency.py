@@ -23,6 +23,7 @@ def concurrency(shape: ModelShape, plan: Plan, tokens: int) -> int:
         plan.dtype if plan.kv_cache_dtype == "auto" else plan.kv_cache_dtype,
         plan.tensor_parallel_size,
         block_tokens(shape, device),
+        dtype=plan.dtype,
     )
     in_flight = STEPS_IN_FLIGHT[device] * plan.max_num_batched_tokens
     each = layout.blocks_per_sequence(tokens, in_flight)

@@ -9,6 +9,7 @@ from berth_api.shape import Failure
 from berth_api.types import ConditionType
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.planning import Planned, Reading, Refused
+from berth_operator.core.revision import unreadable
 from berth_operator.core.view import ORDER, View, running
 
 
@@ -94,7 +95,8 @@ def _progressing(view: View) -> Truth:
     if update is not None and view.problem is not None and view.ready:
         message = f"revision {update.name} does not start; the one before it serves"
         return Truth(ConditionType.PROGRESSING, False, "RolloutBlocked", message)
-    return Truth(ConditionType.PROGRESSING, update is not None, "RollingOut", _replicas(view))
+    message = "; ".join([_replicas(view), *_left_alone(view)])
+    return Truth(ConditionType.PROGRESSING, update is not None, "RollingOut", message)
 
 
 def _ready(view: View) -> Truth:
@@ -150,6 +152,18 @@ def _progress(view: View) -> str:
     percent = "" if view.report.percent is None else f" {view.report.percent} %"
     eta = "" if view.report.eta_seconds is None else f", about {view.report.eta_seconds} s left"
     return f"{view.report.phase.value}{percent}{eta}"
+
+
+def _left_alone(view: View) -> list[str]:
+    """Revisions that run and cannot be read: left as they are until the update serves."""
+    children = view.observed.children
+    running = {one["metadata"]["name"] for one in children.deployments}
+    names = [one["metadata"]["name"] for one in unreadable(children.revisions)]
+    return [
+        f"{name} cannot be read, and its Deployment is left as it is until then"
+        for name in names
+        if name in running
+    ]
 
 
 def _replicas(view: View) -> str:

@@ -1,9 +1,14 @@
 """A plan in sentences, each value with what it follows from: `status.plan.explain`."""
 
+from collections.abc import Sequence
+
 from berth_api.quantity import format_bytes
+from berth_api.types import Alternative
 from berth_operator.core.attempt import Attempt
+from berth_operator.core.case import Case
 from berth_operator.core.model import legality
-from berth_operator.core.model.shape import CacheKind, CacheLayers, ModelShape
+from berth_operator.core.model.shape import CacheKind, CacheLayers, ModelShape, Part
+from berth_operator.core.wishes import illegal
 
 
 def explain(shape: ModelShape, chosen: Attempt, context: int) -> list[str]:
@@ -43,6 +48,8 @@ def _size(shape: ModelShape, chosen: Attempt) -> str:
 
 
 def _weights(shape: ModelShape) -> str:
+    if shape.parts.keys() == {Part.LINEAR}:  # headers tell of an embedding too
+        return "from the total size alone, split evenly"
     stored = {
         dtype: sum(by.get(dtype, 0) for by in shape.parts.values())
         for dtype in sorted({dtype for by in shape.parts.values() for dtype in by})
@@ -70,3 +77,41 @@ def _cache(layers: CacheLayers, chosen: Attempt) -> str:
     ranks = ", the same on every rank" if repeated and chosen.tensor_parallel > 1 else ""
     size = layers.key_dim + layers.value_dim
     return f"{layers.layers} layers of {kind.value}{window}: {layers.kv_heads} x {size}{ranks}"
+
+
+def smaller(case: Case, chosen: Attempt) -> list[Alternative]:
+    """Each smaller size, legal or not, and why it is not the one."""
+    rejected = []
+    attempts = list(case.attempts(chosen.nodes)) if chosen.tensor_parallel > 1 else []
+    for size in range(1, chosen.tensor_parallel):
+        tried = [one for one in attempts if one.tensor_parallel == size]
+        broken = illegal(case.shape, case.offer, size)
+        if tried or broken:
+            reason = _why_not(case, tried) if tried else "; ".join(broken)
+            rejected.append(
+                Alternative(
+                    accelerator=case.offer.profile.name, tensor_parallel_size=size, reason=reason
+                )
+            )
+    return rejected
+
+
+def _why_not(case: Case, tried: Sequence[Attempt]) -> str:
+    best = max(tried, key=nearness)
+    if best.context < case.asked.context.least:
+        return too_much(best, case.asked.context.least)
+    return f"leaves a context of {best.context} tokens"
+
+
+def nearness(tried: Attempt) -> tuple[int, int]:
+    return tried.context, tried.usable - tried.spent
+
+
+def too_much(tried: Attempt, context: int) -> str:
+    needed = tried.needed(context)
+    weights, engine = format_bytes(tried.weights), format_bytes(tried.spent - tried.weights)
+    return (
+        f"{weights} of weights, {engine} for the engine and a context of {context} tokens need "
+        f"{format_bytes(needed)} and {tried.offer.profile.name} has {format_bytes(tried.usable)}: "
+        f"{format_bytes(needed - tried.usable)} too much"
+    )

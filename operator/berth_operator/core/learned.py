@@ -1,8 +1,10 @@
 """What engines were seen to take beyond the plan, kept for the next plan of the same model. Pure.
 
-A record is one difference in bytes: of what an engine took beside its weights and its KV cache,
-and what had been planned for that. Its key is all that the difference depends on: the model's
-shape, the accelerator, the tensor-parallel size, the engine's image and the batch that was asked.
+A record is two differences in bytes. Inside its share of a card: what the engine took beside its
+weights and its KV cache, less what had been planned for that. Outside: what it took and did not
+count. They are never netted, for a start that leaves more to the KV cache says nothing of what the
+engine does not count. Its key is all that they depend on: the model's shape, the accelerator, the
+tensor-parallel size, the engine's image, the types and the batch that it was started with.
 Records are few and small, so that one ConfigMap holds them; who edits it by hand breaks no plan.
 """
 
@@ -24,6 +26,7 @@ _MIB: Final = 2**20
 MAX_RECORDS: Final = 256
 MAX_RECORD_CHARACTERS: Final = 2048
 _MAX_NAME_CHARACTERS: Final = 512
+_MAX_TYPE_CHARACTERS: Final = 32
 _KEY_CHARACTERS: Final = 16  # 64 bits: two of 256 never meet by chance
 
 # Two starts of one engine differ by less: the driver's context and the allocator's rounding. The
@@ -44,13 +47,14 @@ MEASURED: Final = "Measured"
 class Correction:
     """What a plan must reserve more (or, below 0, may reserve less) than it computes, on one rank.
 
-    `outside`: the engine does not count these bytes when it sizes its KV cache, so its share of
-    the card must shrink by them. `longest_tokens`: no context beyond it, whatever the bytes say.
+    `extra_bytes` are inside the engine's share of a card. `outside_bytes`, never below 0, it does
+    not count when it sizes its KV cache, so its share must shrink by them. `longest_tokens`: no
+    context beyond it, whatever the bytes say.
     """
 
     extra_bytes: int
     source: str
-    outside: bool = False
+    outside_bytes: int = 0
     longest_tokens: int | None = None
 
 
@@ -63,9 +67,13 @@ class Record(ApiModel):
     card_bytes: int = Field(gt=0)
     tensor_parallel: int = Field(gt=0)
     image: str = Field(max_length=_MAX_NAME_CHARACTERS)
-    workload: str = Field(max_length=_KEY_CHARACTERS)
+    dtype: str = Field(max_length=_MAX_TYPE_CHARACTERS)
+    kv_dtype: str = Field(max_length=_MAX_TYPE_CHARACTERS)
+    sequences: int = Field(gt=0)
+    tokens: int = Field(gt=0)
+    arguments: str = Field(max_length=_KEY_CHARACTERS)
     extra_bytes: int
-    outside: bool = False
+    outside_bytes: int = Field(default=0, ge=0)
     reason: str = Field(default=MEASURED, max_length=64, description="Measured, or the failure's.")
     at: str = Field(max_length=32, description="RFC 3339 in UTC, which sorts as text.")
 
@@ -75,21 +83,34 @@ class Record(ApiModel):
 
         A card that grew under the same name is measured anew, and its old record is of no use.
         """
-        return digest(
-            [self.shape, self.accelerator, self.tensor_parallel, self.image, self.workload]
-        )[:_KEY_CHARACTERS]
+        return digest([*_engine(self), *_workload(self)])[:_KEY_CHARACTERS]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is planned: the record that answers it was measured under the same."""
+    """What is planned: the record that answers it was measured under the same.
+
+    Nothing in it is `auto`: what auto became is what an engine was started with.
+    """
 
     shape: str
     accelerator: str
-    card_bytes: int
+    card_bytes: int  # of one rank
     tensor_parallel: int
     image: str
-    workload: str
+    dtype: str
+    kv_dtype: str  # `auto` is the dtype
+    sequences: int  # max_num_seqs
+    tokens: int  # max_num_batched_tokens
+    arguments: str
+
+
+def _engine(one: Record | Question) -> tuple[str | int, ...]:
+    return one.shape, one.accelerator, one.tensor_parallel, one.image
+
+
+def _workload(one: Record | Question) -> tuple[str | int, ...]:
+    return one.dtype, one.kv_dtype, one.sequences, one.tokens, one.arguments
 
 
 def shape_of(report: ShapeReport) -> str:
@@ -98,49 +119,51 @@ def shape_of(report: ShapeReport) -> str:
     return digest(known)[:_KEY_CHARACTERS]
 
 
-def workload_of(spec: Spec) -> str:
-    """Of what the user asked that changes what the engine takes beside weights and KV cache."""
-    runtime = spec.runtime
-    asked = [
-        runtime.dtype.value,
-        runtime.kv_cache_dtype.value,
-        runtime.max_num_seqs,
-        runtime.max_num_batched_tokens,
-        list(runtime.extra_args),
-    ]
-    return digest(asked)[:_KEY_CHARACTERS]
+def arguments_of(spec: Spec) -> str:
+    """Of the user's own flags, which may change what the engine takes; of nothing else he set."""
+    return digest(list(spec.runtime.extra_args))[:_KEY_CHARACTERS]
 
 
 def correction(records: Mapping[str, Record], question: Question) -> Correction | None:
-    """The record of the very same, else of another batch: that one only where it says "more"."""
+    """Inside, the record of the very same workload; of another one only where it says "more".
+
+    Outside, the most that was ever lacking: that is known from failures alone, and no start that
+    went well says how little would have done.
+    """
     alike = [one for one in records.values() if _alike(one, question)]
-    exact = next((one for one in alike if one.workload == question.workload), None)
-    if exact is not None:
-        return _corrected(exact)
-    more = [one for one in alike if one.extra_bytes > 0]
-    return _corrected(max(more, key=lambda one: one.at)) if more else None
+    inside = _inside(alike, question)
+    outside = max(alike, key=lambda one: (one.outside_bytes, one.at), default=None)
+    extra = 0 if inside is None else _believed(inside)
+    beside = 0 if outside is None else outside.outside_bytes
+    sources = [
+        *([inside] if inside is not None and extra else []),
+        *([outside] if outside is not None and beside else []),
+    ]
+    words = dict.fromkeys(f"{one.reason} on {one.at[:10]}" for one in sources)
+    return Correction(extra, ", ".join(words), outside_bytes=beside) if sources else None
 
 
 def _alike(record: Record, question: Question) -> bool:
-    same = (record.shape, record.accelerator, record.tensor_parallel, record.image) == (
-        question.shape,
-        question.accelerator,
-        question.tensor_parallel,
-        question.image,
-    )
-    apart = abs(record.card_bytes - question.card_bytes)
-    return same and apart * 100 <= question.card_bytes * _SAME_CARD_PERCENT
+    same_card = _same_card(record.card_bytes, question.card_bytes)
+    return same_card and _engine(record) == _engine(question)
 
 
-def _corrected(record: Record) -> Correction | None:
+def _same_card(one: int, other: int) -> bool:
+    return abs(one - other) * 100 <= max(one, other) * _SAME_CARD_PERCENT
+
+
+def _inside(alike: Iterable[Record], question: Question) -> Record | None:
+    exact = [one for one in alike if _workload(one) == _workload(question)]
+    more = [one for one in alike if one.extra_bytes > 0]
+    return max(exact or more, key=lambda one: one.at, default=None)
+
+
+def _believed(record: Record) -> int:
     """A credit keeps a margin, for the next start may take a little more."""
-    extra = record.extra_bytes
-    if extra < 0:
-        least = -record.card_bytes * _LARGEST_CREDIT_PERCENT // 100
-        extra = min(0, max(extra, least) + CREDIT_MARGIN_BYTES)
-    if extra == 0:
-        return None
-    return Correction(extra, f"{record.reason} on {record.at[:10]}", outside=record.outside)
+    if record.extra_bytes >= 0:
+        return record.extra_bytes
+    least = -record.card_bytes * _LARGEST_CREDIT_PERCENT // 100
+    return min(0, max(record.extra_bytes, least) + CREDIT_MARGIN_BYTES)
 
 
 def parse(data: Mapping[str, str]) -> tuple[dict[str, Record], dict[str, str]]:
@@ -163,12 +186,14 @@ def _record(text: str) -> Record | str:
         found = Record.model_validate_json(text)
     except ValidationError as error:
         return "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors()[:3])
-    return found if abs(found.extra_bytes) <= found.card_bytes else "more than the card has"
+    most = max(abs(found.extra_bytes), found.outside_bytes)
+    return found if most <= found.card_bytes else "more than the card has"
 
 
 def changes(known: Mapping[str, Record], new: Iterable[Record]) -> dict[str, str | None]:
     """The ConfigMap's keys to write, and (None) to take away; empty if nothing is news."""
-    fresh = {one.key: one for one in new if _is_news(known.get(one.key), one)}
+    merged = [_merged(known.get(one.key), one) for one in new]
+    fresh = {one.key: one for one in merged if _is_news(known.get(one.key), one)}
     if not fresh:
         return {}
     kept = sorted(({**known, **fresh}).items(), key=lambda pair: (pair[1].at, pair[0]))
@@ -177,11 +202,20 @@ def changes(known: Mapping[str, Record], new: Iterable[Record]) -> dict[str, str
     return {**written, **dict.fromkeys(gone & known.keys())}
 
 
+def _merged(old: Record | None, new: Record) -> Record:
+    """What was lacking outside on such a card stays, whatever is found inside."""
+    if old is None or not _same_card(old.card_bytes, new.card_bytes):
+        return new
+    most = max(old.outside_bytes, new.outside_bytes)
+    return new.model_copy(update={"outside_bytes": most})
+
+
 def _is_news(old: Record | None, new: Record) -> bool:
     if old is None:
-        return abs(new.extra_bytes) > TOLERANCE_BYTES
+        return max(abs(new.extra_bytes), new.outside_bytes) > TOLERANCE_BYTES
     moved = abs(old.extra_bytes - new.extra_bytes) > TOLERANCE_BYTES
-    return moved or (old.outside, old.card_bytes) != (new.outside, new.card_bytes)
+    more = new.outside_bytes != old.outside_bytes
+    return moved or more or not _same_card(old.card_bytes, new.card_bytes)
 
 
 def encoded(record: Record) -> str:

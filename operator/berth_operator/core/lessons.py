@@ -6,7 +6,7 @@ the stored revisions of a spec tell what has been tried.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from berth_operator.core.kubernetes import (
     is_terminating,
     termination,
 )
-from berth_operator.core.learned import MEASURED, Correction, Record, shape_of, workload_of
+from berth_operator.core.learned import MEASURED, Correction, Record, arguments_of, shape_of
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.problems import Problem
 from berth_operator.core.revision import Revision
@@ -122,14 +122,25 @@ def _correction(revision: Revision, problem: Problem, spec: Spec) -> Correction 
     outside = plan.gpu_memory_fraction is not None and short.step in (Short.STARTING, Short.RUNNING)
     if outside and spec.memory.gpu_memory_fraction != "auto":
         return None
-    missing = _missing_bytes(plan, short)
     source = f"{_AFTER}{revision.name} ({failure.reason})"
-    before = plan.learned_bytes or 0
+    missing = _missing_bytes(plan, short)
     if missing > 0:
-        return Correction(before + missing + _ROUNDING_BYTES, source, outside=outside)
+        return _with_more(_applied(plan, source), missing + _ROUNDING_BYTES, outside=outside)
     if short.longest_tokens is None or spec.runtime.max_model_len != "auto":
         return None
-    return Correction(before, source, longest_tokens=short.longest_tokens)
+    return replace(_applied(plan, source), longest_tokens=short.longest_tokens)
+
+
+def _applied(plan: Plan, source: str) -> Correction:
+    """What the plan was corrected by: a lesson adds to it."""
+    outside = plan.learned_outside_bytes or 0
+    return Correction(plan.learned_bytes or 0, source, outside_bytes=outside)
+
+
+def _with_more(before: Correction, missing: int, *, outside: bool) -> Correction:
+    if outside:
+        return replace(before, outside_bytes=before.outside_bytes + missing)
+    return replace(before, extra_bytes=before.extra_bytes + missing)
 
 
 def _by_reason(reason: str) -> Shortage:
@@ -183,12 +194,7 @@ def of_status(
     ):
         return ()
     found = of_measurement(revision.plan, Memories.model_validate(seen))
-    if found is None:
-        return ()
-    was = observed.learned.get(_record(revision, spec, found, now=observed.now).key)
-    outside = was is not None and was.outside
-    found = Correction(found.extra_bytes, found.source, outside=outside)
-    return (_record(revision, spec, found, now=observed.now),)
+    return () if found is None else (_record(revision, spec, found, now=observed.now),)
 
 
 def of_measurement(plan: Plan, measured: Memories) -> Correction | None:
@@ -196,7 +202,8 @@ def of_measurement(plan: Plan, measured: Memories) -> Correction | None:
 
     On a GPU the engine gives its KV cache all that it did not take itself, so that the KV memory
     tells it whole. On CPU the KV cache is set, and only a pod that holds more than all that was
-    planned tells anything: its peak was before.
+    planned tells anything: its peak was before. Neither tells what the engine does not count: the
+    records of that stay (learned.changes).
     """
     before = plan.learned_bytes or 0
     if plan.gpu_memory_fraction is None:
@@ -208,25 +215,29 @@ def of_measurement(plan: Plan, measured: Memories) -> Correction | None:
     if measured.kv_cache_bytes is None:
         return None
     reserved = plan.activation_bytes + plan.graph_bytes + plan.overhead_bytes
-    return Correction(
-        max(before + plan.kv_cache_bytes - measured.kv_cache_bytes, -reserved), MEASURED
-    )
+    more = plan.kv_cache_bytes - measured.kv_cache_bytes
+    return Correction(before + max(more, -reserved), MEASURED)
 
 
 def _record(
     revision: Revision, spec: Spec, found: Correction, *, now: datetime, reason: str = MEASURED
 ) -> Record:
     plan = revision.plan
+    card = deviation.card_bytes(plan)  # a lack of more than all of it is one of all of it
     return Record(
         model=revision.source,
         shape=shape_of(revision.shape),
         accelerator=plan.accelerator,
-        card_bytes=deviation.card_bytes(plan),
+        card_bytes=card,
         tensor_parallel=plan.tensor_parallel_size,
         image=plan.image,
-        workload=workload_of(spec),
-        extra_bytes=found.extra_bytes,
-        outside=found.outside,
+        dtype=plan.dtype,
+        kv_dtype=plan.kv_cache_dtype,
+        sequences=plan.max_num_seqs,
+        tokens=plan.max_num_batched_tokens,
+        arguments=arguments_of(spec),
+        extra_bytes=min(found.extra_bytes, card),
+        outside_bytes=min(found.outside_bytes, card),
         reason=reason,
         at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
     )

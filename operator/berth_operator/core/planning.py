@@ -6,6 +6,7 @@ for the next accelerator of its list, when no node had room for its pods for lon
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from berth_api import engine_flags
 from berth_api.shape import Failure, ShapeReport
@@ -13,16 +14,21 @@ from berth_api.types import Alternative
 from berth_operator.core import fit, lessons, revision
 from berth_operator.core.accelerators import fallback, offers
 from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.alternatives import bounded
+from berth_operator.core.attempt import usable_bytes
 from berth_operator.core.context import Context
 from berth_operator.core.image_volumes import image_volumes
-from berth_operator.core.learned import Correction, Question, correction, shape_of, workload_of
+from berth_operator.core.learned import Correction, Question, arguments_of, correction, shape_of
 from berth_operator.core.lessons import Lesson
 from berth_operator.core.model import architecture
+from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.objects import pod_template, shape_job
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.reading import Reading, Refused, latest_attempt, shape_report
+from berth_operator.core.reserves import Batch
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
+from berth_operator.core.wishes import served_dtype
 
 __all__ = ["Planned", "Planning", "Reading", "Refused", "plan", "superseded_jobs"]
 
@@ -39,8 +45,10 @@ Planning = Planned | Reading | Refused
 
 
 def plan(observed: Observed, resolved: Resolved, context: Context) -> Planning:
-    stored = [revision.from_object(one) for one in observed.children.revisions]
+    stored = revision.readable(observed.children.revisions)
     known = [one for one in stored if one.spec_hash == resolved.spec_hash]
+    if lost := revision.lost(observed.children.revisions, resolved.spec_hash):
+        return Refused(lost)
     if known:
         return _go_on(observed, resolved, context, stored, known)
     return _plan_anew(observed, resolved, context, stored)
@@ -55,7 +63,7 @@ def _go_on(
 ) -> Planned | Refused:
     """With the newest plan, unless a failure or a lack of room asks for another."""
     lesson = lessons.replan(observed, known, resolved.spec)
-    if lesson and (again := _once_more(observed, resolved, context, stored, lesson)):
+    if lesson and (again := _once_more(observed, resolved, context, lesson)):
         return again
     return _stay_or_leave(observed, resolved, context, stored, known)
 
@@ -72,6 +80,8 @@ def _stay_or_leave(
     waited = fallback.waited(observed, newest)
     if waited is None:
         return Planned(newest)
+    if older := fallback.holder(observed, newest, stored):
+        return Planned(newest, waiting=_given_up(older))
     found = offers.offers(context.settings, observed.nodes, resolved.spec)
     left = fallback.untried([one for one in found if isinstance(one, Offer)], known)
     limit = context.settings.accelerator_fallback_seconds
@@ -82,7 +92,7 @@ def _stay_or_leave(
     named = {one.accelerator for one in lost}
     lost += [one for one in _not_offered(found) if one.accelerator not in named]
     for offer in left:
-        report, number = newest.shape, _next_number(stored)
+        report, number = newest.shape, _next_number(observed)
         tried = _fit(observed, resolved, context, (offer,), report=report, number=number, lost=lost)
         if isinstance(tried, Refused):
             lost.append(Alternative(accelerator=offer.profile.name, reason=tried.failure.message))
@@ -93,11 +103,17 @@ def _stay_or_leave(
     return Planned(newest, waiting="no other of spec.accelerators is left" if several else "")
 
 
+def _given_up(older: Revision) -> str:
+    return (
+        f"revision {older.name} of this model holds {older.plan.accelerator} until this one "
+        "serves: set spec.rollout.strategy to Recreate to have it go first"
+    )
+
+
 def _once_more(
     observed: Observed,
     resolved: Resolved,
     context: Context,
-    stored: list[Revision],
     lesson: Lesson,
 ) -> Planned | Refused | None:
     """The plan after a failure for memory; None where it would start the engine as before."""
@@ -110,20 +126,14 @@ def _once_more(
         offered = [one for one in offered if one.profile.name == failed.plan.accelerator]
     if not offered:
         return None
-    remembered = _remembered(observed, resolved, failed.shape)
-
-    def learned(offer: Offer, size: int) -> Correction | None:
-        same = offer.profile.name == failed.plan.accelerator
-        return lesson.correction if same else remembered(offer, size)
-
     tried = _fit(
         observed,
         resolved,
         context,
         tuple(offered),
         report=failed.shape,
-        number=_next_number(stored),
-        learned=learned,
+        number=_next_number(observed),
+        lesson=lesson,
     )
     if isinstance(tried, Refused):
         # Where nothing was set there is nothing to refuse: the engine's words and fix stand.
@@ -139,18 +149,37 @@ def _after(lesson: Lesson, refused: Refused) -> Refused:
     return Refused(refused.failure.model_copy(update={"message": why}))
 
 
-def _remembered(observed: Observed, resolved: Resolved, report: ShapeReport) -> fit.Learned:
-    """What other deployments of this model taught."""
-    shape, workload = shape_of(report), workload_of(resolved.spec)
+def _taught(lesson: Lesson, remembered: fit.Learned) -> fit.Learned:
+    """The lesson where it was learned; elsewhere what is remembered."""
+    taught = lesson.revision.plan.accelerator
 
-    def corrected(offer: Offer, size: int) -> Correction | None:
+    def learned(offer: Offer, size: int, batch: Batch) -> Correction | None:
+        same = offer.profile.name == taught
+        return lesson.correction if same else remembered(offer, size, batch)
+
+    return learned
+
+
+def _remembered(
+    observed: Observed, resolved: Resolved, report: ShapeReport, model: ModelShape
+) -> fit.Learned:
+    """What other deployments of this model taught."""
+    spec = resolved.spec
+    shape, arguments = shape_of(report), arguments_of(spec)
+
+    def corrected(offer: Offer, size: int, batch: Batch) -> Correction | None:
         question = Question(
             shape=shape,
             accelerator=offer.profile.name,
-            card_bytes=offer.memory_bytes,
+            # As a record has it (deviation.card_bytes): a whole card; on CPU a rank's part.
+            card_bytes=usable_bytes(offer, spec, Decimal(1), size),
             tensor_parallel=size,
-            image=resolved.spec.runtime.image or offer.engine.image,
-            workload=workload,
+            image=spec.runtime.image or offer.engine.image,
+            dtype=served_dtype(model, offer, spec),
+            kv_dtype=spec.runtime.kv_cache_dtype.value,
+            sequences=batch.sequences,
+            tokens=batch.tokens,
+            arguments=arguments,
         )
         return correction(observed.learned, question)
 
@@ -161,8 +190,8 @@ def _number(one: Revision) -> int:
     return one.number
 
 
-def _next_number(stored: Sequence[Revision]) -> int:
-    return max((one.number for one in stored), default=0) + 1
+def _next_number(observed: Observed) -> int:
+    return max(map(revision.number_of, observed.children.revisions), default=0) + 1
 
 
 def _not_offered(found: offers.Found) -> list[Alternative]:
@@ -194,7 +223,7 @@ def _plan_anew(
         context,
         offered,
         report=report,
-        number=_next_number(stored),
+        number=_next_number(observed),
         lost=_not_offered(found),
     )
 
@@ -215,19 +244,22 @@ def _fit(
     report: ShapeReport,
     number: int,
     lost: Sequence[Alternative] = (),
-    learned: fit.Learned | None = None,
+    lesson: Lesson | None = None,
 ) -> Planned | Refused:
-    """`lost` are accelerators that were not even offered."""
+    """`lost` are accelerators that were not even offered; `lesson` is why it is planned again."""
     model = architecture.read(report)
     if isinstance(model, Failure):
         return Refused(model)
-    learned = learned or _remembered(observed, resolved, report)
+    remembered = _remembered(observed, resolved, report, model)
+    learned = _taught(lesson, remembered) if lesson else remembered
     verdict = fit.choose(model, offered, resolved.spec, learned)
     if not isinstance(verdict, fit.Fits):
         calculated = verdict.plan if isinstance(verdict, fit.DoesNotFit) else None
         return Refused(_why_not(verdict, lost), plan=calculated)
     offer = verdict.offer
-    chosen = verdict.plan.model_copy(update={"alternatives": [*lost, *verdict.plan.alternatives]})
+    chosen = verdict.plan.model_copy(
+        update={"alternatives": bounded([*lost, *verdict.plan.alternatives])}
+    )
     given = pod_template.Build(
         resolved=resolved,
         settings=context.settings,

@@ -5,11 +5,14 @@ values are those of the day the revision was made. Hence neither an upgrade of B
 of nodes restarts a model.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from berth_api import names
-from berth_api.shape import ShapeReport
+from berth_api.shape import Failure, ShapeReport
 from berth_api.types import Plan
 from berth_operator.core.digest import digest
 from berth_operator.core.observed import Object
@@ -18,6 +21,9 @@ from berth_operator.core.resolved import Resolved, metadata
 _HASH_DIGITS: Final = 10
 # Of a plan, what people read and pods do not depend on.
 _WORDS: Final = frozenset({"explain", "alternatives", "nearestFixes"})
+# Of a plan, what only people read and a stored one may lack. All else that a Plan must have is
+# compared with later: none of it is guessed.
+_MAY_LACK: Final = {"kvBytesPerToken": 0, "kvCacheTokens": 0}
 
 
 @dataclass(frozen=True)
@@ -83,15 +89,69 @@ def to_object(resolved: Resolved, revision: Revision) -> dict[str, Any]:
     }
 
 
-def from_object(stored: Object) -> Revision:
-    data = stored["data"]
-    return Revision(
-        name=stored["metadata"]["labels"][names.LABEL_REVISION],
-        number=stored["revision"],
-        spec_hash=data["specHash"],
-        source=data["source"],
-        shape=ShapeReport.model_validate(data["shape"]),
-        plan=Plan.model_validate(data["plan"]),
-        template=data["template"],
-        entry=data.get("entry"),
-    )
+def from_object(stored: Object) -> Revision | None:
+    """None for one that cannot be read: of an older Berth, or edited by hand."""
+    try:
+        data = stored["data"]
+        return Revision(
+            name=stored["metadata"]["labels"][names.LABEL_REVISION],
+            number=stored["revision"],
+            spec_hash=data["specHash"],
+            source=data["source"],
+            shape=ShapeReport.model_validate(data["shape"]),
+            plan=Plan.model_validate(_MAY_LACK | data["plan"]),
+            template=_template(data["template"]),
+            entry=data.get("entry"),
+        )
+    except (AttributeError, KeyError, TypeError, ValidationError):
+        return None
+
+
+def _template(stored: Any) -> dict[str, Any]:
+    """As it is; TypeError if no pod can be made of it."""
+    if not isinstance(stored["spec"], dict):
+        raise TypeError
+    found: dict[str, Any] = stored
+    return found
+
+
+def readable(stored: Iterable[Object]) -> list[Revision]:
+    found = (from_object(one) for one in stored)
+    return [one for one in found if one is not None]
+
+
+def unreadable(stored: Iterable[Object]) -> list[Object]:
+    return [one for one in stored if from_object(one) is None]
+
+
+def lost(stored: Sequence[Object], spec_hash: str) -> Failure | None:
+    """Why a spec is not planned: its newest plan is there, and cannot be read.
+
+    Planned anew it might get the same name, and would be stored as little as before. One that does
+    not even tell its spec may be of this.
+    """
+    known = [one.number for one in readable(stored) if one.spec_hash == spec_hash]
+    newest = max(known, default=0)
+    for one in unreadable(stored):
+        if spec_hash_of(one) in (spec_hash, None) and number_of(one) > newest:
+            name = one["metadata"]["name"]
+            return Failure(
+                reason="RevisionUnreadable",
+                message=f"ControllerRevision {name} is of another version of Berth, or was edited; "
+                "what runs is left as it is",
+                fix=f"delete ControllerRevision {name}: the model is planned anew",
+            )
+    return None
+
+
+def spec_hash_of(stored: Object) -> str | None:
+    """Of one that may be unreadable; None if not even that is there."""
+    data = stored.get("data")
+    found = data.get("specHash") if isinstance(data, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def number_of(stored: Object) -> int:
+    """Of one that may be unreadable. Kubernetes holds `revision` to be a whole number."""
+    number: int = stored.get("revision", 1)
+    return number

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from berth_api import names
 from berth_api.types import RolloutStrategy
-from berth_operator.core.kubernetes import is_ready
+from berth_operator.core.kubernetes import is_finished, is_ready
 from berth_operator.core.observed import Object, Observed, Pod
 from berth_operator.core.resolved import Resolved
-from berth_operator.core.revision import Revision, from_object
+from berth_operator.core.revision import Revision, number_of, readable, spec_hash_of
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,11 @@ def _towards(
     if resolved.spec.rollout.strategy is RolloutStrategy.RECREATE:
         emptied = tuple((revision, 0) for revision, _ in kept)
         gone = not any(pods_of(observed, revision.name) for revision, _ in kept)
-        return Step((*emptied, *(((update, replicas),) if gone else ())), (), old)
+        if gone:
+            return Step((*emptied, (update, replicas)), (), old)
+        # Pods that waited beside the old revision's begin anew: their wait tells nothing.
+        waits = update.name in live and not has_a_node(observed, update)
+        return Step((*emptied, *(((update, 0),) if waits else ())), (), old)
     sized = tuple((one, replicas if one is old else count) for one, count in kept)
     return Step((*sized, (update, replicas)), (), old)
 
@@ -81,6 +85,14 @@ def pods_of(observed: Observed, revision: str) -> tuple[Pod, ...]:
         pod
         for pod in observed.pods
         if pod.object["metadata"]["labels"].get(names.LABEL_REVISION) == revision
+    )
+
+
+def has_a_node(observed: Observed, revision: Revision) -> bool:
+    """Whether one of its pods takes up a place."""
+    return any(
+        pod.object["spec"].get("nodeName") and not is_finished(pod.object)
+        for pod in pods_of(observed, revision.name)
     )
 
 
@@ -108,8 +120,8 @@ def _live(observed: Observed) -> dict[str, int]:
 
 
 def _stored(observed: Observed) -> dict[str, Revision]:
-    found = (from_object(one) for one in observed.children.revisions)
-    return {revision.name: revision for revision in found}
+    """Those that can be read. A Deployment of another is left as it is, until the update serves."""
+    return {revision.name: revision for revision in readable(observed.children.revisions)}
 
 
 def _deployment(observed: Observed, revision: str) -> Object:
@@ -129,9 +141,9 @@ def _old_revisions(observed: Observed, resolved: Resolved, update: Revision) -> 
         (
             one
             for one in observed.children.revisions
-            if one["metadata"]["labels"][names.LABEL_REVISION] != update.name
-            and one["data"]["specHash"] != update.spec_hash
+            if one["metadata"].get("labels", {}).get(names.LABEL_REVISION) != update.name
+            and spec_hash_of(one) != update.spec_hash
         ),
-        key=lambda one: one["revision"],
+        key=number_of,
     )
     return tuple(others[: -resolved.spec.rollout.revision_history_limit])

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 
-from berth_api.types import Spec
+from berth_api.quantity import mebibytes, parse_bytes
+from berth_api.types import KvCacheDType, Spec
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.learned import Correction
 from berth_operator.core.model import legality
 from berth_operator.core.model.shape import ModelShape
-from berth_operator.core.reserves import Batch
+from berth_operator.core.reserves import CONTEXT_BYTES, CPU_PROCESS_BYTES, Batch
 
 _GIB: Final = 2**30
 
@@ -26,15 +27,16 @@ FRACTION_STEP: Final = Decimal("0.001")
 # so many sequences are worth. Two cores batch no more than 64 to advantage.
 DEFAULT_SEQUENCES: Final = 256
 DEFAULT_SEQUENCES_ON_CPU: Final = 64
-# Fewer are tried, by halves, before the model is spread over more cards.
-LEAST_AUTO_SEQUENCES: Final = 32
+# Fewer are tried, by halves, where that makes the context longer: a cache that is short of tokens
+# has no use for many sequences.
+LEAST_AUTO_SEQUENCES: Final = 64
 # Tokens in one step, as vLLM has it for an API server on cards below and from 70 GiB.
 DEFAULT_BATCHED_TOKENS: Final = 2048
 LARGE_CARD_BATCHED_TOKENS: Final = 8192
 LARGE_CARD_BYTES: Final = 70 * _GIB
 
 # A context that a person would call usable: less than this, and auto spreads the model over more
-# cards, or batches less; where nothing reaches it, the longest is taken.
+# cards; where no size reaches it, the longest is taken.
 USABLE_CONTEXT_TOKENS: Final = 16_384
 # A context shorter than this, chosen by auto, would surprise more than a refusal.
 LEAST_AUTO_CONTEXT_TOKENS: Final = 2048
@@ -73,6 +75,10 @@ class Wishes:
 
 
 def wishes(shape: ModelShape, offer: Offer, spec: Spec) -> Wishes | Illegal:
+    dtype = served_dtype(shape, offer, spec)
+    refused = _refused(offer, spec, dtype)
+    if refused is not None:
+        return refused
     sizes = _sizes(shape, offer, spec)
     if isinstance(sizes, Illegal):
         return sizes
@@ -82,7 +88,6 @@ def wishes(shape: ModelShape, offer: Offer, spec: Spec) -> Wishes | Illegal:
     context = _context(shape, spec)
     if isinstance(context, Illegal):
         return context
-    dtype = served_dtype(shape, offer, spec)
     asked_kv = spec.runtime.kv_cache_dtype.value
     pipeline = spec.parallelism.pipeline
     return Wishes(
@@ -107,11 +112,12 @@ def corrected(asked: Wishes, offer: Offer, learned: Correction | None) -> tuple[
         return asked, 0
     most = learned.longest_tokens or asked.context.longest
     context = replace(asked.context, longest=min(asked.context.longest, most))
-    if not learned.outside or not asked.shrinkable or offer.on_cpu:
+    outside = max(0, learned.outside_bytes)
+    if not outside or not asked.shrinkable or offer.on_cpu:
         return replace(asked, context=context), learned.extra_bytes
-    left = asked.fraction - Decimal(learned.extra_bytes) / offer.memory_bytes
+    left = asked.fraction - Decimal(outside) / offer.memory_bytes
     share = max(FRACTION_STEP, left.quantize(FRACTION_STEP, rounding=ROUND_FLOOR))
-    return replace(asked, context=context, fraction=share), 0
+    return replace(asked, context=context, fraction=share), learned.extra_bytes
 
 
 def served_dtype(shape: ModelShape, offer: Offer, spec: Spec) -> str:
@@ -122,7 +128,28 @@ def served_dtype(shape: ModelShape, offer: Offer, spec: Spec) -> str:
     for named in (spec.runtime.dtype.value, offer.engine.dtype.value):
         if named != "auto":
             return named
-    return shape.dtype if shape.dtype in ("bfloat16", "float16") else "bfloat16"
+    half = shape.dtype if shape.dtype in ("bfloat16", "float16") else "bfloat16"
+    return half if offer.bfloat16_units else "float16"
+
+
+def _refused(offer: Offer, spec: Spec, dtype: str) -> Illegal | None:
+    """What the card cannot do, whatever the model."""
+    name = offer.profile.name
+    if dtype == "bfloat16" and not offer.bfloat16_units:
+        message = f"bfloat16 is asked, and {name} computes it from capability 8.0 on"
+        return Illegal("spec.runtime.dtype", message, "set it to float16, or to auto")
+    if spec.runtime.kv_cache_dtype is KvCacheDType.FP8 and not offer.fp8_units:
+        message = f"fp8 is asked, and {name} computes it from capability 8.9 on"
+        return Illegal("spec.runtime.kvCacheDtype", message, "set it to auto")
+    host = spec.resources.memory
+    if host and not offer.on_cpu and parse_bytes(host) < CPU_PROCESS_BYTES:
+        message = f"{host} is asked, and the engine's processes take {mebibytes(CPU_PROCESS_BYTES)}"
+        return Illegal("spec.resources.memory", message, "set it to more, or leave it out")
+    share, most = fraction(offer, spec), _most(offer)
+    if not offer.on_cpu and share > most:
+        message = f"{share} of {name} is asked, and the driver leaves {most} of it free"
+        return Illegal("spec.memory.gpuMemoryFraction", message, f"set it to at most {most}")
+    return None
 
 
 def fraction(offer: Offer, spec: Spec) -> Decimal:
@@ -130,8 +157,19 @@ def fraction(offer: Offer, spec: Spec) -> Decimal:
     asked = spec.memory.gpu_memory_fraction
     if asked != "auto":
         return Decimal(asked)
-    share = DEFAULT_GPU_FRACTION / offer.tenants
-    return share.quantize(FRACTION_STEP, rounding=ROUND_FLOOR) if offer.tenants > 1 else share
+    share = min(DEFAULT_GPU_FRACTION, _most(offer)) / offer.tenants
+    if offer.tenants == 1:
+        return share
+    return max(FRACTION_STEP, share.quantize(FRACTION_STEP, rounding=ROUND_FLOOR))
+
+
+def _most(offer: Offer) -> Decimal:
+    """With more of a card the engine does not start: its own context is there before it looks.
+
+    vllm/v1/worker/utils.py, request_memory, 0.32.
+    """
+    free = (offer.memory_bytes - CONTEXT_BYTES) / Decimal(max(1, offer.memory_bytes))
+    return max(FRACTION_STEP, free.quantize(FRACTION_STEP, rounding=ROUND_FLOOR))
 
 
 def _sizes(shape: ModelShape, offer: Offer, spec: Spec) -> tuple[int, ...] | Illegal:
@@ -140,28 +178,30 @@ def _sizes(shape: ModelShape, offer: Offer, spec: Spec) -> tuple[int, ...] | Ill
         return asked
     if asked is None:
         limit = 1 if offer.sliced or offer.on_cpu else offer.cards_per_node
-        return _legal(shape, offer, limit) or _unservable(shape, offer)
+        return legal(shape, offer, limit) or _unservable(shape, offer)
     field, size = asked
     limit = size if offer.on_cpu else 1 if offer.sliced else offer.cards_per_node
-    if size > limit:
-        return _too_many(field, size, limit, offer)
-    broken = illegal(shape, offer, size)
-    if broken:
-        legal = ", ".join(str(one) for one in _legal(shape, offer, limit))
-        return Illegal(
+    broken = _too_many(size, limit, offer) if size > limit else illegal(shape, offer, size)
+    if not broken:
+        return (size,)
+    choices = legal(shape, offer, limit)
+    return (
+        Illegal(
             field,
             f"{size}: " + "; ".join(broken),
-            f"use one of {legal}, or auto",
+            f"use one of {', '.join(map(str, choices))}, or auto",
             reason="TensorParallelInvalid",
         )
-    return (size,)
+        if choices
+        else _unservable(shape, offer)
+    )
 
 
 def illegal(shape: ModelShape, offer: Offer, size: int) -> tuple[str, ...]:
     return legality.illegal(shape, size, fp8_units=offer.fp8_units)
 
 
-def _legal(shape: ModelShape, offer: Offer, limit: int) -> tuple[int, ...]:
+def legal(shape: ModelShape, offer: Offer, limit: int) -> tuple[int, ...]:
     return legality.legal_sizes(shape, limit, fp8_units=offer.fp8_units)
 
 
@@ -189,40 +229,55 @@ def _asked_size(offer: Offer, spec: Spec) -> tuple[str, int] | Illegal | None:
     return "spec.parallelism.tensor", tensor
 
 
-def _too_many(field: str, size: int, limit: int, offer: Offer) -> Illegal:
-    what = "slices cannot be joined" if offer.sliced else f"a node has {limit}"
-    return Illegal(
-        field,
-        f"{size} GPUs on one node are asked, and of {offer.profile.name} {what}",
-        f"set it to at most {limit}",
-        reason="TensorParallelInvalid",
-    )
+def _too_many(size: int, limit: int, offer: Offer) -> tuple[str, ...]:
+    have = "slices cannot be joined" if offer.sliced else f"a node has {limit}"
+    return (f"{size} GPUs on one node are asked, and of {offer.profile.name} {have}",)
 
 
 def _batches(offer: Offer, spec: Spec) -> tuple[Batch, ...] | Illegal:
-    """The engine wants at least one token in a step for each sequence."""
-    asked_sequences, asked_tokens = spec.runtime.max_num_seqs, spec.runtime.max_num_batched_tokens
-    tokens = _default_tokens(offer) if asked_tokens == "auto" else asked_tokens
-    if asked_sequences == "auto":
-        most = min(DEFAULT_SEQUENCES_ON_CPU if offer.on_cpu else DEFAULT_SEQUENCES, tokens)
-        counts = [most]
-        while not offer.on_cpu and counts[-1] // 2 >= LEAST_AUTO_SEQUENCES:
-            counts.append(counts[-1] // 2)
-        return tuple(Batch(count, tokens) for count in counts)
-    if asked_tokens == "auto":
-        return (Batch(asked_sequences, max(tokens, asked_sequences)),)
-    if asked_tokens < asked_sequences:
+    """What may be tried, largest first.
+
+    The engine wants at least one token in a step for each sequence, and a sequence that is not in
+    the batch does not run beside the others.
+    """
+    asked, asked_tokens = spec.runtime.max_num_seqs, spec.runtime.max_num_batched_tokens
+    together = spec.runtime.min_concurrency
+    if asked != "auto" and asked < together:
+        return Illegal(
+            "spec.runtime.minConcurrency",
+            f"{together} sequences at once are asked, and maxNumSeqs is {asked}",
+            f"set it to at most {asked}, or raise maxNumSeqs",
+        )
+    least = max(together, 1 if asked == "auto" else asked)
+    if asked_tokens != "auto" and asked_tokens < least:
         return Illegal(
             "spec.runtime.maxNumBatchedTokens",
-            f"{asked_tokens} tokens in a step are fewer than maxNumSeqs {asked_sequences}",
-            f"set it to at least {asked_sequences}, or lower maxNumSeqs",
+            f"{asked_tokens} tokens in a step are fewer than {least} sequences",
+            f"set it to at least {least}, or lower maxNumSeqs and minConcurrency",
         )
-    return (Batch(asked_sequences, asked_tokens),)
+    steps = _default_tokens(offer, least) if asked_tokens == "auto" else (asked_tokens,)
+    return tuple(
+        Batch(sequences, tokens)
+        for tokens in steps
+        for sequences in (_halves(offer, together, tokens) if asked == "auto" else (asked,))
+    )
 
 
-def _default_tokens(offer: Offer) -> int:
+def _halves(offer: Offer, least: int, tokens: int) -> list[int]:
+    """Sequences to try: the default, then half of it and so on; never fewer than `least`."""
+    most = max(least, DEFAULT_SEQUENCES_ON_CPU if offer.on_cpu else DEFAULT_SEQUENCES)
+    counts = [min(most, tokens)]
+    floor = max(least, LEAST_AUTO_SEQUENCES)
+    while not offer.on_cpu and counts[-1] // 2 >= floor:
+        counts.append(counts[-1] // 2)
+    return counts
+
+
+def _default_tokens(offer: Offer, least: int) -> tuple[int, ...]:
+    """A small card's number is tried on a large one too, so that more memory is never less."""
     large = not offer.on_cpu and offer.memory_bytes >= LARGE_CARD_BYTES
-    return LARGE_CARD_BATCHED_TOKENS if large else DEFAULT_BATCHED_TOKENS
+    small = max(least, DEFAULT_BATCHED_TOKENS)
+    return (max(least, LARGE_CARD_BATCHED_TOKENS), small) if large else (small,)
 
 
 def _context(shape: ModelShape, spec: Spec) -> Context | Illegal:

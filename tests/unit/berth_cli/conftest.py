@@ -1,7 +1,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import builders
 import pytest
@@ -36,6 +36,7 @@ class Terminal:
 
     folder: Path
     captured: pytest.CaptureFixture[str]
+    llama: ClassVar[dict[str, Any]] = LLAMA
 
     def write(self, name: str, content: Any) -> Path:
         path = self.folder / name

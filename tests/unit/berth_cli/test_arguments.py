@@ -32,6 +32,10 @@ def test_a_cluster_is_that_of_the_usual_release():
     ("words", "said"),
     [
         (["--gpu", "eighty"], "--gpu: 'eighty' is not a quantity; write for example 80Gi"),
+        (["--gpu", "80GB"], "--gpu: '80GB' is not a quantity; write 80G or 80Gi"),
+        (["--gpu", "39.5 gib"], "write 39.5G or 39.5Gi"),
+        (["--gpu=80Gi", "--compute", "9"], "--compute: '9' is no compute capability; write for"),
+        (["--compute", "9.0"], "--compute: 9.0 says nothing without --gpu"),
         (["--gpu", "80"], "--gpu: 80 is 80 bytes, and a card has 1Gi to 4096Gi"),
         (["--gpu", "80Ti"], "--gpu: 80Ti is 87960930222080 bytes"),
         (["--gpu=80Gi", "--gpus-per-node", "0"], "'0' is not a number of 1 to 1024"),

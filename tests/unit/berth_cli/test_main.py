@@ -12,6 +12,7 @@ import yaml
 from berth_api.types import Plan
 from berth_cli import __main__ as cli
 
+PLAN_KEYS = [field.alias for field in Plan.model_fields.values()]
 CONFIG = builders.configured().model_dump(mode="json", by_alias=True)
 ONE_CARD = ("--gpu", "80Gi")
 ISSUE_KEYS = {
@@ -29,6 +30,10 @@ ISSUE_KEYS = {
     "nearestFixes",
     "usableBytes",
 }
+
+
+def known(plan):
+    return {key: value for key, value in plan.items() if value is not None}
 
 
 def test_what_fits_ends_with_0_and_a_picture(terminal):
@@ -66,7 +71,8 @@ def test_json_is_the_plan_of_the_status_whether_it_fits_or_not(terminal, card, f
     code, out, _ = terminal.plan("--gpu", card, "-o", "json")
     found = json.loads(out)
     assert set(found) >= ISSUE_KEYS
-    assert found == Plan.model_validate(found).wire()
+    assert known(found) == Plan.model_validate(known(found)).wire()
+    assert list(found) == PLAN_KEYS
     assert found["fits"] is fits
     assert code == (0 if fits else 1)
     assert bool(found["nearestFixes"]) is not fits
@@ -75,7 +81,7 @@ def test_json_is_the_plan_of_the_status_whether_it_fits_or_not(terminal, card, f
 def test_json_of_a_fitting_plan_is_what_the_operator_writes(terminal):
     found = json.loads(terminal.plan(*ONE_CARD, "-o", "json")[1])
     status, *_ = yaml.safe_load_all(terminal.plan(*ONE_CARD, "-o", "yaml")[1])
-    assert status["status"]["plan"] == found
+    assert status["status"]["plan"] == known(found)
 
 
 def test_json_of_a_refused_value_says_why_and_what_to_do(terminal):
@@ -85,6 +91,54 @@ def test_json_of_a_refused_value_says_why_and_what_to_do(terminal):
     assert found["fits"] is False
     assert "spec.runtime.maxModelLen" in found["explain"][0]
     assert found["nearestFixes"]
+    assert list(found) == PLAN_KEYS
+    assert known(found).keys() == {"fits", "explain", "nearestFixes"}
+
+
+def test_json_of_a_plan_without_a_card_has_no_share_of_one(terminal):
+    found = json.loads(terminal.plan("-o", "json", shape=dict(builders.SMOLLM2_REPORT))[1])
+    assert (found["accelerator"], found["gpuMemoryFraction"]) == ("cpu", None)
+    assert list(found) == PLAN_KEYS
+
+
+def test_without_cards_the_terminal_names_its_own_option_beside_the_fixes(terminal):
+    hint = "add --gpu 80Gi --gpus-per-node 8, --config or --cluster"
+    assert hint in terminal.plan()[1]
+    assert hint in terminal.plan(accelerators=[{"profile": "h100"}])[1]
+    assert hint not in terminal.plan("--gpu", "8Gi")[1]
+    assert hint not in terminal.plan(shape=dict(builders.SMOLLM2_REPORT))[1]
+
+
+def test_what_strangers_wrote_does_not_reach_the_terminal_as_controls(terminal):
+    config = terminal.llama["config"] | {"architectures": ["Ll\x1b[31mama\u202e"]}
+    shape = terminal.llama | {"config": config, "commit": "\x1b[2J"}
+    _, out, _ = terminal.plan(*ONE_CARD, shape=shape)
+    assert "Ll\\x1b[31mama\\u202e" in out
+    assert all(one.isprintable() or one == "\n" for one in out)
+    _, _, err = terminal.plan(*ONE_CARD, **{"\x1b[31m": 5})
+    assert "spec.\\x1b[31m: 5" in err
+    assert "\x1b" not in err
+
+
+def test_an_index_alone_is_not_said_to_be_the_headers(terminal, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    index = {"metadata": {"total_size": 16_060_522_496}}
+    (folder / "config.json").write_text(json.dumps(terminal.llama["config"]))
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    model = terminal.write("model.yaml", builders.model_deployment())
+    code, out, _ = terminal.run("-f", str(model), "--shape", str(folder), *ONE_CARD)
+    assert code == 0
+    assert "weights 14.96 GiB: from the total size alone, split evenly" in out
+    assert "headers" not in out
+
+
+def test_a_compute_capability_decides_the_dtype(terminal):
+    dtypes = [
+        json.loads(terminal.plan(*ONE_CARD, *words, "-o", "json")[1])["dtype"]
+        for words in ((), ("--compute", "9.0"), ("--compute", "7.5"))
+    ]
+    assert dtypes == ["bfloat16", "bfloat16", "float16"]
 
 
 def test_yaml_is_the_status_and_then_the_objects_without_secrets(terminal):

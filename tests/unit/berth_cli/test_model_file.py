@@ -3,12 +3,13 @@
 import io
 
 import builders
+import modeldeployments
 import pytest
 import yaml
 
 from berth_cli import model_file
+from berth_cli.documents import STANDARD_INPUT
 from berth_cli.errors import InputError
-from berth_cli.model_file import STANDARD_INPUT
 
 
 @pytest.fixture
@@ -78,12 +79,11 @@ def test_bytes_that_are_no_text_are_told(tmp_path):
         ),
         (
             {"runtime": {"maxModelLen": "lots"}},
-            "spec.runtime.maxModelLen: 'lots': Input should be a valid integer",
+            "spec.runtime.maxModelLen: 'lots': must be \"auto\" or an integer from 1 to 16777216",
         ),
-        ({"runtime": {"maxModelLen": "lots"}}, "or Input should be 'auto'"),
         (
             {"runtime": {"minConcurrency": 0}},
-            "spec.runtime.minConcurrency: 0: Input should be greater than or equal to 1",
+            "spec.runtime.minConcurrency: 0: must be an integer from 1 to 65536",
         ),
         (
             {"accelerators": [{"profil": "a"}]},
@@ -102,11 +102,56 @@ def test_bytes_that_are_no_text_are_told(tmp_path):
         ({"model": {}}, "spec.model.source: is missing: must be hf://"),
         ({"model": {"source": "http://x/y"}}, "spec.model.source: 'http://x/y': must be hf://"),
         ({"model": {"source": "x" * 600}}, "xxx…: must be hf://"),
-        ({"replicas": 1001}, "spec.replicas: 1001: Input should be less than or equal to 1000"),
+        ({"replicas": 1001}, "spec.replicas: 1001: must be an integer from 0 to 1000"),
+        (
+            {"replicas": "8"},
+            "spec.replicas: '8': must be an integer from 0 to 1000; without quotes",
+        ),
+        ({"replicas": "2024-13-45"}, "spec.replicas: '2024-13-45': must be an integer"),
+        (
+            {"parallelism": {"tensor": "4"}},
+            "spec.parallelism.tensor: '4': must be \"auto\" or an integer from 1 to 1024; without",
+        ),
+        ({"parallelism": {"tensor": True}}, "spec.parallelism.tensor: True: must be"),
+        ({"paused": "yes"}, "spec.paused: 'yes': Input should be a valid boolean"),
+        ({"podTemplate": {"nodeSelector": {"a": 5}}}, "nodeSelector.a: 5: Input should be a valid"),
+        (
+            {"memory": {"sharing": "Shared"}},
+            "spec.memory: {'sharing': 'Shared'}: spec.memory.sharing other than Exclusive is not ser",
+        ),
+        ({"evictable": False}, "spec.evictable: False: spec.evictable is not served yet; leave it"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value_and_the_fix(file, spec, said):
     assert said in refusal(file(builders.model_deployment(**spec)))
+
+
+@pytest.mark.parametrize("model", [modeldeployments.MINIMAL, modeldeployments.FULL])
+def test_a_valid_model_is_taken(file, model):
+    assert model_file.read(file(model))["spec"] == model["spec"]
+
+
+@pytest.mark.parametrize("status", [None, 5, {"phase": "Serving", "conditions": 7}])
+def test_a_status_is_left_out_as_the_api_server_leaves_it_out(file, status):
+    assert "status" not in model_file.read(file(builders.model_deployment() | {"status": status}))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({"name": "UPPER_x/.."}, "metadata.name: 'UPPER_x/..': metadata.name must be lower-case"),
+        ({"name": "a" * 300}, "…: metadata.name must be at most 40 characters"),
+        ({"name": "a", "namespace": None}, "metadata.namespace: 'null': must be at most 63"),
+        ({"name": "a", "labels": 5}, "metadata.labels: 5: must be a mapping of names to text"),
+    ],
+)
+def test_metadata_that_kubernetes_refuses_is_named_with_the_fix(file, metadata, said):
+    assert said in refusal(file(builders.model_deployment() | {"metadata": metadata}))
+
+
+def test_a_large_value_is_shown_by_its_beginning(file):
+    wide = builders.model_deployment(accelerators=[["x" * 1000] * 1000] * 1000)
+    assert max(len(line) for line in refusal(file(wide)).splitlines()) < 400
 
 
 def test_all_that_is_wrong_is_told_at_once(file):

@@ -10,6 +10,7 @@ import yaml
 from berth_cli import profiles
 from berth_cli.arguments import Card
 from berth_cli.errors import InputError
+from berth_operator.core.accelerators import offers
 from berth_operator.core.resolved import resolve
 
 ROOT = Path(__file__).parents[3]
@@ -68,6 +69,12 @@ def test_a_declared_card_has_a_valid_name(memory):
     assert profiles.parse(
         yaml.safe_dump(fleet.settings.model_dump(mode="json", by_alias=True)), "x"
     )
+
+
+def test_a_declared_cards_compute_capability_reaches_the_planner():
+    fleet = profiles.with_card(profiles.default(), card(compute="9.0"), spec())
+    (offer,) = offers.offers(fleet.settings, fleet.nodes, spec())
+    assert offer.capability == (9, 0)
 
 
 def test_a_declared_slice_is_asked_for_by_its_own_resource():

@@ -51,6 +51,12 @@ def test_a_hubs_model_is_read_as_the_shape_job_reads_it():
     [
         ("{", "not JSON: .*; give a shape Job's answer, or the model's folder"),
         ("[]", "no shape Job's answer"),
+        ("[" * 100_000 + "]" * 100_000, "more than 64 lists and mappings"),
+        (
+            json.dumps({"config": {"rope_scaling": 0}}).replace("0", "[" * 900 + "]" * 900),
+            "more than",
+        ),
+        ({"config": {"architectures": ["\ud800"]}}, "text that is no Unicode"),
         ({"hidden_size": 1}, "for a config.json or an index of safetensors give the folder"),
         ({"config": 7}, "config"),
         (
@@ -63,6 +69,13 @@ def test_an_answer_without_a_shape_is_refused(answer, content, said):
     path = answer(content)
     with pytest.raises(InputError, match=f"--shape {path}: .*{said}"):
         shapes.read(SOURCE, path, {})
+
+
+def test_a_folder_whose_configuration_is_no_unicode_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["\ud800"]}))
+    with pytest.raises(InputError, match=f"--shape {folder}: "):
+        shapes.read(SOURCE, folder, {})
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

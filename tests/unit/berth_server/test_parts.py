@@ -68,6 +68,11 @@ def test_a_name_says_where_a_tensor_goes(name, part):
     assert {found for found, _, _ in split(name)} == {part}
 
 
+def test_a_layers_number_without_end_is_no_layers_number():
+    assert split(f"model.layers.{'9' * 5000}.x")[0][0] == "linear"
+    assert split("model.layers.999999.x")[0][0] == "unused"
+
+
 def test_a_scalar_is_on_every_rank():
     assert split("model.layers.0.mlp.something", shape=(1,))[0][0] == "replicated"
 

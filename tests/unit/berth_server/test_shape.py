@@ -88,6 +88,34 @@ def test_an_index_alone_gives_the_total(index_only):
     assert found.parts == {}
 
 
+def test_an_index_may_give_the_total_and_no_files(index_only):
+    (index_only / "model.safetensors.index.json").write_text('{"metadata": {"total_size": 4242}}')
+    assert shape.from_folder(index_only).tensorBytes == {"BF16": 4242}
+    with pytest.raises(SourceError, match="no weights at all"):
+        shape.from_folder(index_only, whole=True)
+
+
+@pytest.mark.parametrize("header", ["{}", '{"__metadata__": {"format": "pt"}}'])
+def test_headers_without_a_tensor_are_unreadable(folder, tmp_path, endpoint, header):
+    content = len(header).to_bytes(8, "little") + header.encode()
+    (folder / "model.safetensors").write_bytes(content)
+    found = ask("pvc://models", endpoint, tmp_path)
+    assert found.failure.reason == "ConfigUnreadable"
+    assert "no byte of weights" in found.failure.message
+
+
+def test_files_that_are_larger_together_than_can_be_are_unreadable(folder, tmp_path, endpoint):
+    (folder / "model.safetensors").unlink()
+    for shard in "ab":
+        entry = {"dtype": "I8", "shape": [2**53 - 1], "data_offsets": [0, 2**53 - 1]}
+        header = json.dumps({shard: entry}).encode()
+        content = len(header).to_bytes(8, "little") + header
+        (folder / f"model-{shard}.safetensors").write_bytes(content)
+    found = ask("pvc://models", endpoint, tmp_path)
+    assert found.failure.reason == "ConfigUnreadable"
+    assert "bytes" in found.failure.message
+
+
 def test_the_total_of_quantised_tensors_is_not_cast(index_only):
     config = tiny_model.CONFIG | {"quantization_config": {"quant_method": "fp8"}}
     (index_only / "config.json").write_text(json.dumps(config))

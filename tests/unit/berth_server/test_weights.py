@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,13 @@ def test_a_length_that_cannot_be_is_refused(start):
         b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [-4, 2]}}',
         b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2, 4]}}',
         b'{"a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 1e99]}}',
+        b'{"a": {"dtype": "I8", "shape": [1], "data_offsets": [0, 1' + b"0" * 350 + b"]}}",
+        b'{"a": {"dtype": "I8", "shape": [%d], "data_offsets": [0, %d]}}' % (2**53, 2**53),
+        b'{"x.A_log": {"dtype": "F32", "shape": [1%s], "data_offsets": [0, 4]}}'
+        % (b",9007199" * 15),
+        b'{"x.A_log": {"dtype": "NEW", "shape": [65], "data_offsets": [0, 8]}}',
+        b'{"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 2]}}',
+        b'{"' + b"x" * 513 + b'": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}',
         b'{"a": {"dtype": "", "shape": [1], "data_offsets": [0, 2]}}',
         b'{"a": {"dtype": "' + b"x" * 99 + b'", "shape": [1], "data_offsets": [0, 2]}}',
     ],
@@ -58,6 +66,34 @@ def test_a_length_that_cannot_be_is_refused(start):
 def test_a_hostile_header_is_refused(header):
     with pytest.raises(weights.HeaderError):
         weights.read(header)
+
+
+def test_tensors_that_lie_over_one_another_are_refused():
+    entry = {"dtype": "I8", "shape": [4], "data_offsets": [0, 4]}
+    with pytest.raises(weights.HeaderError, match="over one another"):
+        weights.read(json.dumps({"a": entry, "b": entry}).encode())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "elements", "size"),
+    [("F64", 1, 8), ("BF16", 3, 6), ("F8_E4M3", 5, 5), ("F6_E2M3", 4, 3), ("F4", 4, 2),
+     ("NEW", 64, 8), ("NEW", 1, 64), ("BF16", 0, 0)],
+)  # fmt: skip
+def test_elements_take_the_bytes_that_they_are_given(dtype, elements, size):
+    entry = {"dtype": dtype, "shape": [elements], "data_offsets": [0, size]}
+    assert weights.read(json.dumps({"x" * 512: entry}).encode()).data_bytes == size
+
+
+def test_a_long_name_is_matched_at_once():
+    entry = {"dtype": "I8", "shape": [1]}
+    names = [piece * (500 // len(piece)) for piece in ("experts.", "visual", "model.layers.1.")]
+    header = {
+        f"{name}{number}": entry | {"data_offsets": [at, at + 1]}
+        for at, (name, number) in enumerate((name, n) for name in names for n in range(100))
+    }
+    started = time.process_time()
+    assert weights.read(json.dumps(header).encode()).count == 300
+    assert time.process_time() - started < 2
 
 
 @given(st.binary(max_size=300))

@@ -15,7 +15,7 @@ from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import condition, is_finished, is_terminating
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.revision import Revision
-from berth_operator.core.rollout import pods_of
+from berth_operator.core.rollout import has_a_node, pods_of
 
 # The scheduler's words for what no other accelerator would mend.
 _NOT_THE_ACCELERATOR: Final = re.compile("persistentvolumeclaim", re.IGNORECASE)
@@ -30,6 +30,22 @@ def waited(observed: Observed, revision: Revision) -> timedelta | None:
     if not waiting or len(waiting) < len(since):
         return None
     return observed.now - min(waiting)
+
+
+def holder(observed: Observed, newest: Revision, stored: Sequence[Revision]) -> Revision | None:
+    """An older revision of the model whose pods have the accelerator that the newest's wait for.
+
+    It goes once the newest serves: that no node has room says nothing of the others' use of it.
+    """
+    older = (one for one in stored if one.number < newest.number)
+    return next(
+        (
+            one
+            for one in older
+            if one.plan.accelerator == newest.plan.accelerator and has_a_node(observed, one)
+        ),
+        None,
+    )
 
 
 def _unschedulable_since(pod: Object) -> datetime | None:

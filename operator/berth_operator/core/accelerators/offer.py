@@ -5,7 +5,9 @@ from typing import Final
 
 from berth_operator.settings import AcceleratorProfile, Device, EngineProfile
 
-# Compute capabilities: Ada and Hopper are the first that compute in FP8.
+# Compute capabilities: Ampere is the first with bfloat16 (vllm/platforms/cuda.py,
+# check_if_supports_dtype, 0.32), Ada and Hopper are the first with FP8.
+FIRST_WITH_BFLOAT16: Final = (8, 0)
 FIRST_WITH_FP8: Final = (8, 9)
 HOPPER: Final = 9
 
@@ -28,6 +30,10 @@ class Offer:
     @property
     def on_cpu(self) -> bool:
         return self.engine.device is Device.CPU
+
+    @property
+    def bfloat16_units(self) -> bool:
+        return self.capability is None or self.capability >= FIRST_WITH_BFLOAT16
 
     @property
     def fp8_units(self) -> bool:

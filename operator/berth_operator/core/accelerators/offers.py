@@ -7,6 +7,7 @@ first, and its pods are held to the nodes of that kind.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from berth_api.quantity import parse
 from berth_api.types import Accelerator, Spec
@@ -15,6 +16,10 @@ from berth_operator.core.accelerators.cards import Card
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.observed import Node
 from berth_operator.settings import AcceleratorProfile, EngineProfile, Settings
+
+# Kinds of cards of one profile. A nodeSelector holds pods to one value of a label, so that kinds
+# that nearly agree cannot be one; each costs a decision another plan, and a status another line.
+MOST_KINDS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def _of_profile(
     known = [pool for pool in pools if pool.card.memory_bytes is not None]
     if known:
         alone = len(pools) == 1
-        return tuple(_of_pool(profile, engine, pool, alone=alone) for pool in known)
+        return tuple(_of_pool(profile, engine, pool, alone=alone) for pool in _telling(known))
     return (_as_declared(profile, engine, pools),)
 
 
@@ -143,6 +148,14 @@ def _pools(profile: AcceleratorProfile, nodes: Sequence[Node]) -> tuple[_Pool, .
     return tuple(sorted(pools, key=lambda pool: pool.card.memory_bytes or 0))
 
 
+def _telling(pools: Sequence[_Pool]) -> list[_Pool]:
+    """The smallest, the largest and those of the most nodes; at most MOST_KINDS, in their order."""
+    if len(pools) <= MOST_KINDS:
+        return list(pools)
+    between = sorted(pools[1:-1], key=lambda pool: -pool.nodes)[: MOST_KINDS - 2]
+    return [pool for pool in pools if pool in (pools[0], pools[-1], *between)]
+
+
 def _of_pool(
     profile: AcceleratorProfile, engine: EngineProfile, pool: _Pool, *, alone: bool
 ) -> Offer:
@@ -175,7 +188,15 @@ def _as_declared(
     if memory and count:
         sliced = cards.is_slice(resource)
         nodes = sum(pool.nodes for pool in pools)
-        return Offer(profile, engine, memory, 1 if sliced else count, sliced, nodes=nodes)
+        return Offer(
+            profile,
+            engine,
+            memory,
+            1 if sliced else count,
+            sliced,
+            nodes=nodes,
+            capability=profile.capability,
+        )
     if pools:
         return NoOffer(
             profile.name,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from berth_api.shape import Failure, FetchError, ShapeReport
-from berth_operator.core.model import cache_layers, rotary
+from berth_operator.core.model import cache_layers, rotary, weights
 from berth_operator.core.model.section import MOST_TOKENS, Section, Unreadable
 from berth_operator.core.model.shape import (
     DTYPE_BYTES,
@@ -66,11 +66,21 @@ _KNOWN: Final = frozenset(
 def read(report: ShapeReport) -> ModelShape | Failure:
     """The shape, or why it cannot be read from this report."""
     try:
-        return _decoder(report)
+        return _weighty(_decoder(report))
     except Unreadable as problem:
         return Failure(
             reason=FetchError.CONFIG_UNREADABLE.value, message=str(problem), fix=problem.fix
         )
+
+
+def _weighty(shape: ModelShape) -> ModelShape:
+    """Refuses a shape of which the engine would load nothing."""
+    if weights.rank_bytes(shape, shape.dtype, tensor_parallel=1) <= 0:
+        raise Unreadable(
+            "the shape report has no bytes of weights that the engine would load",
+            "use a model whose safetensors files, or whose index's metadata.total_size, say them",
+        )
+    return shape
 
 
 def _decoder(report: ShapeReport) -> ModelShape:
@@ -89,7 +99,7 @@ def _decoder(report: ShapeReport) -> ModelShape:
         heads=cache_layers.heads(text),
         kv_heads=cache_layers.kv_heads(text),
         vocabulary=text.optional("vocab_size") or whole.number("vocab_size"),
-        max_position=_max_position(text),
+        max_position=_max_position(text, family),
         dtype=_dtype(whole, text),
         cache=cache,
         tied=_tied(whole, text),
@@ -142,11 +152,55 @@ def _has_dense_layers(text: Section) -> bool:
     )
 
 
-def _max_position(text: Section) -> int:
-    return text.number(
-        "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
-        most=MOST_TOKENS,
-    )  # fmt: skip
+# Names of a model's length, of which the least counts (vllm/transformers_utils/
+# model_arch_config_convertor.py, derive_max_model_len_and_key, 0.32).
+_LENGTHS: Final = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions",
+    "max_sequence_length", "max_seq_length", "seq_len",
+)  # fmt: skip
+# Above all of them. The tokenizer's configuration has one too, which the engine reads of pooling
+# models only, and Berth never.
+_OWN_LENGTH: Final = "model_max_length"
+# What a library writes for "no limit" is 10^30: longer than any model, it says nothing.
+_NO_LIMIT: Final = 2**128
+# Kinds of rotary scaling whose lengths are told as stretched; all others' are multiplied by the
+# factor (vllm/config/model.py, _get_and_verify_max_len, 0.32). Names as in config.json: the engine
+# makes "longrope" of "su" and "yarn" of "telechat3-yarn".
+_TOLD_STRETCHED: Final = frozenset(
+    {
+        "su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling",
+        "telechat3-yarn",
+    }
+)  # fmt: skip
+# Beyond any stretch known (DeepSeek's 40); a stranger's number.
+_MOST_STRETCH: Final = 4096
+
+
+def _max_position(text: Section, family: str) -> int:
+    """The longest context that the engine lets a user ask for."""
+    said = [text.number(name, most=MOST_TOKENS) for name in _LENGTHS if text.has(name)]
+    own = text.optional(_OWN_LENGTH, most=_NO_LIMIT)
+    own = own if own <= MOST_TOKENS else 0
+    told = own or min(said or [text.number(_LENGTHS[0])])
+    return min(MOST_TOKENS, max(own, int(told * _stretch(text, family))))
+
+
+def _stretch(text: Section, family: str) -> float:
+    """Gemma 3's length is told as stretched, whatever its scaling is called."""
+    scaling = None if "gemma3" in family else text.inner("rope_scaling", "rope_parameters")
+    if scaling is None:
+        return 1.0
+    by_layer = [Section(one, {}) for one in scaling.values.values() if isinstance(one, Mapping)]
+    stretch = 1.0
+    for one in by_layer or [scaling]:
+        if one.text("rope_type", "type") not in _TOLD_STRETCHED:
+            stretch = _factor(one.values.get("factor"), stretch)
+    return stretch
+
+
+def _factor(said: Any, default: float) -> float:
+    usable = isinstance(said, int | float) and not isinstance(said, bool)
+    return float(said) if usable and 0 < said <= _MOST_STRETCH else default
 
 
 def _dtype(whole: Section, text: Section) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from berth_operator.core.model.section import MOST_TOKENS, Section, Unreadable
+from berth_operator.core.model.section import MOST_LAYERS, MOST_TOKENS, Section, Unreadable
 from berth_operator.core.model.shape import CacheKind, CacheLayers, StateTensor
 
 # vllm/transformers_utils/model_arch_config_convertor.py, is_deepseek_mla: these compress keys and
@@ -25,6 +25,7 @@ _FULL: Final = "full_attention"
 _SLIDING: Final = "sliding_attention"
 _CHUNKED: Final = "chunked_attention"
 _STATE: Final = "linear_attention"
+_KEEPING: Final = frozenset({_FULL, _SLIDING, _CHUNKED, _STATE})
 # Words for the same, of older configurations; "mlp", "moe" and the like keep nothing.
 _SAME: Final = {"attention": _FULL, "mamba": _STATE, "mamba2": _STATE, "conv": _STATE}
 _PATTERN_LETTERS: Final = {"*": _FULL, "M": _STATE}
@@ -120,7 +121,7 @@ def _kinds(text: Section, family: str) -> Mapping[str, int]:
     total = layer_count(text)
     if family in _BOTH:
         return {_FULL: total, _STATE: total}
-    said = _said(text)
+    said = _said(text, total)
     if said is not None:
         return said
     if text.has("attn_layer_period"):
@@ -128,31 +129,53 @@ def _kinds(text: Section, family: str) -> Mapping[str, int]:
         full = len(range(first, total, period))
         return {_FULL: full, _STATE: total - full}
     if family in _PERIODS:
-        return _periodic(text, _PERIODS[family], total - text.optional("num_kv_shared_layers"))
+        return _periodic(text, _PERIODS[family], total - _shared(text, total))
     return _uniform(text, family, total)
 
 
 def layer_count(text: Section) -> int:
-    return text.number("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+    return text.number("num_hidden_layers", "n_layer", "n_layers", "num_layers", most=MOST_LAYERS)
 
 
-def _said(text: Section) -> Mapping[str, int] | None:
+def _shared(text: Section, total: int) -> int:
+    """Layers at the end that use the cache of one before them (models/gemma3n.py)."""
+    shared = text.optional("num_kv_shared_layers")
+    if shared >= total:
+        raise Unreadable(
+            f"config.json says num_kv_shared_layers is {shared}, of {total} layers: at least one "
+            "must keep keys and values of its own",
+            f"correct num_kv_shared_layers in config.json to at most {total - 1}",
+        )
+    return shared
+
+
+def _said(text: Section, total: int) -> Mapping[str, int] | None:
     """Of a configuration that lists its layers, or writes them as letters (Nemotron-H)."""
     letters = text.text("hybrid_override_pattern")
     if letters:
-        return _counted({_PATTERN_LETTERS[one]: letters.count(one) for one in _PATTERN_LETTERS})
+        counts = {_PATTERN_LETTERS[one]: letters.count(one) for one in _PATTERN_LETTERS}
+        return _counted("hybrid_override_pattern", counts, total)
     if text.has("num_kv_shared_layers"):
         return None  # which of the listed ones share is a matter of order: the family's period
-    listed = text.counts("layer_types") or text.counts("layers_block_type")
+    name = "layer_types" if text.counts("layer_types") else "layers_block_type"
+    listed = text.counts(name)
     found: dict[str, int] = {}
     for word, count in listed.items():
         same = _SAME.get(word, word)
         found[same] = found.get(same, 0) + count
-    return _counted(found) if found else None
+    return _counted(name, found, total) if found else None
 
 
-def _counted(found: Mapping[str, int]) -> Mapping[str, int]:
-    return {word: count for word, count in found.items() if count}
+def _counted(name: str, found: Mapping[str, int], total: int) -> Mapping[str, int]:
+    """Without the kinds that keep nothing; a layer is of one kind."""
+    kept = {word: count for word, count in found.items() if count and word in _KEEPING}
+    if sum(kept.values()) > total:
+        raise Unreadable(
+            f"config.json's {name} names {sum(kept.values())} layers that keep something, and "
+            f"num_hidden_layers is {total}",
+            f"correct {name} or num_hidden_layers in config.json",
+        )
+    return kept
 
 
 def _periodic(text: Section, period: _Period, total: int) -> Mapping[str, int]:
@@ -234,7 +257,7 @@ def _delta_net(text: Section, family: str) -> tuple[StateTensor, ...]:
     """gated_delta_net_state_shape: keys, queries and values of the convolution, and the state."""
     key = text.number("linear_num_key_heads") * text.number("linear_key_head_dim")
     values, width = text.number("linear_num_value_heads"), text.number("linear_value_head_dim")
-    steps = text.number("linear_conv_kernel_dim") - 1
+    steps = _steps(text, "linear_conv_kernel_dim")
     return (
         StateTensor((2 * key + values * width) * steps, _AS_SERVED),
         StateTensor(values * width * text.number("linear_key_head_dim"), _ssm(text, family)),
@@ -252,7 +275,7 @@ def _mamba2(text: Section, family: str) -> tuple[StateTensor, ...]:
     )
     size = text.number("mamba_d_state", "ssm_state_size", "state_size")
     groups = state_groups(text)
-    steps = text.number("mamba_d_conv", "conv_kernel") - 1
+    steps = _steps(text, "mamba_d_conv", "conv_kernel")
     return (
         StateTensor(inner * steps, _AS_SERVED),
         StateTensor(2 * groups * size * steps, _AS_SERVED, pieces=groups),
@@ -276,7 +299,7 @@ def state_heads(text: Section) -> tuple[int, ...]:
 def _mamba1(text: Section, family: str) -> tuple[StateTensor, ...]:
     """mamba1_state_shape."""
     inner = text.number("mamba_expand", "expand") * text.number("hidden_size")
-    steps = text.number("mamba_d_conv", "conv_kernel") - 1
+    steps = _steps(text, "mamba_d_conv", "conv_kernel")
     size = text.number("mamba_d_state", "state_size")
     return StateTensor(inner * steps, _AS_SERVED), StateTensor(inner * size, _ssm(text, family))
 
@@ -284,7 +307,24 @@ def _mamba1(text: Section, family: str) -> tuple[StateTensor, ...]:
 def _short_convolution(text: Section, family: str) -> tuple[StateTensor, ...]:  # noqa: ARG001
     """short_conv_state_shape."""
     width = text.optional("conv_dim") or text.number("hidden_size")
-    return (StateTensor(width * (text.number("conv_L_cache") - 1), _AS_SERVED),)
+    return (StateTensor(width * _steps(text, "conv_L_cache"), _AS_SERVED),)
+
+
+# A kernel of one token looks back at none, so that its state would be empty.
+_LEAST_KERNEL: Final = 2
+
+
+def _steps(text: Section, *names: str) -> int:
+    """Tokens that a convolution keeps: conv_kernel - 1 (MambaStateShapeCalculator)."""
+    kernel = text.number(*names)
+    if kernel < _LEAST_KERNEL:
+        name = next(one for one in names if text.has(one))
+        raise Unreadable(
+            f"config.json says {name} is {kernel}, and a convolution spans {_LEAST_KERNEL} tokens "
+            "at least",
+            f"correct {name} in config.json, or use the model's published files",
+        )
+    return kernel - 1
 
 
 _States = Callable[[Section, str], tuple[StateTensor, ...]]

@@ -31,7 +31,7 @@ _GROWING: Final = frozenset({CacheKind.FULL, CacheKind.LATENT})
 
 @dataclass(frozen=True)
 class Group:
-    """Layers with one block table."""
+    """Layers with one block table; `count` groups are alike, each with a table of its own."""
 
     kind: CacheKind
     layers: int
@@ -39,9 +39,10 @@ class Group:
     page_bytes: int  # of one block, over the group's layers
     window: int = 0
     state_blocks: int = 0
+    count: int = 1
 
     def blocks(self, tokens: int, in_flight_tokens: int) -> int:
-        """Blocks of one sequence at most (max_admission_blocks_per_request)."""
+        """Blocks of one sequence in one group at most (max_admission_blocks_per_request)."""
         match self.kind:
             case CacheKind.SLIDING:
                 held = min(self.window - 1 + in_flight_tokens, tokens)
@@ -71,7 +72,7 @@ class Layout:
 
     def blocks_per_sequence(self, tokens: int, in_flight_tokens: int) -> int:
         """Blocks that one sequence of `tokens` holds at most."""
-        return sum(group.blocks(tokens, in_flight_tokens) for group in self.groups)
+        return sum(g.count * g.blocks(tokens, in_flight_tokens) for g in self.groups)
 
     def longest(self, blocks: int, in_flight_tokens: int, limit: int, sequences: int = 1) -> int:
         """Tokens of each of `sequences` that fit `blocks` together; 0 if none does."""
@@ -98,11 +99,22 @@ class _Spec:
     state_blocks: int = 0
 
 
-def layout(shape: ModelShape, kv_dtype: str, tensor_parallel: int, block_tokens: int) -> Layout:
-    """The cache of one of `tensor_parallel` ranks, in blocks of `block_tokens` where it can be."""
+def layout(
+    shape: ModelShape,
+    kv_dtype: str,
+    tensor_parallel: int,
+    block_tokens: int,
+    dtype: str | None = None,
+) -> Layout:
+    """The cache of one of `tensor_parallel` ranks, in blocks of `block_tokens` where it can be.
+
+    `dtype` is what is served, which states are held in whatever keys and values are; without it
+    that of the keys, or bfloat16 beside fp8.
+    """
+    served = dtype or ("bfloat16" if kv_dtype == "fp8" else kv_dtype)
     attending = [one for one in shape.cache if one.kind is not CacheKind.STATE]
     states = [one for one in shape.cache if one.kind is CacheKind.STATE]
-    pages = [_state_page(one, kv_dtype, tensor_parallel) for one in states]
+    pages = [_state_page(one, served, tensor_parallel) for one in states]
     block = _aligned(attending, max(pages, default=0), kv_dtype, tensor_parallel, block_tokens)
     specs = [
         _Spec(one.kind, one.layers, block, _page(one, kv_dtype, tensor_parallel, block), one.window)
@@ -126,15 +138,13 @@ def _page(layers: CacheLayers, kv_dtype: str, tensor_parallel: int, block_tokens
     return heads * (layers.key_dim + layers.value_dim) * DTYPE_BYTES[kv_dtype] * block_tokens
 
 
-def _state_page(layers: CacheLayers, kv_dtype: str, tensor_parallel: int) -> int:
-    return sum(_state_bytes(tensor, kv_dtype, tensor_parallel) for tensor in layers.state)
+def _state_page(layers: CacheLayers, served: str, tensor_parallel: int) -> int:
+    return sum(_state_bytes(tensor, served, tensor_parallel) for tensor in layers.state)
 
 
-def _state_bytes(tensor: StateTensor, kv_dtype: str, tensor_parallel: int) -> int:
-    """A state is held in the model's dtype also where keys and values are fp8."""
-    served = DTYPE_BYTES["bfloat16" if kv_dtype == "fp8" else kv_dtype]
+def _state_bytes(tensor: StateTensor, served: str, tensor_parallel: int) -> int:
     ways = min(tensor_parallel, tensor.pieces or tensor_parallel) if tensor.split else 1
-    return -(-tensor.elements // ways) * (tensor.element_bytes or served)
+    return -(-tensor.elements // ways) * (tensor.element_bytes or DTYPE_BYTES[served])
 
 
 def _aligned(
@@ -201,12 +211,17 @@ def _group_size(counts: Sequence[int]) -> int:
 def _groups(spec: _Spec, size: int) -> list[Group]:
     """As even as they come: layers[i::count]."""
     count = -(-spec.layers // size)
-    shares = [len(range(first, spec.layers, count)) for first in range(count)]
+    share, larger = divmod(spec.layers, count)
+    alike = ((share + 1, larger), (share, count - larger))
     one = Group(spec.kind, 1, spec.block_tokens, spec.page_bytes, spec.window, spec.state_blocks)
-    return [replace(one, layers=share, page_bytes=share * spec.page_bytes) for share in shares]
+    return [
+        replace(one, layers=layers, page_bytes=layers * spec.page_bytes, count=groups)
+        for layers, groups in alike
+        if groups
+    ]
 
 
 def _growth(groups: Sequence[Group], width: int) -> int:
     growing = [group for group in groups if group.kind in _GROWING]
     windowed = [group for group in groups if group.kind is not CacheKind.STATE]
-    return sum(-(-width // group.block_tokens) for group in growing or windowed or groups)
+    return sum(g.count * -(-width // g.block_tokens) for g in growing or windowed or groups)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Final
 
+from berth_api.types import MAX_GPUS
 from berth_operator.core.model.shape import CacheKind, Experts, ModelShape, Quantization
 
 Rule = Callable[[ModelShape, int], Iterator[str]]
@@ -112,8 +113,11 @@ def illegal(shape: ModelShape, tensor_parallel: int, *, fp8_units: bool = True) 
 
 
 def legal_sizes(shape: ModelShape, limit: int, *, fp8_units: bool = True) -> tuple[int, ...]:
-    """The sizes up to `limit` that the engine takes, smallest first."""
-    sizes = range(1, limit + 1)
+    """The sizes up to `limit` that the engine takes, smallest first.
+
+    None is larger than the attention heads, which it divides, nor than a spec may ask for.
+    """
+    sizes = range(1, min(limit, shape.heads, MAX_GPUS) + 1)
     return tuple(size for size in sizes if not illegal(shape, size, fp8_units=fp8_units))
 
 

@@ -12,6 +12,9 @@ from typing import Any, Final
 MOST: Final = 2**24
 # Contexts and windows in tokens: Llama 4 Scout has 10,485,760.
 MOST_TOKENS: Final = 2**31
+# Layers of one model: some thirty times the deepest known (Llama 3.1 405B has 126), and few enough
+# that whatever is worked out for each of them is done at once.
+MOST_LAYERS: Final = 4096
 
 
 class Unreadable(ValueError):
@@ -81,7 +84,7 @@ class Section:
         value = self._value(name)
         found: dict[str, int] = {}
         if isinstance(value, Mapping):
-            return {str(word): _whole(name, count, MOST) for word, count in value.items()}
+            return {str(word): _whole(name, count, MOST_LAYERS) for word, count in value.items()}
         for word in value if isinstance(value, list) else ():
             found[str(word)] = found.get(str(word), 0) + 1
         return found
@@ -93,13 +96,29 @@ class Section:
 
 def _whole(name: str, value: Any, most: int) -> int:
     if isinstance(value, list) and value:
-        return max(_whole(name, item, most) for item in value)  # one number per layer
+        return max(_scalar(name, item, most) for item in value)  # one number per layer
+    return _scalar(name, value, most)
+
+
+def _scalar(name: str, value: Any, most: int) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise Unreadable(
-            f"config.json says {name} is {str(value)[:40]!r}, which is no whole number up to "
-            f"{most:,}",
+            f"config.json says {name} is {_shown(value)}, which is no whole number up to {most:,}",
             f"correct {name} in config.json, or use the model's published files",
         )
     return value
+
+
+# Python writes no longer integers out (sys.get_int_max_str_digits), and nobody reads such.
+_MOST_SHOWN_BITS: Final = 128
+_MOST_SHOWN_CHARACTERS: Final = 40
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > _MOST_SHOWN_BITS:
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, list | Mapping):
+        return "a list" if isinstance(value, list) else "an object"
+    return repr(str(value)[:_MOST_SHOWN_CHARACTERS])

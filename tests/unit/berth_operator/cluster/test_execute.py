@@ -253,7 +253,11 @@ async def test_what_was_learned_is_kept_before_anything_is_told(bench: Bench) ->
         card_bytes=2**36,
         tensor_parallel=1,
         image="i",
-        workload="b",
+        dtype="bfloat16",
+        kv_dtype="auto",
+        sequences=256,
+        tokens=8192,
+        arguments="b",
         extra_bytes=2**30,
         at="2026-01-02T03:04:05Z",
     )

@@ -25,7 +25,11 @@ def record(accelerator: str = "h100", extra_bytes: int = GIB, day: int = 2) -> R
         card_bytes=80 * GIB,
         tensor_parallel=1,
         image="example.test/vllm-openai:1",
-        workload="b" * 16,
+        dtype="bfloat16",
+        kv_dtype="auto",
+        sequences=256,
+        tokens=8192,
+        arguments="b",
         extra_bytes=extra_bytes,
         at=f"2026-01-{day:02}T03:04:05Z",
     )

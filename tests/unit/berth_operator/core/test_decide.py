@@ -183,7 +183,7 @@ def test_what_does_not_fit_says_by_how_much_and_what_to_change() -> None:
     cluster.settle()
     assert cluster.cr["status"]["reason"] == "DoesNotFit"
     assert "too much" in cluster.cr["status"]["message"]
-    assert "set spec.resources.memory to at least 2.91 GiB" in cluster.cr["status"]["message"]
+    assert "set spec.resources.memory to at least 4096Mi" in cluster.cr["status"]["message"]
     cluster.change(resources={"memory": "6Gi"})
     cluster.settle()
     assert cluster.cr["status"]["phase"] == "Pending"

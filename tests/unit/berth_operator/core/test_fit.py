@@ -1,10 +1,11 @@
 """The fit: the smallest legal size with a usable context, and honest about what does not fit."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import published
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from planning import GIB, H100_BYTES, LLAMA_8B, LLAMA_70B_FP8, QWEN3_32B, SMOLLM2, cpu, gpu, named
 from planning import spec as asked
@@ -14,8 +15,10 @@ from berth_operator.core import fit
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.fit import DoesNotFit, Fits, Illegal
 from berth_operator.core.learned import Correction
+from berth_operator.core.model import kv_cache
 from berth_operator.core.model.shape import ModelShape, Quantization
-from berth_operator.core.wishes import USABLE_CONTEXT_TOKENS
+from berth_operator.core.reserves import Batch
+from berth_operator.core.wishes import LARGE_CARD_BYTES, USABLE_CONTEXT_TOKENS
 
 
 def planned(model: ModelShape, offer: Offer, spec: Spec | None = None) -> Plan:
@@ -73,11 +76,46 @@ def test_where_no_size_has_a_usable_context_the_longest_is_taken() -> None:
     assert 2048 <= plan.max_model_len < USABLE_CONTEXT_TOKENS
 
 
-def test_fewer_sequences_are_batched_before_a_context_is_unusable() -> None:
+def test_fewer_sequences_are_batched_where_that_makes_the_context_longer() -> None:
     assert planned(LLAMA_8B, gpu()).max_num_seqs == 256
-    assert planned(LLAMA_70B_FP8, gpu(cards=1)).max_num_seqs < 256
+    assert planned(LLAMA_8B, gpu(22 * GIB, 1)).max_num_seqs == 64
     kept = asked(runtime={"maxNumSeqs": 256})
     assert planned(LLAMA_8B, gpu(22 * GIB, 1), kept).max_num_seqs == 256
+
+
+def test_a_state_for_each_sequence_of_the_batch_has_a_block() -> None:
+    """The engine refuses graphs of state-space layers with fewer blocks than sequences."""
+    hybrid, card = published.shape("nemotron-h-8b"), gpu(21 * GIB, 1)
+    plan = planned(hybrid, card)
+    block = kv_cache.layout(hybrid, "bfloat16", 1, 16).bytes_per_block
+    assert plan.max_num_seqs <= plan.kv_cache_bytes // block < 256
+    refused(hybrid, card, asked(runtime={"maxNumSeqs": 256}))
+
+
+@pytest.mark.parametrize(
+    ("card", "wishes", "field"),
+    [
+        (gpu(), {"memory": {"gpuMemoryFraction": "1.0"}}, "spec.memory.gpuMemoryFraction"),
+        (gpu(capability=(7, 5)), {"runtime": {"dtype": "bfloat16"}}, "spec.runtime.dtype"),
+        (gpu(capability=(8, 0)), {"runtime": {"kvCacheDtype": "fp8"}}, "spec.runtime.kvCacheDtype"),
+        (
+            gpu(),
+            {"runtime": {"minConcurrency": 64, "maxNumSeqs": 8}},
+            "spec.runtime.minConcurrency",
+        ),
+        (gpu(cards=8), {"parallelism": {"pipeline": 2}}, "spec.parallelism.pipeline"),
+    ],
+)
+def test_what_the_card_or_the_batch_cannot_do_is_refused_by_its_field(
+    card: Offer, wishes: dict[str, object], field: str
+) -> None:
+    verdict = fit.plan(LLAMA_8B, card, asked(**wishes))
+    assert isinstance(verdict, Illegal)
+    assert verdict.field == field
+
+
+def test_an_old_card_gets_float16() -> None:
+    assert planned(LLAMA_8B, gpu(40 * GIB, capability=(7, 0))).dtype == "float16"
 
 
 def test_smaller_sizes_say_why_they_lost() -> None:
@@ -144,6 +182,28 @@ def test_weights_alone_can_be_too_much() -> None:
 )
 def test_each_fix_was_calculated_through(wishes: dict[str, object], fix: str) -> None:
     assert fix in refused(LLAMA_70B_FP8, gpu(), asked(**wishes)).fixes
+
+
+@given(
+    model=st.sampled_from([LLAMA_8B, QWEN3_32B]),
+    memory_gib=st.integers(1, 60),
+    known=st.booleans(),
+)
+def test_the_memory_that_is_named_is_enough(
+    model: ModelShape, memory_gib: int, *, known: bool
+) -> None:
+    shape = replace(model, known=known)
+    for offer, words in ((gpu(memory_gib * GIB, 1), "sees at least "), (cpu(GIB), "at least ")):
+        verdict = fit.plan(shape, offer, asked())
+        if not isinstance(verdict, DoesNotFit):
+            continue
+        (named,) = (fix.split(words)[1] for fix in verdict.fixes if words in fix)
+        if offer.on_cpu:
+            planned(shape, offer, asked(resources={"memory": named}))
+        else:
+            number, unit = named.split(" ")
+            size = int(Decimal(number) * {"GiB": GIB, "TiB": 1024 * GIB}[unit])
+            planned(shape, replace(offer, memory_bytes=size))
 
 
 def test_what_needs_several_nodes_is_planned_and_refused() -> None:
@@ -236,7 +296,7 @@ def test_an_unknown_architecture_is_planned_with_a_margin_and_says_so() -> None:
 
 
 def test_what_was_measured_before_is_counted_and_named() -> None:
-    def learned(_: Offer, __: int) -> Correction:
+    def learned(_: Offer, __: int, ___: Batch) -> Correction:
         return Correction(extra_bytes=GIB, source="revision abc")
 
     verdict = fit.plan(LLAMA_8B, gpu(22 * GIB, 1), asked(), learned)
@@ -271,15 +331,15 @@ def test_a_plan_never_spends_more_than_a_card_has(
 
 
 @given(MODELS, MEMORY, st.integers(0, 64 * GIB), st.sampled_from([1, 2, 4, 8]))
+@example(QWEN3_32B, LARGE_CARD_BYTES - 2**20, 2**20, 1)
 def test_more_memory_never_gives_less_context(
     model: ModelShape, memory: int, more: int, size: int
 ) -> None:
     """At one size: with more memory, auto may do with fewer cards."""
-    sized = asked(parallelism={"tensor": size}, runtime={"maxNumSeqs": 64})
+    sized = asked(parallelism={"tensor": size})
     before, after = (fit.plan(model, gpu(m, 8), sized) for m in (memory, memory + more))
     if isinstance(before, Fits):
         assert isinstance(after, Fits)
-        assert after.plan.kv_cache_tokens >= before.plan.kv_cache_tokens
         assert after.plan.max_model_len >= before.plan.max_model_len
 
 

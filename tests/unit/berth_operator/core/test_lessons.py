@@ -1,6 +1,5 @@
 """What a failure for memory, or a measurement, changes in the next plan."""
 
-from dataclasses import replace
 from typing import Any
 
 import builders
@@ -12,7 +11,7 @@ from plans import GIB, cpu_plan, gpu_plan
 from berth_api import names
 from berth_api.shape import Failure, ShapeReport, Short, Shortage
 from berth_api.types import Memories, Plan, Spec
-from berth_operator.core import lessons
+from berth_operator.core import learned, lessons
 from berth_operator.core.learned import Correction
 from berth_operator.core.lessons import Lesson
 from berth_operator.core.observed import Observed, Pod
@@ -70,7 +69,7 @@ def corrected(told: Failure, plan: Plan, **given: Any) -> Correction:
 def test_what_was_promised_to_the_kv_cache_and_not_there_is_reserved() -> None:
     found = corrected(kv(needed_bytes=50 * GIB, available_bytes=46 * GIB), gpu_plan())
     assert found.extra_bytes == (51 - 46) * GIB + ROUNDING
-    assert not found.outside
+    assert found.outside_bytes == 0
 
 
 def test_weights_that_took_more_than_all_are_counted_below_zero() -> None:
@@ -95,14 +94,30 @@ def test_a_card_that_was_full_before_the_kv_cache_was_sized_lacks_all_of_it() ->
     found = corrected(failure(Shortage(step=Short.LOADING, **numbers)), plan)
     beyond = 80 * GIB - plan.usable_bytes
     assert found.extra_bytes == plan.kv_cache_bytes + beyond + 2 * GIB + ROUNDING
-    assert not found.outside
+    assert found.outside_bytes == 0
 
 
 def test_what_ran_out_beside_the_kv_cache_is_taken_from_the_share_of_the_card() -> None:
     numbers = {"needed_bytes": 9 * GIB, "available_bytes": GIB}
     found = corrected(failure(Shortage(step=Short.RUNNING, **numbers)), gpu_plan())
-    assert found.extra_bytes == 8 * GIB + ROUNDING
-    assert found.outside
+    assert (found.extra_bytes, found.outside_bytes) == (0, 8 * GIB + ROUNDING)
+
+
+INSIDE, OUTSIDE = -2 * GIB, 3 * GIB
+
+
+def test_each_failure_adds_to_its_own_side_and_keeps_the_other() -> None:
+    plan = gpu_plan(learned_bytes=INSIDE, learned_outside_bytes=OUTSIDE)
+    ran_out = Shortage(step=Short.RUNNING, needed_bytes=9 * GIB, available_bytes=GIB)
+    found = corrected(failure(ran_out), plan)
+    assert found.extra_bytes == INSIDE
+    assert found.outside_bytes == OUTSIDE + 8 * GIB + ROUNDING
+    found = corrected(kv(available_bytes=46 * GIB), plan)
+    assert found.extra_bytes == INSIDE + 5 * GIB + ROUNDING
+    assert found.outside_bytes == OUTSIDE
+    too_long = kv(needed_bytes=60 * GIB, available_bytes=52 * GIB, longest_tokens=75_776)
+    found = corrected(too_long, plan)
+    assert (found.extra_bytes, found.outside_bytes) == (INSIDE, OUTSIDE)
 
 
 def test_a_share_that_the_user_set_is_not_made_smaller() -> None:
@@ -117,9 +132,8 @@ def test_a_neighbour_on_the_card_is_given_one_more_start_to_leave() -> None:
     assert lessons.replan(observed(failed_pod(told)), stored, spec()) is None
     found = lessons.replan(observed(failed_pod(told, restarts=2)), stored, spec())
     assert found is not None
-    assert found.correction == replace(
-        found.correction, extra_bytes=33 * GIB + ROUNDING, outside=True
-    )
+    assert found.correction.extra_bytes == 0
+    assert found.correction.outside_bytes == 33 * GIB + ROUNDING
     assert lessons.of_failure(found, spec(), builders.NOW) == ()
 
 
@@ -239,7 +253,8 @@ def test_a_failure_never_makes_room(
     told = failure(Shortage(step=step, **numbers))
     found = lesson_of(told, cpu_plan() if on_cpu else gpu_plan())
     if found is not None:
-        assert found.correction.extra_bytes > 0
+        assert found.correction.extra_bytes + found.correction.outside_bytes > 0
+        assert min(found.correction.extra_bytes, found.correction.outside_bytes) >= 0
 
 
 def test_a_failure_is_kept_for_the_next_deployment_under_its_reason() -> None:
@@ -249,6 +264,14 @@ def test_a_failure_is_kept_for_the_next_deployment_under_its_reason() -> None:
     assert (record.reason, record.at) == ("KVCacheTooSmall", "2026-01-02T03:04:05Z")
     assert record.extra_bytes == found.correction.extra_bytes
     assert (record.accelerator, record.tensor_parallel) == ("h100", 1)
+
+
+def test_a_lack_of_more_than_the_card_is_kept_as_one_that_can_be_read_again() -> None:
+    found = lesson_of(kv(available_bytes=-70 * GIB), gpu_plan())
+    assert found is not None
+    records = lessons.of_failure(found, spec(), builders.NOW)
+    data = {one.key: learned.encoded(one) for one in records}
+    assert learned.parse(data) == ({one.key: one for one in records}, {})
 
 
 def test_a_gpu_tells_by_its_kv_memory_what_all_else_took() -> None:
@@ -262,6 +285,8 @@ def test_a_gpu_tells_by_its_kv_memory_what_all_else_took() -> None:
     assert extra(53) == -2 * GIB
     assert extra(51, learned_bytes=3 * GIB) == 3 * GIB
     assert extra(70) == -7 * GIB  # no more than was reserved
+    assert extra(51, learned_bytes=-4 * GIB, activation_bytes=GIB) == -4 * GIB
+    assert extra(49, learned_outside_bytes=3 * GIB) == 2 * GIB
 
 
 def test_a_pod_on_cpu_tells_only_that_it_holds_too_much() -> None:
@@ -295,9 +320,15 @@ def test_without_a_plan_or_a_measure_nothing_is_kept() -> None:
     assert lessons.of_status(observed(), revision(gpu_plan()), {"plan": {}}, spec()) == ()
 
 
-def test_what_ran_out_beside_the_kv_cache_stays_beside_it_in_later_measurements() -> None:
-    known = revision(gpu_plan())
-    (first,) = lessons.of_status(observed(), known, TOLD, spec())
-    beside = first.model_copy(update={"outside": True})
-    (second,) = lessons.of_status(observed(learned={first.key: beside}), known, TOLD, spec())
-    assert second.outside
+def test_the_batch_and_the_types_are_those_that_the_engine_was_started_with() -> None:
+    plan = gpu_plan(max_num_seqs=64, max_num_batched_tokens=2048, dtype="float16")
+    (record,) = lessons.of_status(observed(), revision(plan), TOLD, spec())
+    assert (record.sequences, record.tokens) == (64, 2048)
+    assert (record.dtype, record.kv_dtype) == ("float16", "auto")
+
+
+def test_a_neighbours_memory_is_not_remembered_by_the_start_that_went_around_it() -> None:
+    plan = gpu_plan(learned_bytes=0, learned_outside_bytes=33 * GIB, kv_cache_bytes=18 * GIB)
+    told = {"updateRevision": NAME, "plan": {"measured": {"kvCacheBytes": 17 * GIB}}}
+    (record,) = lessons.of_status(observed(), revision(plan), told, spec())
+    assert (record.extra_bytes, record.outside_bytes) == (GIB, 0)

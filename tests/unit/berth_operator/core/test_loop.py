@@ -9,6 +9,7 @@ from fakes.cluster_of_one import ClusterOfOne
 from berth_api import names
 from berth_api.server import EngineStatus, Measured, Phase, PodStatus
 from berth_api.shape import Failure, Short, Shortage
+from berth_operator.core.learned import Record
 from berth_operator.core.outcome import EventType, Outcome
 
 MIB, GIB = 2**20, 2**30
@@ -45,14 +46,18 @@ PROFILE = {
 
 # Fewer sequences are another way out than a shorter context; most tests want one way.
 BATCH = {"maxNumSeqs": 64}
+# The whole context beside 256 sequences; on a card that is 2 % smaller, beside 128.
+ROOMY, LESS_ROOMY = "42240Mi", "41472Mi"
 
 
-def deployed(**spec: Any) -> ClusterOfOne:
+def deployed(
+    learned: dict[str, Record] | None = None, card: str = "24Gi", **spec: Any
+) -> ClusterOfOne:
     """Planned on the card, its pod about to start."""
     spec = {"runtime": BATCH} | spec
-    context = builders.context(acceleratorProfiles=[PROFILE])
+    context = builders.context(acceleratorProfiles=[PROFILE | {"memory": card}])
     cr = builders.model_deployment(source="hf://meta-llama/Llama-3.1-8B-Instruct", **spec)
-    cluster = ClusterOfOne(cr=cr, context=context)
+    cluster = ClusterOfOne(cr=cr, context=context, learned=dict(learned or {}))
     cluster.step()
     cluster.read_shape(REPORT)
     cluster.settle()
@@ -221,7 +226,68 @@ def test_what_ran_out_beside_the_kv_cache_makes_the_share_of_the_card_smaller() 
     freed = (0.92 - float(plan(cluster)["gpuMemoryFraction"])) * 24 * GIB
     assert GIB <= freed < 1.3 * GIB
     (record,) = cluster.learned.values()
-    assert (record.reason, record.outside) == ("OutOfMemory", True)
+    assert (record.reason, record.extra_bytes) == ("OutOfMemory", 0)
+    assert GIB <= record.outside_bytes < 1.3 * GIB
+
+
+def share(cluster: ClusterOfOne) -> float:
+    return float(plan(cluster)["gpuMemoryFraction"])
+
+
+@pytest.mark.parametrize("more", [0, 700 * MIB, 1500 * MIB])
+@pytest.mark.parametrize("runtime", [BATCH, {}], ids=["a batch", "any batch"])
+def test_a_good_start_does_not_raise_the_share_that_just_ran_out(
+    runtime: dict[str, Any], more: int
+) -> None:
+    cluster = deployed(runtime=runtime)
+    ran_out = share(cluster)
+    fail(cluster, Shortage(step=Short.RUNNING), "OutOfMemory")
+    cluster.settle()
+    second = plan(cluster)
+    serve(cluster, kv_cache_bytes=second["kvCacheBytes"] + more)
+    again = deployed(cluster.learned, runtime=runtime)
+    assert share(again) == float(second["gpuMemoryFraction"]) < ran_out
+    assert plan(again)["kvCacheBytes"] >= second["kvCacheBytes"]
+    serve(again, kv_cache_bytes=plan(again)["kvCacheBytes"] + more)
+    assert share(deployed(again.learned, runtime=runtime)) == share(again)
+
+
+def test_a_cache_that_is_too_small_after_that_keeps_the_smaller_share() -> None:
+    cluster = deployed()
+    fail(cluster, Shortage(step=Short.RUNNING), "OutOfMemory")
+    cluster.settle()
+    again = deployed(cluster.learned)
+    smaller = share(again)
+    fail(again, lacking(again, 512 * MIB))
+    again.settle()
+    assert share(again) == smaller
+
+
+def test_a_credit_of_one_batch_is_not_given_to_another() -> None:
+    """Both are what auto became: 256 sequences reserve what 128 have no need of."""
+    first = deployed(card=ROOMY, runtime={})
+    serve(first, kv_cache_bytes=plan(first)["kvCacheBytes"] + 250 * MIB)
+    assert first.learned
+    untaught = deployed(card=LESS_ROOMY, runtime={})
+    taught = deployed(first.learned, card=LESS_ROOMY, runtime={})
+    assert plan(untaught)["maxNumSeqs"] < plan(first)["maxNumSeqs"]
+    assert plan(taught) == plan(untaught)
+
+
+def test_a_credit_may_make_room_for_the_batch_that_it_was_measured_at() -> None:
+    first = deployed(card=ROOMY, runtime={})
+    serve(first, kv_cache_bytes=plan(first)["kvCacheBytes"] + GIB)
+    taught = deployed(first.learned, card=LESS_ROOMY, runtime={})
+    assert plan(taught)["maxNumSeqs"] == plan(first)["maxNumSeqs"]
+    assert plan(taught)["learnedFrom"] == "Measured on 2026-01-02"
+
+
+def test_what_auto_became_is_remembered_as_if_it_had_been_set() -> None:
+    first = deployed(runtime={})
+    sequences = plan(first)["maxNumSeqs"]
+    serve(first, kv_cache_bytes=plan(first)["kvCacheBytes"] + 600 * MIB)
+    same = deployed(first.learned, runtime={"maxNumSeqs": sequences})
+    assert plan(same)["learnedFrom"] == "Measured on 2026-01-02"
 
 
 def test_a_share_that_the_user_set_stays_and_the_engines_words_stand() -> None:
@@ -276,22 +342,11 @@ def test_what_one_deployment_measured_the_next_one_is_planned_with() -> None:
     assert (record.extra_bytes, record.reason) == (GIB, "Measured")
     assert (record.model, record.accelerator) == ("hf://meta-llama/Llama-3.1-8B-Instruct", "a10")
 
-    def second(**runtime: Any) -> ClusterOfOne:
-        spec = {"runtime": BATCH | runtime}
-        cluster = ClusterOfOne(
-            cr=builders.model_deployment(source="hf://meta-llama/Llama-3.1-8B-Instruct", **spec),
-            context=builders.context(acceleratorProfiles=[PROFILE]),
-            learned=dict(first.learned),
-        )
-        cluster.step()
-        cluster.read_shape(REPORT)
-        cluster.settle()
-        return cluster
-
-    again = plan(second())
+    again = plan(deployed(first.learned))
     assert abs(planned["kvCacheBytes"] - GIB - again["kvCacheBytes"]) < 4 * MIB
     assert again["learnedFrom"] == "Measured on 2026-01-02"
-    other = plan(second(image="example.test/vllm-openai:2"))
+    image = {"image": "example.test/vllm-openai:2"}
+    other = plan(deployed(first.learned, runtime=BATCH | image))
     assert "learnedFrom" not in other
 
 
@@ -301,9 +356,8 @@ def test_a_deployment_that_was_corrected_and_right_confirms_the_record() -> None
     cluster.settle()
     (before,) = cluster.learned.values()
     serve(cluster, kv_cache_bytes=plan(cluster)["kvCacheBytes"])
-    (after,) = cluster.learned.values()
-    assert after.extra_bytes == before.extra_bytes
-    assert (before.reason, after.reason) == ("KVCacheTooSmall", "Measured")
+    assert list(cluster.learned.values()) == [before]
+    assert before.reason == "KVCacheTooSmall"
 
 
 def test_a_running_model_is_not_planned_anew_by_what_others_learn() -> None:
@@ -334,10 +388,40 @@ def test_a_cpu_pod_that_was_killed_for_memory_is_planned_with_a_smaller_kv_cache
     assert plan(cluster)["memoryBytes"] == before["memoryBytes"]
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"parallelism": {"tensor": 3}},
+        {"resources": {"memory": "5Gi"}},
+        {"parallelism": {"tensor": 3}, "resources": {"memory": "5Gi"}},
+    ],
+    ids=["tensor parallel", "its own memory", "both"],
+)
+def test_what_a_cpu_pod_taught_is_found_again(spec: dict[str, Any]) -> None:
+    def planned(learned: dict[str, Record]) -> ClusterOfOne:
+        cr = builders.model_deployment(**spec)
+        cluster = ClusterOfOne(cr=cr, learned=dict(learned))
+        cluster.step()
+        cluster.read_shape()
+        cluster.settle()
+        cluster.pods = ()
+        return cluster
+
+    first = planned({})
+    killed = builders.ended("engine", 137, reason="OOMKilled")
+    first.serve(ready=False, containers=[killed])
+    first.settle()
+    assert first.learned
+    again = plan(planned(first.learned))
+    assert again["learnedFrom"] == "OutOfMemory on 2026-01-02"
+    assert again["kvCacheBytes"] == plan(first)["kvCacheBytes"]
+
+
 def test_where_the_batch_is_ours_to_choose_it_shrinks_before_the_context() -> None:
-    cluster = deployed(runtime={})
+    cluster = deployed(card=ROOMY, runtime={})
     first = plan(cluster)
     fail(cluster, lacking(cluster, 512 * MIB))
     cluster.settle()
     assert plan(cluster)["maxNumSeqs"] < first["maxNumSeqs"]
+    assert plan(cluster)["maxModelLen"] == first["maxModelLen"]
     assert "learnedFrom" in plan(cluster)

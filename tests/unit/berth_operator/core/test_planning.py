@@ -12,6 +12,7 @@ from gpu_nodes import GpuNode
 
 from berth_api import names
 from berth_api.shape import ShapeReport
+from berth_operator.core.alternatives import MOST
 from berth_operator.core.observed import Pod
 from berth_operator.core.outcome import EventType, Outcome
 from berth_operator.core.planning import Planned, plan
@@ -95,7 +96,8 @@ def no_room(
         "lastTransitionTime": since,
     }
     revision = status(one)["updateRevision"]
-    one.pods = (Pod(builders.engine_pod(revision, conditions=[refused])),)
+    pod = builders.engine_pod(revision, name="waits", conditions=[refused])
+    one.pods = (Pod(pod | {"spec": {}}),)
 
 
 def tried(one: ClusterOfOne) -> list[str]:
@@ -309,20 +311,77 @@ def test_tried_accelerators_are_remembered_beyond_the_history_limit() -> None:
 
 
 def test_the_revision_that_serves_goes_on_while_the_new_one_looks_for_a_place() -> None:
-    one = cluster(gpu_nodes.l40s(), wanted=("h100", "l40s"))
-    one.serve()
-    one.settle()
-    serving = status(one)["updateRevision"]
-    one.change(runtime={"maxModelLen": 4096})
-    one.settle()
-    waiting = status(one)["updateRevision"]
-    served = one.pods
-    no_room(one, LIMIT)
-    one.pods = (*served, *one.pods)
+    one = cluster(gpu_nodes.l40s(), gpu_nodes.l4(), wanted=("l4",))
+    serving, waiting = waits_beside(one, wanted=("h100", "l40s"))
     one.step()
     assert status(one)["updateRevision"] not in (serving, waiting)
     assert set(deployed(one)) == {serving, status(one)["updateRevision"]}
     assert status(one)["phase"] == "Serving"
+
+
+@pytest.mark.parametrize("seconds", [LIMIT, 100 * LIMIT])
+def test_an_accelerator_that_the_old_revision_holds_is_not_left(seconds: int) -> None:
+    one = cluster(gpu_nodes.l40s(), wanted=("h100", "l40s"))
+    serving, waiting = waits_beside(one, wanted=("h100", "l40s"), seconds=seconds)
+    one.settle()
+    assert tried(one) == ["h100", "h100"]
+    assert set(deployed(one)) == {serving, waiting}
+    scheduled = next(c for c in status(one)["conditions"] if c["type"] == "Scheduled")
+    assert f"revision {serving} of this model holds h100" in scheduled["message"]
+    assert "spec.rollout.strategy to Recreate" in scheduled["message"]
+
+
+def test_once_the_old_revision_goes_first_the_wait_for_its_card_is_forgotten() -> None:
+    one = cluster(gpu_nodes.l40s(), wanted=("h100", "l40s"))
+    serving, waiting = waits_beside(one, wanted=("h100", "l40s"), seconds=100 * LIMIT)
+    one.step()
+    one.change(rollout={"strategy": "Recreate"})
+    one.step()
+    assert replicas(one) == {serving: 0, waiting: 0}
+    one.pods = ()
+    one.settle()
+    assert replicas(one) == {serving: 0, waiting: 1}
+    no_room(one, LIMIT - 1)
+    one.settle()
+    assert tried(one) == ["h100", "h100"]
+    no_room(one, LIMIT)
+    one.settle()
+    assert tried(one) == ["h100", "h100", "l40s"]
+
+
+def waits_beside(
+    one: ClusterOfOne, *, wanted: tuple[str, ...], seconds: int = LIMIT
+) -> tuple[str, str]:
+    """The revision that serves, and one of a changed spec whose pod finds no place."""
+    one.serve()
+    one.settle()
+    serving = status(one)["updateRevision"]
+    listed = [{"profile": name} for name in wanted]
+    one.change(runtime={"maxModelLen": 4096}, accelerators=listed)
+    one.settle()
+    waiting, served = status(one)["updateRevision"], one.pods
+    no_room(one, seconds)
+    one.pods = (*served, *one.pods)
+    return serving, waiting
+
+
+def replicas(one: ClusterOfOne) -> dict[str, int]:
+    return {
+        found["metadata"]["labels"][names.LABEL_REVISION]: found["spec"]["replicas"]
+        for found in one.kind("Deployment")
+    }
+
+
+def test_many_kinds_of_cards_make_a_status_of_few_lines() -> None:
+    nodes = [
+        GpuNode(f"n{number}", {"nvidia.com/gpu.memory": str(9000 + number)}, {"nvidia.com/gpu": 1})
+        for number in range(40)
+    ]
+    one = cluster(*nodes, wanted=("any", "any", "small", "any"), runtime={"maxModelLen": 131072})
+    told = status(one)
+    assert told["reason"] == "DoesNotFit"
+    assert len(told["plan"]["alternatives"]) == MOST
+    assert told["plan"]["alternatives"][-1]["reason"].endswith("; and 8 more")
 
 
 def test_an_accelerator_that_had_room_after_all_serves_until_the_next_one_does() -> None:

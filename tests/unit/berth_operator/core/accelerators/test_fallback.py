@@ -72,12 +72,13 @@ def unscheduled(message: str = NO_ROOM, *, seconds: float = WAITED, **fields: An
         "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     name = fields.pop("name", "a")
-    return Pod(builders.engine_pod("r1", name=name, conditions=[refused], **fields))
+    pod = builders.engine_pod("r1", name=name, conditions=[refused], **fields)
+    return Pod(pod | {"spec": {}})
 
 
-def placed(name: str = "b") -> Pod:
+def placed(name: str = "b", **fields: Any) -> Pod:
     done = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-    return Pod(builders.engine_pod("r1", name=name, conditions=[done]))
+    return Pod(builders.engine_pod("r1", name=name, conditions=[done], **fields))
 
 
 def waited(*pods: Pod) -> float | None:
@@ -165,3 +166,32 @@ def test_the_next_plan_tells_what_was_left_and_what_was_told_before() -> None:
             accelerator="h100", tensor_parallel_size=2, reason="no node had room for 300 s"
         ),
     ]
+
+
+def held(pod: Pod, *older: Revision) -> Revision | None:
+    newest = revision(number=9)
+    observed = builders.observed(pods=(pod,))
+    return fallback.holder(observed, newest, [*older, newest])
+
+
+def test_an_older_revision_whose_pods_have_a_node_holds_its_accelerator() -> None:
+    assert held(placed(), revision()) == revision()
+
+
+FREE = {
+    "its pods wait too": (unscheduled(), revision()),
+    "its pod has ended": (placed(phase="Failed"), revision()),
+    "it is on another accelerator": (placed(), revision("l40s")),
+    "it has no pods": (placed(), revision(number=2)),
+}
+
+
+@pytest.mark.parametrize(("pod", "older"), FREE.values(), ids=FREE)
+def test_an_older_revision_holds_nothing_where(pod: Pod, older: Revision) -> None:
+    assert held(pod, older) is None
+
+
+def test_a_revision_does_not_hold_what_it_waits_for_itself() -> None:
+    mine = revision()
+    observed = builders.observed(pods=(unscheduled(), placed()))
+    assert fallback.holder(observed, mine, [mine, revision(number=2)]) is None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from berth_api.types import Spec
 from berth_operator.core.accelerators import cards
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.accelerators.offers import Found, NoOffer, offers
+from berth_operator.core.accelerators.offers import MOST_KINDS, Found, NoOffer, offers
 
 MIB = 2**20
 GIB = 2**30
@@ -243,3 +243,29 @@ def test_a_thousand_nodes_are_read_in_a_moment() -> None:
     started = time.process_time()
     assert len(offers(settings, tuple(kinds), wanted)) == 8 * 4
     assert time.process_time() - started < 0.05
+
+
+def many(count: int) -> list[GpuNode]:
+    """Nodes each with a memory label of its own, and one more of the 20th kind."""
+    labels = [{"nvidia.com/gpu.memory": str(80_000 + number)} for number in range(count)]
+    nodes = [GpuNode(f"n{i}", one, {"nvidia.com/gpu": 1}) for i, one in enumerate(labels)]
+    return [*nodes, GpuNode("twin", labels[min(20, count - 1)], {"nvidia.com/gpu": 1})]
+
+
+def test_of_many_kinds_the_smallest_the_largest_and_the_most_numerous_are_offered() -> None:
+    several = offered(*many(40), profiles=[PLAIN])
+    sizes = [offer.memory_bytes for offer in several]
+    assert len(sizes) == MOST_KINDS
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (by_label(80_000), by_label(80_039))
+    assert by_label(80_020) in sizes
+
+
+def test_up_to_as_many_kinds_all_are_offered() -> None:
+    assert len(offered(*many(MOST_KINDS), profiles=[PLAIN])) == MOST_KINDS
+
+
+def test_pods_of_each_of_many_kinds_are_held_to_it() -> None:
+    several = offered(*many(40), profiles=[PLAIN])
+    held_to = {offer.profile.node_selector["nvidia.com/gpu.memory"] for offer in several}
+    assert len(held_to) == MOST_KINDS

@@ -1,3 +1,4 @@
+import engine_facts
 import published
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from berth_operator.core.model.shape import (
     Quantization,
     Vision,
 )
+from berth_server import trim
 
 LLAMA = published.load("llama-3.1-8b").config
 
@@ -20,7 +22,7 @@ LLAMA = published.load("llama-3.1-8b").config
 def read(**changes):
     """The shape of Llama 3.1 8B with other keys; None removes one."""
     config = {key: value for key, value in (LLAMA | changes).items() if value is not None}
-    return architecture.read(ShapeReport(config=config))
+    return architecture.read(published.weighing(config))
 
 
 @pytest.mark.parametrize("name", published.NAMES)
@@ -172,9 +174,48 @@ def test_the_dtype_is_config_jsons(config, dtype):
     assert read(**config).dtype == dtype
 
 
+# Expected are the engine's answers (tests/engine/test_kv_cache.py asks it).
+@pytest.mark.parametrize("name", engine_facts.CONTEXTS)
+def test_the_longest_context_is_what_the_engine_allows(name):
+    trimmed = published.weighing(trim.trim(engine_facts.context_config(name)))
+    found = architecture.read(trimmed)
+    assert isinstance(found, ModelShape)
+    assert found.max_position == engine_facts.CONTEXTS[name][1]
+
+
+def test_scaling_that_is_told_by_kind_of_layer_stretches_too():
+    by_layer = {
+        "full_attention": {"rope_type": "linear", "factor": 4.0},
+        "sliding_attention": {"rope_type": "yarn", "factor": 2.0},
+    }
+    config = LLAMA | {"rope_scaling": None, "rope_parameters": by_layer}
+    found = architecture.read(published.weighing(trim.trim(config)))
+    assert found.max_position == 4 * LLAMA["max_position_embeddings"]
+
+
+def test_gemma_3s_context_is_told_as_stretched():
+    config = published.load("gemma-3-27b").config
+    text = config["text_config"] | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}
+    found = architecture.read(published.weighing(config | {"text_config": text}))
+    assert found.max_position == published.shape("gemma-3-27b").max_position
+
+
+@pytest.mark.parametrize("endless", [10**30, 1e30])
+def test_a_length_that_stands_for_none_says_nothing(endless):
+    assert read(model_max_length=endless).max_position == LLAMA["max_position_embeddings"]
+
+
+@pytest.mark.parametrize("factor", ["8", True, -1, 0, 1e9, float("inf"), float("nan")])
+def test_a_factor_that_cannot_be_is_none(factor):
+    found = read(rope_scaling={"rope_type": "linear", "factor": factor})
+    assert found.max_position == LLAMA["max_position_embeddings"]
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
+        ({"seq_length": 0}, "seq_length"),
+        ({"max_position_embeddings": None}, "max_position_embeddings"),
         ({"hidden_size": None}, "hidden_size"),
         ({"hidden_size": 4}, "attention heads"),
         ({"num_hidden_layers": 0}, "num_hidden_layers"),
@@ -198,6 +239,23 @@ def test_a_report_without_parts_is_split_evenly():
     assert found.parts == {Part.LINEAR: {"BF16": 10}}
 
 
+@pytest.mark.parametrize(
+    "held",
+    [
+        {},
+        {"tensorBytes": {"BF16": 0}},
+        {"tensorBytes": {"BF16": 1}},
+        {"tensorBytes": {"BF16": 9}, "parts": {"unused": {"BF16": 9}}},
+    ],
+)
+def test_a_report_without_weights_is_refused(held):
+    found = architecture.read(ShapeReport(config=LLAMA, **held))
+    assert isinstance(found, Failure)
+    assert found.reason == "ConfigUnreadable"
+    assert "no bytes of weights" in found.message
+    assert "total_size" in found.fix
+
+
 def test_a_part_of_a_newer_server_is_split_evenly():
     report = ShapeReport(config=LLAMA, tensorBytes={"BF16": 10}, parts={"novel": {"BF16": 10}})
     assert architecture.read(report).parts == {Part.LINEAR: {"BF16": 10}}
@@ -214,7 +272,7 @@ KEYS = sorted({key for name in published.NAMES for key in published.load(name).c
 @settings(max_examples=150)
 @given(st.sampled_from(published.NAMES), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4))
 def test_any_configuration_is_read_or_refused_with_a_fix(name, changes):
-    found = architecture.read(ShapeReport(config=published.load(name).config | changes))
+    found = architecture.read(published.weighing(published.load(name).config | changes))
     if isinstance(found, Failure):
         assert found.fix
     else:

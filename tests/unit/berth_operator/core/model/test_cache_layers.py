@@ -71,6 +71,68 @@ def test_layers_are_of_the_kinds_that_a_configuration_gives(family, said, expect
     assert layers(family, **said) == expected
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3n_text", "falcon_h1"])
+def test_more_layers_than_any_model_has_are_refused(family):
+    said = {"num_hidden_layers": 2**20, "sliding_window": 8, "max_window_layers": 1}
+    with pytest.raises(Unreadable, match=r"num_hidden_layers is '1048576', .* 4,096") as why:
+        layers(family, **said)
+    assert "num_hidden_layers" in why.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("layer_types", {"full_attention": 13}),
+        ("layer_types", {"full_attention": 12, "sliding_attention": 1}),
+        ("layers_block_type", ["attention"] * 13),
+        ("hybrid_override_pattern", "*" * 13),
+    ],
+)
+def test_more_kinds_than_layers_are_refused(name, kinds):
+    with pytest.raises(Unreadable, match=f"{name} names 13 .* num_hidden_layers is 12") as why:
+        layers(sliding_window=8, **{name: kinds})
+    assert name in why.value.fix
+
+
+def test_kinds_that_keep_nothing_do_not_count():
+    assert layers(hybrid_override_pattern="*" * 12 + "-" * 12) == {CacheKind.FULL: 12}
+    assert layers(layer_types={"full_attention": 12, "mlp": 12}) == {CacheKind.FULL: 12}
+
+
+@pytest.mark.parametrize("shared", [12, 100])
+def test_layers_cannot_all_share_the_cache_of_others(shared):
+    with pytest.raises(Unreadable, match=f"num_kv_shared_layers is {shared}, of 12") as why:
+        layers("gemma3n_text", sliding_window=8, num_kv_shared_layers=shared)
+    assert "at most 11" in why.value.fix
+    assert sum(layers("gemma3n_text", sliding_window=8, num_kv_shared_layers=11).values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("conv_L_cache", {}),
+        ("conv_kernel", {"mamba_num_heads": 4, "mamba_head_dim": 4, "ssm_state_size": 4}),
+        ("mamba_d_conv", {"mamba_expand": 2, "mamba_d_state": 4}),
+        (
+            "linear_conv_kernel_dim",
+            dict.fromkeys(
+                [
+                    "linear_num_key_heads", "linear_key_head_dim",
+                    "linear_num_value_heads", "linear_value_head_dim",
+                ],
+                4,
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_a_convolution_that_spans_one_token_is_refused(name, said):
+    kinds = {"layer_types": {"full_attention": 2, "linear_attention": 10}}
+    assert layers("lfm2", **kinds, **said, **{name: 2})[CacheKind.STATE] == 10
+    with pytest.raises(Unreadable, match=f"{name} is 1,") as why:
+        layers("lfm2", **kinds, **said, **{name: 1})
+    assert name in why.value.fix
+
+
 def test_windows_on_some_layers_are_refused_where_the_engine_refuses_them():
     with pytest.raises(Unreadable, match="max_window_layers"):
         layers("qwen2", sliding_window=8, max_window_layers=4)

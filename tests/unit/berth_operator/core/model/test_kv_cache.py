@@ -49,6 +49,15 @@ def test_fp8_halves():
     assert layout("llama-3.1-8b", "fp8").bytes_per_token == 65_536
 
 
+def test_a_state_is_of_the_served_dtype_beside_fp8_keys():
+    shape = published.shape("qwen3-next-80b-a3b")
+    as_said, wide = (
+        kv_cache.layout(shape, "fp8", 1, 16, dtype=dtype) for dtype in ("bfloat16", "float32")
+    )
+    assert as_said == layout("qwen3-next-80b-a3b", "fp8")
+    assert wide.block_tokens > 1.9 * as_said.block_tokens
+
+
 def test_a_state_keeps_its_dtype_beside_fp8_keys():
     assert layout("qwen3-next-80b-a3b", "fp8").block_tokens > (
         layout("qwen3-next-80b-a3b").block_tokens
@@ -72,8 +81,16 @@ def test_a_chunk_holds_no_more_than_itself_and_what_is_in_flight():
 
 def test_layers_of_several_kinds_form_groups_of_one_size():
     groups = layout("gemma-3-27b").groups
-    assert [group.layers for group in groups] == [9, 9, 9, 9, 8, 8, 10]
+    assert [(group.layers, group.count) for group in groups] == [(9, 4), (8, 2), (10, 1)]
     assert layout("gemma-3-27b").bytes_per_block == groups[-1].page_bytes
+
+
+def test_groups_that_are_alike_are_counted_and_not_listed():
+    found = of(
+        CacheLayers(CacheKind.FULL, 1, 1, 8, 8), CacheLayers(CacheKind.SLIDING, 10**9, 1, 8, 8, 64)
+    )
+    assert [(group.layers, group.count) for group in found.groups] == [(1, 1), (1, 10**9)]
+    assert found.blocks_per_sequence(16, 0) == 1 + 2 * 10**9
 
 
 def test_nearly_equal_counts_form_two_groups_of_the_larger():

@@ -329,6 +329,20 @@ def test_legal_sizes_are_those_without_a_reason_and_divide_the_heads(shape, limi
     assert all(shape.heads % size == 0 for size in sizes)
 
 
+def test_no_size_beyond_what_a_spec_may_ask_for_is_tried():
+    shape = replace(
+        LLAMA, heads=2**20, vocabulary=2**20, intermediate=2**20, cache=(attention(2**20),)
+    )
+    assert legal_sizes(shape, 2**40) == tuple(2**power for power in range(11))
+
+
+def test_no_size_beyond_the_heads_is_tried(monkeypatch):
+    tried = []
+    monkeypatch.setattr(legality, "illegal", lambda _, size, **_more: tried.append(size))
+    legal_sizes(LLAMA, 10**6)
+    assert tried == list(range(1, 33))
+
+
 def test_every_rule_is_in_a_table_once():
     rules = legality.RULES + legality.RULES_WITHOUT_FP8_UNITS
     assert len(rules) == len(set(rules))

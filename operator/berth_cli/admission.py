@@ -1,0 +1,72 @@
+"""What the API server's rules in CEL refuse, in the rules' own words.
+
+Each rule of `berth_api.rules` stands beside the same check in Python; one without its twin is an
+error when this module is imported. Rules on single arguments of the engine are judged by
+`berth_api.engine_flags`, as the operator judges them.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from berth_api import names, rules
+from berth_api.types import ScalingMode, Sharing, Spec
+
+Twins = tuple[tuple[Mapping[str, str], Callable[[Any], bool]], ...]
+
+
+def _beside(table: Sequence[Mapping[str, str]], *checks: Callable[[Any], bool]) -> Twins:
+    return tuple(zip(table, checks, strict=True))
+
+
+def _is_versioned(image: str) -> bool:
+    tagged = re.fullmatch(r".+:[^/]+", image) is not None and not image.endswith(":latest")
+    return "@sha256:" in image or tagged
+
+
+_NAME: Final = _beside(
+    rules.NAME,
+    lambda name: len(name) <= names.MAX_NAME_LENGTH,
+    lambda name: re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) is not None,
+)
+_SOURCE: Final = _beside(
+    rules.SOURCE,
+    lambda model: model.source.startswith("hf://") or model.auth_secret_ref is None,
+    lambda model: ".." not in model.source,
+)
+_IMAGE: Final = _beside(rules.IMAGE, _is_versioned)
+_SCALING: Final = _beside(
+    rules.REPLICA_BOUNDS, lambda scaling: scaling.min_replicas <= scaling.max_replicas
+)
+_UNSERVED: Final = _beside(
+    rules.UNSERVED,
+    lambda spec: spec.scaling.mode is not ScalingMode.AUTO,
+    lambda spec: spec.keep_alive is None,
+    lambda spec: spec.pool is None,
+    lambda spec: spec.priority is None,
+    lambda spec: spec.evictable is None,
+    lambda spec: spec.queue is None,
+    lambda spec: not spec.adapters,
+    lambda spec: spec.parallelism.pipeline in ("auto", 1),
+    lambda spec: spec.memory.sharing is Sharing.EXCLUSIVE,
+)
+
+
+def of_name(name: str) -> Iterator[tuple[str, str]]:
+    """The field and the words of each rule that a name breaks."""
+    return _broken(_NAME, name, "metadata.name")
+
+
+def of_spec(spec: Spec) -> Iterator[tuple[str, str]]:
+    """The field and the words of each rule that a spec breaks."""
+    yield from _broken(_UNSERVED, spec, "spec")
+    yield from _broken(_SOURCE, spec.model, "spec.model")
+    yield from _broken(_SCALING, spec.scaling, "spec.scaling")
+    if spec.runtime.image is not None:
+        yield from _broken(_IMAGE, spec.runtime.image, "spec.runtime.image")
+
+
+def _broken(twins: Twins, value: Any, place: str) -> Iterator[tuple[str, str]]:
+    for rule, holds in twins:
+        if not holds(value):
+            yield place + rule.get("fieldPath", ""), rule["message"]
