@@ -354,53 +354,53 @@ def test_a_model_whose_last_accelerator_is_full_waits_there_and_says_so(
 # What a person would choose, by pool: cards and the least context, or why it is refused.
 KNOWN: dict[str, dict[str, tuple[int, int] | str]] = {
     "llama-3.1-8b": {
+        "b200": (1, 131_072),
         "h100": (1, 131_072),
         "l40s": (1, 131_072),
         "l4": (1, 16_384),
         "slice": (1, 131_072),
-        "b200": (1, 131_072),
     },
     "llama-3.1-70b-fp8": {
+        "b200": (1, 131_072),
         "h100": (2, 131_072),
         "l40s": (2, 16_384),
         "l4": "DoesNotFit",
         "slice": "DoesNotFit",
-        "b200": (1, 131_072),
     },
     "gpt-oss-120b": {
+        "b200": (1, 131_072),
         "h100": (1, 65_536),
         "l40s": (2, 131_072),
         "l4": "DoesNotFit",
         "slice": "DoesNotFit",
-        "b200": (1, 131_072),
     },
     "qwen3-32b": {
+        "b200": (1, 40_960),
         "h100": (1, 32_768),
         "l40s": (2, 32_768),
         "l4": "DoesNotFit",
         "slice": "DoesNotFit",
-        "b200": (1, 40_960),
     },
     "deepseek-v3": {
+        "b200": (4, 32_768),
         "h100": "MultiNodeUnsupported",
         "l40s": "MultiNodeUnsupported",
         "l4": "DoesNotFit",
         "slice": "DoesNotFit",
-        "b200": (8, 163_840),
     },
     "qwen2.5-vl-7b": {
+        "b200": (1, 128_000),
         "h100": (1, 128_000),
         "l40s": (1, 128_000),
         "l4": (1, 32_768),
         "slice": (1, 65_536),
-        "b200": (1, 128_000),
     },
     "qwen2.5-32b-awq": {
+        "b200": (1, 32_768),
         "h100": (1, 32_768),
         "l40s": (1, 32_768),
         "l4": (1, 2_048),
         "slice": (1, 32_768),
-        "b200": (1, 32_768),
     },
 }
 EXAMPLES = Path(__file__).parents[2] / "examples" / "plan"
@@ -409,7 +409,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "plan"
 def test_known_models_get_what_a_person_would_choose_on_every_pool(
     models: Models, nodes: Callable[..., None], start: Start
 ) -> None:
-    """The shape is read once; each further pool is an edit, which is answered at once."""
+    """Planned for the largest first, so that its revision keeps the shape; each edit is answered."""
     nodes(*NODES)
     start()
     for model, pools in KNOWN.items():
