@@ -11,7 +11,7 @@ Records are few and small, so that one ConfigMap holds them; who edits it by han
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
@@ -115,8 +115,19 @@ def _workload(one: Record | Question) -> tuple[str | int, ...]:
 
 def shape_of(report: ShapeReport) -> str:
     """Of what decides memory: a fine-tune, or the same model from elsewhere, has the same."""
-    known = report.model_dump(mode="json", exclude={"commit", "fileBytes", "failure"})
-    return digest(known)[:_KEY_CHARACTERS]
+    known = report.model_dump(
+        mode="json", exclude={"commit", "fileBytes", "failure"}, exclude_none=True
+    )
+    return digest(_stored(known))[:_KEY_CHARACTERS]
+
+
+def _stored(value: Any) -> Any:
+    """As the API server gives it back: it writes 10000.0 as 10000."""
+    if isinstance(value, dict):
+        return {key: _stored(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_stored(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def arguments_of(spec: Spec) -> str:

@@ -237,3 +237,12 @@ def test_only_the_flags_of_a_spec_are_not_in_its_plan() -> None:
 
     assert arguments() == arguments(maxModelLen=4096, maxNumSeqs=8)
     assert arguments() != arguments(extraArgs=["--x"])
+
+
+def test_a_shape_is_the_same_after_the_api_server_has_stored_it() -> None:
+    config = {"rope_theta": 10000.0, "rope_scaling": {"factor": 8.0, "beta": [1.0, 0.5]}}
+    back = {"rope_theta": 10000, "rope_scaling": {"factor": 8, "beta": [1, 0.5]}}
+    fresh, stored = (ShapeReport(config=one, tensorBytes={"BF16": 1}) for one in (config, back))
+    assert learned.shape_of(fresh) == learned.shape_of(stored)
+    other = ShapeReport(config=back | {"rope_theta": 20000}, tensorBytes={"BF16": 1})
+    assert learned.shape_of(other) != learned.shape_of(stored)
