@@ -158,6 +158,7 @@ def test_memory_that_lacked_is_planned_around_once_and_known_to_the_next(
 ) -> None:
     """The stand-in refuses a KV cache above its free memory, as vLLM's CPU worker does."""
     lacking = {"STANDIN_FREE_BYTES": str(FREE_BYTES)}
+    _forget(berth)
     try:
         served = _served(berth, model("learns", "hf://berth/tiny", lacking))
         assert served["plan"]["kvCacheBytes"] <= FREE_BYTES
@@ -170,6 +171,14 @@ def test_memory_that_lacked_is_planned_around_once_and_known_to_the_next(
         assert "KVCacheTooSmall" in {json.loads(text)["reason"] for text in records}
     finally:
         berth.kubectl("delete", "mdep", "learns", "knows", "-n", namespace, "--ignore-not-found")
+        _forget(berth)
+
+
+def _forget(berth: Berth) -> None:
+    """What an earlier run taught: the record, and the operator's copy of it."""
+    berth.kubectl("delete", "configmap", LEARNED, "-n", SYSTEM, "--ignore-not-found")
+    berth.kubectl("rollout", "restart", "deployment/berth-operator", "-n", SYSTEM)
+    berth.kubectl("rollout", "status", "deployment/berth-operator", "-n", SYSTEM, "--timeout=60s")
 
 
 def _served(berth: Berth, wanted: dict[str, Any]) -> dict[str, Any]:
