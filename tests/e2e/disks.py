@@ -8,7 +8,18 @@ from e2e.installed import Berth
 _SIZE = {"storage": "1Mi"}
 
 
-def claim(namespace: str, name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def claim(berth: Berth, namespace: str, name: str, folder: Path) -> None:
+    """A bound claim on the folder.
+
+    A pod that meets an unbound one may wait for minutes: the scheduler looks again at the binding,
+    and where it misses that, at its next round.
+    """
+    berth.apply(*_objects(namespace, name, folder))
+    bound = "--for=jsonpath={.status.phase}=Bound"
+    berth.kubectl("wait", f"pvc/{name}", "-n", namespace, bound, "--timeout=60s")
+
+
+def _objects(namespace: str, name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """A volume on the folder, and the claim that is bound to it."""
     common = {
         "accessModes": ["ReadWriteMany"],

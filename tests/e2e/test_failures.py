@@ -230,7 +230,7 @@ def _small_disk(berth: Berth, tmp_path: Path) -> Iterator[Callable[[], None]]:
     disk.mkdir()
     _mount("size=64k,uid=65532,gid=65532", disk, "-t", "tmpfs", "berth-e2e-disk")
     try:
-        berth.apply(*disks.claim(NAMESPACE, "small", disk))
+        disks.claim(berth, NAMESPACE, "small", disk)
         yield lambda: _mount("remount,size=512m", disk)
     finally:
         berth.kubectl("delete", "mdep", "no-room", "-n", NAMESPACE, "--ignore-not-found")

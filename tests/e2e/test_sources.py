@@ -20,7 +20,7 @@ def claim(berth: Berth, standins: None, tmp_path: Path) -> Iterator[str]:
     for name, content in tiny_model.files().items():
         (folder / name).write_bytes(content)
     with berth.namespace(NAMESPACE):
-        berth.apply(*disks.claim(NAMESPACE, CLAIM, folder.parent))
+        disks.claim(berth, NAMESPACE, CLAIM, folder.parent)
         try:
             yield f"pvc://{CLAIM}/tiny"
         finally:
