@@ -170,7 +170,11 @@ def lesson(accelerator: str) -> Record:
         card_bytes=2**36,
         tensor_parallel=1,
         image="example.test/vllm:1",
-        workload="b",
+        dtype="bfloat16",
+        kv_dtype="auto",
+        sequences=256,
+        tokens=8192,
+        arguments="b",
         extra_bytes=2**30,
         at="2026-01-02T03:04:05Z",
     )

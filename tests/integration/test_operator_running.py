@@ -245,7 +245,7 @@ def test_two_models_that_fail_for_memory_at_once_are_planned_once_more_and_remem
     assert 512 <= (before["smaller"] - after["smaller"]) / 2**20 < 552
     records = [json.loads(text) for text in models.get("configmap", LEARNED)["data"].values()]
     assert [one["reason"] for one in records] == ["KVCacheTooSmall"] * 2
-    assert len({one["workload"] for one in records}) == 2
+    assert {one["sequences"] for one in records} == {64, 8}
     settle(models)
     assert len([name for kind, name in models.children() if kind == "Deployment"]) == 1
     versions, writes = models.versions(), operator.metric("berth_operator_writes_total")
