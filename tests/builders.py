@@ -23,6 +23,17 @@ SMOLLM2_CONFIG: Mapping[str, Any] = {
     "max_position_embeddings": 8192,
     "torch_dtype": "bfloat16",
 }
+LLAMA_8B_CONFIG: Mapping[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "torch_dtype": "bfloat16",
+}
 SMOLLM2_BYTES = 269_030_016
 SMOLLM2_REPORT: Mapping[str, Any] = {
     "commit": "12fd25f77366fa6b3b4b768ec3050bf629380bac",

@@ -12,17 +12,7 @@ from berth_cli import __main__ as cli
 # The figures of Llama-3.1-8B: small enough for one card, too large for a small one.
 LLAMA: dict[str, Any] = {
     "commit": "0e9e39f249a16976918f6564b8830bc894c89659",
-    "config": {
-        "architectures": ["LlamaForCausalLM"],
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "vocab_size": 128256,
-        "max_position_embeddings": 131072,
-        "torch_dtype": "bfloat16",
-    },
+    "config": dict(builders.LLAMA_8B_CONFIG),
     "tensorBytes": {"BF16": 16_060_522_496},
     "tensorCount": 291,
     "fileBytes": 16_060_556_376,

@@ -13,11 +13,10 @@ from typing import Final
 
 from berth_api.types import MAX_GPUS
 from berth_operator.core.model.shape import CacheKind, Experts, ModelShape, Quantization
+from berth_operator.core.model.weights import padded_vocabulary
 
 Rule = Callable[[ModelShape, int], Iterator[str]]
 
-# Rows; model_executor/layers/vocab_parallel_embedding.py DEFAULT_VOCAB_PADDING_SIZE.
-VOCABULARY_PADDING: Final = 64
 # Elements; the smallest that model_executor/layers/fused_moe/oracle/fp8.py
 # refine_fp8_moe_block_shape cuts a block of an expert into.
 SMALLEST_REFINED_BLOCK: Final = 32
@@ -160,7 +159,7 @@ def _kv_head_counts(shape: ModelShape) -> frozenset[int]:
 
 def _vocabulary(shape: ModelShape, ranks: int) -> Iterator[str]:
     """model_executor/layers/vocab_parallel_embedding.py VocabParallelEmbedding."""
-    padded = -(-shape.vocabulary // VOCABULARY_PADDING) * VOCABULARY_PADDING
+    padded = padded_vocabulary(shape)
     yield from _undivided(
         ranks, padded, f"rows of the vocabulary ({shape.vocabulary}, padded to {padded})"
     )

@@ -38,6 +38,11 @@ def rank_bytes(
     return held + _mxfp4_padding(shape, tensor_parallel, on_hopper=on_hopper)
 
 
+def padded_vocabulary(shape: ModelShape) -> int:
+    """Rows of the embedding over all ranks."""
+    return _padded(shape.vocabulary, VOCABULARY_PADDING)
+
+
 def buffers_bytes(shape: ModelShape, dtype: str) -> int:
     """Bytes of the rotary tables, which every rank has whole."""
     element = shape.rotary_element_bytes or DTYPE_BYTES[dtype]
@@ -60,8 +65,7 @@ def _on_rank(shape: ModelShape, part: Part, count: int, tensor_parallel: int) ->
         case Part.REPLICATED:
             return count
         case Part.EMBEDDING | Part.HEAD:
-            padded = _padded(shape.vocabulary, VOCABULARY_PADDING)
-            return -(-count * padded // (shape.vocabulary * tensor_parallel))
+            return -(-count * padded_vocabulary(shape) // (shape.vocabulary * tensor_parallel))
         case _:
             return -(-count // _ways(shape, part, tensor_parallel))
 

@@ -15,17 +15,7 @@ from berth_operator.core.outcome import EventType, Outcome
 MIB, GIB = 2**20, 2**30
 
 # Llama-3.1-8B: 131,072 bytes of KV cache for each token in bfloat16.
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
-    "torch_dtype": "bfloat16",
-}
+CONFIG = dict(builders.LLAMA_8B_CONFIG)
 REPORT = {
     "commit": "c",
     "config": CONFIG,

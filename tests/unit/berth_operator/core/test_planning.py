@@ -21,17 +21,7 @@ from berth_operator.core.resolved import resolve
 LIMIT = 60  # seconds
 LLAMA_8B = {
     "commit": "c",
-    "config": {
-        "architectures": ["LlamaForCausalLM"],
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "vocab_size": 128256,
-        "max_position_embeddings": 131072,
-        "torch_dtype": "bfloat16",
-    },
+    "config": dict(builders.LLAMA_8B_CONFIG),
     "tensorBytes": {"BF16": 16_060_522_496},
     "tensorCount": 291,
     "fileBytes": 16_060_556_616,
