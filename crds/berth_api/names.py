@@ -23,6 +23,8 @@ LABEL_ROLE: Final = f"{GROUP}/role"
 # Present on a pod that may take traffic; the operator takes it off to drain a chosen pod.
 LABEL_ROUTE: Final = f"{GROUP}/route"
 ROUTE_OPEN: Final = "open"
+# On a pod without that label: since when it has been draining, RFC 3339.
+ANNOTATION_DRAINING: Final = f"{GROUP}/draining-since"
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
@@ -33,6 +35,8 @@ MANAGED_BY: Final = "berth-operator"
 
 ROLE_ENGINE: Final = "engine"
 ROLE_SHAPE: Final = "shape"
+# Component label of the gateway's own pods: the operator asks each of them for its demand.
+COMPONENT_GATEWAY: Final = "gateway"
 
 # Field managers of server-side apply: objects and status have one writer each.
 FIELD_MANAGER: Final = "berth-operator"
@@ -51,6 +55,8 @@ PORT_NAME_STATUS: Final = "status"
 PATH_STATUS: Final = "/status"
 PATH_READY: Final = "/readyz"
 PATH_LIVE: Final = "/livez"
+# Path on PORT_GATEWAY_MANAGEMENT; its content is berth_api.demand.
+PATH_DEMAND: Final = "/demand"
 
 # Places inside a runtime pod.
 DIR_SERVER: Final = "/berth/server"  # berth_server, berth_api and their dist-info, copied in

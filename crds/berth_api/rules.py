@@ -88,15 +88,9 @@ REPLICA_BOUNDS: Final = (
 # Fields whose names and units are settled but which this version does not act on: the rule that
 # holds while the field is left alone, and what a user is told otherwise.
 UNSERVED: Final = (
-    unserved(
-        ".scaling",
-        "!has(self.scaling) || !has(self.scaling.mode) || self.scaling.mode != 'Auto'",
-        "spec.scaling.mode Auto",
-        "use Fixed or External with spec.replicas",
-    ),
     *(
         unserved(f".{name}", f"!has(self.{name})", f"spec.{name}", "leave it out")
-        for name in ("keepAlive", "pool", "priority", "evictable", "queue")
+        for name in ("pool", "priority", "evictable")
     ),
     unserved(
         ".adapters",

@@ -13,6 +13,15 @@ from berth_api.shape import Failure
 
 PROTOCOL = 1
 
+# Waiting requests that a replica takes for each one in its batch; beyond it another replica, or
+# the gateway's queue, is the better place to wait.
+QUEUE_PER_SEQUENCE = 4
+
+
+def queue_limit(max_num_seqs: int) -> int:
+    """Requests that one replica takes, running and waiting: its own refusal begins above."""
+    return max_num_seqs * (1 + QUEUE_PER_SEQUENCE)
+
 
 class Wire(BaseModel):
     """camelCase on the wire, snake_case in the code, unknown fields ignored."""
@@ -135,6 +144,8 @@ class EngineStatus(Wire):
     name: str
     phase: Phase
     measured: Measured = Field(default_factory=Measured)
+    running: int | None = Field(default=None, description="Requests in the engine's batch.")
+    waiting: int | None = Field(default=None, description="Requests in the engine's queue.")
     failure: Failure | None = None
     restarts: int = 0
 

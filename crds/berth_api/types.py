@@ -249,6 +249,19 @@ class Queue(ApiModel):
     max_wait_seconds: int = Field(default=600, ge=1, le=3600)
 
 
+class RoutingPolicy(str, Enum):
+    LEAST_IN_FLIGHT = "LeastInFlight"
+    PREFIX_AWARE = "PrefixAware"
+
+
+class Routing(ApiModel):
+    policy: RoutingPolicy = Field(
+        default=RoutingPolicy.LEAST_IN_FLIGHT,
+        description="LeastInFlight; PrefixAware: prompts that begin alike go to one replica, until "
+        "it is the busier one by far.",
+    )
+
+
 class RolloutStrategy(str, Enum):
     ROLLING_UPDATE = "RollingUpdate"
     RECREATE = "Recreate"
@@ -333,7 +346,8 @@ class Spec(ApiModel):
     pool: DnsLabel | None = None
     priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
     evictable: bool | None = None
-    queue: Queue | None = None
+    queue: Queue = Field(default_factory=Queue)
+    routing: Routing = Field(default_factory=Routing)
     rollout: Rollout = Field(default_factory=Rollout)
     pod_template: PodTemplate = Field(default_factory=PodTemplate)
     adapters: list[Adapter] = Field(default_factory=list, max_length=64)
@@ -348,6 +362,7 @@ class ConditionType(str, Enum):
     RUNTIME_HEALTHY = "RuntimeHealthy"
     ROUTED = "Routed"
     PROGRESSING = "Progressing"
+    SCALING_ACTIVE = "ScalingActive"
     PAUSED = "Paused"
 
 
@@ -458,6 +473,23 @@ class LastFailure(ApiModel):
     count: int = 1
 
 
+class QueueStatus(ApiModel):
+    """Written with other changes, or every few seconds while it changes."""
+
+    depth: int = Field(description="Requests that wait in the gateways for a replica.")
+    oldest_seconds: int = Field(default=0, description="How long the first of them has waited.")
+
+
+class ScalingStatus(ApiModel):
+    """The last decision about replicas, where scaling.mode is Auto."""
+
+    desired_replicas: int
+    target_queue_depth: int = Field(description="Requests per replica that it aims at.")
+    reason: str = Field(description="In one word, for programs.")
+    message: str = Field(default="", description="With the numbers that led to it.")
+    last_scale_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+
+
 class ModelStatus(ApiModel):
     commit: str = Field(description="The immutable revision that is served.")
     file_bytes: int = 0
@@ -484,6 +516,11 @@ class Status(ApiModel):
     model: ModelStatus | None = None
     plan: Plan | None = None
     load: Load | None = None
+    queue: QueueStatus | None = None
+    scaling: ScalingStatus | None = None
+    blocked_revision: str | None = Field(
+        default=None, description="An update that failed, and was given up for the one before it."
+    )
     last_failure: LastFailure | None = None
     conditions: list[Condition] = Field(
         default_factory=list,

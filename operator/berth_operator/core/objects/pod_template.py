@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from berth_api import names
 from berth_api.quantity import mebibytes
-from berth_api.server import EngineConfig, ServerConfig
+from berth_api.server import EngineConfig, ServerConfig, queue_limit
 from berth_api.shape import ShapeReport
 from berth_api.types import Plan
 from berth_operator.core.objects import model_files
@@ -17,8 +17,6 @@ from berth_operator.settings import AcceleratorProfile, Device, EngineProfile, S
 _PRE_STOP_SECONDS: Final = 3
 # The engine's own teardown: 5 s for its worker and 5 s for its core, seen with vLLM 0.32.
 _TEARDOWN_SECONDS: Final = 15
-# Waiting requests that a pod takes for each one in its batch; beyond it another pod is better.
-_QUEUE_PER_SEQUENCE: Final = 4
 _STALL_SECONDS: Final = 120
 # A start may take this long, plus what slow storage needs for the weights.
 _START_SECONDS: Final = 1800
@@ -124,7 +122,7 @@ def server_config(given: Build, model_dir: str) -> ServerConfig:
         engines=[_engine_config(given, model_dir)],
         status_port=names.PORT_SERVER_STATUS,
         engine_key_file=f"{names.DIR_ENGINE_KEY}/{names.ENGINE_KEY_FIELD}",
-        max_queued_requests=plan.max_num_seqs * (1 + _QUEUE_PER_SEQUENCE),
+        max_queued_requests=queue_limit(plan.max_num_seqs),
         drain_timeout_seconds=given.resolved.spec.rollout.drain_timeout_seconds,
         stall_timeout_seconds=_STALL_SECONDS,
         start_timeout_seconds=_START_SECONDS + weights // _SLOW_STORAGE_BYTES_PER_SECOND,

@@ -1,0 +1,41 @@
+"""What a gateway tells the operator: who waits and what is in flight.
+
+`GET /demand` on the gateway's management port is NDJSON: the whole state on every line, so that a
+lost line, a restarted gateway or a new leader needs no history. A line is sent when something
+changed, at most every COALESCE_SECONDS, and every HEARTBEAT_SECONDS without a change: a stream
+that is silent for longer is dead.
+
+Both directions cross versions, as in `berth_api.server`: fields are only added.
+"""
+
+from typing import Final
+
+from pydantic import Field
+
+from berth_api.server import Wire
+
+PROTOCOL: Final = 1
+COALESCE_SECONDS: Final = 0.1
+HEARTBEAT_SECONDS: Final = 1.0
+CONTENT_TYPE: Final = "application/x-ndjson"
+
+
+class ModelDemand(Wire):
+    """One ModelDeployment at one gateway. Counters only grow, and start at 0 with the gateway."""
+
+    namespace: str
+    model: str = Field(description="metadata.name.")
+    held: int = Field(default=0, description="Requests that wait in the gateway for a replica.")
+    oldest_held_seconds: float = Field(default=0.0, description="How long the first of them has.")
+    in_flight: dict[str, int] = Field(default_factory=dict, description="Requests, by pod uid.")
+    arrivals: int = Field(default=0, description="Requests let in, counted.")
+    answered: int = Field(default=0, description="Answers ended, counted; not those that failed.")
+
+
+class Demand(Wire):
+    """One line: every model that this gateway has held, forwarded or counted something for."""
+
+    protocol: int = PROTOCOL
+    gateway: str = Field(description="Of this process; another one after a restart.")
+    synced: bool = Field(description="Whether the gateway has seen the cluster.")
+    models: list[ModelDemand] = Field(default_factory=list)
