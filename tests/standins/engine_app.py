@@ -1,266 +1,376 @@
-"""The stand-in's HTTP face: the parts of vLLM's API that Berth and its tests speak to.
+"""The stand-in's HTTP face: vLLM's paths on a bare ASGI application.
 
-Tokens are the words w0, w1, ... at a set speed; at most `max_num_seqs` requests run at once.
+No framework in the path of a token: thousands of streams share one core with the step loop.
 """
 
 import asyncio
 import json
+import os
+import signal
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from standins import engine_answers, engine_cache, engine_pooling, engine_requests, engine_text
+from standins.engine_answers import Writer
+from standins.engine_faults import Fate, Fates
+from standins.engine_loop import Aborted, Answer, Gone, Loop, Refused
+from standins.engine_metrics import Page
+from standins.engine_requests import Api, Problem, Question
+from standins.engine_steps import Asked
 
-BLOCK_TOKENS = 128
-DEFAULT_TOKENS = 16  # vLLM's default for completions
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+VERSION = "0.32.0"
+# A scope's key for the connection itself, which faults close or soil (`engine.Protocol`).
+TRANSPORT = "standin.transport"
+_EVENT_STREAM = b"text/event-stream; charset=utf-8"
+_JSON = b"application/json"
+_GARBAGE = b"\x16\x03\x01\x00\xff not HTTP \x00\x00\r\n\r\n"
+# vLLM guards these and leaves /metrics, /tokenize and others open.
+_GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 
 
 @dataclass
 class Engine:
-    """The stand-in's state; one event loop touches it."""
+    """What the application speaks for."""
 
-    models: list[str]
+    names: Sequence[str]
     max_model_len: int
-    max_num_seqs: int
     kv_cache_bytes: int
-    tokens_per_second: float
+    loop: Loop
+    fates: Fates
     task: str = "generate"
-    frozen: bool = False
-    running: int = 0
-    waiting: int = 0
-    steps: int = 0
-    generated: int = 0
-    prompted: int = 0
-    aborted: asyncio.Event = field(default_factory=asyncio.Event)
-    crash_on_request: asyncio.Event | None = None
-    places: asyncio.Semaphore | None = None
+    api_key: str | None = None
+    deterministic: bool = False  # equal requests get equal bytes
+    tracks_load: bool = False
+    draining: bool = False
+    dead: bool = False
+    crash: asyncio.Event | None = None  # set by the first request, where one is to crash it
+    in_flight: int = 0  # requests of every sort that the server is answering
 
-    def place(self) -> asyncio.Semaphore:
-        self.places = self.places or asyncio.Semaphore(self.max_num_seqs)
-        return self.places
+    def asked(self, question: Question) -> Asked:
+        tokens = [*question.prompt, *question.answer]
+        hashes = engine_cache.chained(tokens, self.loop.scheduler.limits.block_tokens)
+        return Asked(len(question.prompt), len(question.answer), hashes)
 
-    async def step(self) -> None:
-        if self.frozen:
-            await self.aborted.wait()
-        await asyncio.sleep(1 / self.tokens_per_second)
-        if self.aborted.is_set():
-            raise AbortedError
-        self.steps += 1
-        self.generated += 1
+    def page(self) -> bytes:
+        loop = self.loop
+        page = Page(
+            loop.scheduler, loop.measured, self.names[0], self.kv_cache_bytes, loop.arriving
+        )
+        return page.text()
 
 
-class AbortedError(Exception):
-    """SIGTERM or a crash took the engine away under the request."""
+@dataclass
+class Exchange:
+    scope: Scope
+    receive: Receive
+    send: Send
+    begun: bool = field(default=False)  # the headers are gone
+
+    @property
+    def path(self) -> str:
+        return str(self.scope["path"])
+
+    async def body(self) -> bytes:
+        """Gone if the client left before its end."""
+        parts = []
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            parts.append(message.get("body", b""))
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    async def begin(self, status: int, kind: bytes, *more: tuple[bytes, bytes]) -> None:
+        self.begun = True
+        headers = [(b"content-type", kind), *more]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        await self.send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def whole(self, status: int, data: bytes, kind: bytes = _JSON) -> None:
+        await self.begin(status, kind, (b"content-length", str(len(data)).encode()))
+        await self.write(data, more=False)
+
+    async def document(self, value: Any, status: int = 200) -> None:
+        await self.whole(status, json.dumps(value, separators=(",", ":")).encode())
+
+    async def refuse(self, problem: Problem) -> None:
+        """As an answer of its own, or in the stream where the headers are gone."""
+        if self.begun:
+            await self.write(engine_answers.error_event(problem.document()), more=False)
+        else:
+            await self.document(problem.document(), problem.status)
+
+    def close(self, garbage: bytes = b"") -> None:
+        transport = self.scope[TRANSPORT]
+        if garbage:
+            transport.write(garbage)
+        transport.close()
 
 
-DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+Handler = Callable[[Exchange], Awaitable[None]]
 
 
-def error(status: int, message: str, kind: str, param: str | None = None) -> JSONResponse:
-    body = {"error": {"message": message, "type": kind, "param": param, "code": status}}
-    return JSONResponse(body, status)
+class Application:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._routes: dict[str, tuple[str, Handler]] = {
+            "/health": ("GET", self._health),
+            "/ping": ("GET POST", self._health),
+            "/version": ("GET", self._version),
+            "/load": ("GET", self._load),
+            "/metrics": ("GET", self._metrics),
+            "/v1/models": ("GET", self._models),
+            "/tokenize": ("POST", self._tokenize),
+            "/detokenize": ("POST", self._detokenize),
+            **self._task_routes(),
+        }
 
+    def _task_routes(self) -> dict[str, tuple[str, Handler]]:
+        """vLLM has a path only for a task that the model has."""
+        if self._engine.task == "generate":
+            return {api.value: ("POST", self._generate) for api in Api}
+        scores = dict.fromkeys(("/score", "/v1/score"), ("POST", self._score))
+        ranks = dict.fromkeys(("/rerank", "/v1/rerank", "/v2/rerank"), ("POST", self._rerank))
+        embeds = {"/v1/embeddings": ("POST", self._embed)} if self._engine.task == "embed" else {}
+        return {**scores, **ranks, **embeds}
 
-def application(engine: Engine) -> FastAPI:
-    app = FastAPI()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(Exchange(scope, receive, send))
+        else:
+            await send({"type": "websocket.close", "code": 1000})
 
-    @app.get("/health")
-    async def health() -> Response:
-        return Response(status_code=503 if engine.aborted.is_set() else 200)
+    async def _answer(self, exchange: Exchange) -> None:
+        self._engine.in_flight += 1
+        try:
+            await self._handle(exchange)
+        except Problem as problem:
+            await exchange.refuse(problem)
+        except Refused:
+            await exchange.refuse(engine_requests.busy())
+        except Aborted:
+            await exchange.refuse(engine_requests.dead())
+        except Gone:
+            pass
+        finally:
+            self._engine.in_flight -= 1
 
-    @app.get("/version")
-    async def version() -> dict[str, str]:
-        return {"version": "0.32.0"}
+    async def _handle(self, exchange: Exchange) -> None:
+        if not self._permitted(exchange):
+            await exchange.document({"error": "Unauthorized"}, 401)
+            return
+        methods, handler = self._routes.get(exchange.path, ("", None))
+        if handler is None:
+            await exchange.document({"detail": "Not Found"}, 404)
+        elif exchange.scope["method"] not in methods.split():
+            await exchange.document({"detail": "Method Not Allowed"}, 405)
+        else:
+            await handler(exchange)
 
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
+    def _permitted(self, exchange: Exchange) -> bool:
+        if self._engine.api_key is None or not exchange.path.startswith(_GUARDED):
+            return True
+        given = dict(exchange.scope["headers"]).get(b"authorization", b"")
+        return bool(given == b"Bearer " + self._engine.api_key.encode())
+
+    async def _health(self, exchange: Exchange) -> None:
+        await exchange.whole(503 if self._engine.dead else 200, b"")
+
+    async def _version(self, exchange: Exchange) -> None:
+        await exchange.document({"version": VERSION})
+
+    async def _load(self, exchange: Exchange) -> None:
+        engine = self._engine
+        await exchange.document({"server_load": engine.loop.in_flight * engine.tracks_load})
+
+    async def _metrics(self, exchange: Exchange) -> None:
+        await exchange.whole(200, self._engine.page(), b"text/plain; version=0.0.4; charset=utf-8")
+
+    async def _models(self, exchange: Exchange) -> None:
         cards = [
             {"id": name, "object": "model", "created": 0, "owned_by": "vllm", "root": name,
-             "parent": None, "max_model_len": engine.max_model_len, "permission": []}
-            for name in engine.models
+             "parent": None, "max_model_len": self._engine.max_model_len, "permission": []}
+            for name in self._engine.names
         ]  # fmt: skip
-        return {"object": "list", "data": cards}
+        await exchange.document({"object": "list", "data": cards})
 
-    @app.get("/metrics")
-    async def metrics() -> PlainTextResponse:
-        return PlainTextResponse(page(engine))
+    async def _tokenize(self, exchange: Exchange) -> None:
+        body = await self._named(exchange)
+        chat = "messages" in body
+        found = engine_text.chat(body["messages"]) if chat else engine_text.tokens(_prompt(body))
+        numbers = [engine_text.number(token) for token in found]
+        known = {"count": len(numbers), "max_model_len": self._engine.max_model_len}
+        await exchange.document(known | {"tokens": numbers, "token_strs": None})
 
-    @app.post("/tokenize")
-    async def tokenize(request: Request) -> dict[str, Any]:
-        words = str((await request.json()).get("prompt", "")).split()
-        return {"count": len(words), "max_model_len": engine.max_model_len, "tokens": words}
+    async def _detokenize(self, exchange: Exchange) -> None:
+        body = await self._named(exchange)
+        await exchange.document({"prompt": engine_text.text(body.get("tokens", []))})
 
-    if engine.task == "generate":
+    async def _named(self, exchange: Exchange) -> dict[str, Any]:
+        """The body of a request for a model that is served. Problem."""
+        body = engine_requests.decode(await exchange.body())
+        engine_requests.check_model(body, self._engine.names)
+        return body
 
-        @app.post("/v1/chat/completions")
-        async def chat(request: Request) -> Response:
-            return await _generate(engine, await _body(request), chat=True)
+    async def _generate(self, exchange: Exchange) -> None:
+        fate = self._engine.fates.next()
+        raw = await exchange.body()
+        if await self._strike(exchange, fate):
+            return
+        body = engine_requests.decode(raw)
+        engine_requests.check_model(body, self._engine.names)
+        question = engine_requests.question(Api(exchange.path), body, self._engine.max_model_len)
+        self._admit()
+        reason = "stop" if question.ends else "length"
+        answer = self._engine.loop.ask(self._engine.asked(question), reason)
+        writer = self._writer(question)
+        with _watched(exchange, answer, self._engine.loop):
+            if question.stream:
+                await _stream(exchange, writer, answer, fate.cut_after)
+            else:
+                await answer.more(len(question.answer) - 1)
+                await exchange.document(writer.whole())
 
-        @app.post("/v1/completions")
-        async def completions(request: Request) -> Response:
-            return await _generate(engine, await _body(request), chat=False)
-    else:
+    async def _strike(self, exchange: Exchange, fate: Fate) -> bool:
+        """Whether the request has met its end."""
+        if fate.die:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fate.freeze:
+            self.freeze()
+        await asyncio.sleep(fate.headers_seconds)
+        if fate.garbage:
+            exchange.close(_GARBAGE)
+        elif fate.error_status == 503:
+            await exchange.refuse(engine_requests.busy())
+        elif fate.error_status:
+            kind = "Too Many Requests" if fate.error_status == 429 else "InternalServerError"
+            await exchange.refuse(Problem(fate.error_status, "asked for by the test", kind))
+        return fate.garbage or fate.error_status is not None
 
-        @app.post("/v1/embeddings")
-        async def embeddings(request: Request) -> Response:
-            return await _embed(engine, await _body(request))
+    def freeze(self) -> None:
+        seconds = self._engine.fates.faults.freeze_seconds
+        self._engine.loop.frozen_until = asyncio.get_running_loop().time() + seconds
 
-    return app
+    def _admit(self) -> None:
+        """The check at the door, before any header. Problem (500, 503)."""
+        if self._engine.crash is not None:
+            self._engine.dead = True
+            self._engine.crash.set()
+        if self._engine.dead:
+            raise engine_requests.dead()
+        if self._engine.draining:
+            raise engine_requests.dead(engine_requests.SHUT_DOWN)
+        if self._engine.loop.full:
+            self._engine.loop.measured.rejected["max_num_queued_reqs"] += 1
+            raise engine_requests.busy()
+
+    def _writer(self, question: Question) -> Writer:
+        if self._engine.deterministic:
+            created = int.from_bytes(question.key[:4], "big")
+            return Writer(question, self._engine.names[0], question.key.hex()[:32], created)
+        return Writer(question, self._engine.names[0], uuid.uuid4().hex, int(time.time()))
+
+    async def _embed(self, exchange: Exchange) -> None:
+        body = await self._named(exchange)
+        inputs = engine_pooling.texts(body.get("input", ""))
+        count = await self._pool(exchange, inputs)
+        await exchange.document(self._list(engine_pooling.embedded(inputs), count))
+
+    async def _score(self, exchange: Exchange) -> None:
+        body = await self._named(exchange)
+        query = str(body.get("text_1", body.get("queries", "")))
+        documents = engine_pooling.texts(body.get("text_2", body.get("documents", "")))
+        count = await self._pool(exchange, [query + text for text in documents])
+        await exchange.document(self._list(engine_pooling.scored(query, documents), count))
+
+    async def _rerank(self, exchange: Exchange) -> None:
+        body = await self._named(exchange)
+        query = str(body.get("query", ""))
+        documents = engine_pooling.texts(body.get("documents", []))
+        count = await self._pool(exchange, [query + text for text in documents])
+        document = {
+            "id": f"rerank-{uuid.uuid4().hex}",
+            "model": self._engine.names[0],
+            "usage": {"prompt_tokens": count, "total_tokens": count},
+            "results": engine_pooling.ranked(query, documents, body.get("top_n")),
+        }
+        await exchange.document(document)
+
+    def _list(self, rows: list[dict[str, Any]], count: int) -> dict[str, Any]:
+        usage = {"prompt_tokens": count, "total_tokens": count, "completion_tokens": 0}
+        return {
+            "id": f"embd-{uuid.uuid4().hex}",
+            "object": "list",
+            "created": int(time.time()),
+            "model": self._engine.names[0],
+            "data": rows,
+            "usage": usage,
+        }
+
+    async def _pool(self, exchange: Exchange, texts: Sequence[str]) -> int:
+        """One prefill per text; the number of tokens."""
+        self._admit()
+        found = [engine_text.tokens(text) or [""] for text in texts]
+        for one in found:
+            answer = self._engine.loop.ask(Asked(len(one), 1), "stop")
+            with _watched(exchange, answer, self._engine.loop):
+                await answer.more(0)
+        return sum(map(len, found))
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _stream(
+    exchange: Exchange, writer: Writer, answer: Answer, cut_after: int | None
+) -> None:
+    frames, words = writer.frames(), writer.asked.answer
+    last = len(words) if cut_after is None else min(cut_after, len(words))
+    await exchange.begin(200, _EVENT_STREAM)
+    sent, lead = 0, frames.opening
+    while sent < last:
+        ready = min(await answer.more(sent), last)
+        events = [frames.token(place, words[place]) for place in range(sent, ready)]
+        sent = ready
+        ended = sent == len(words)
+        tail = frames.closing(sent) if ended else b""
+        await exchange.write(b"".join((lead, *events, tail)), more=not ended)
+        lead = b""
+    if sent < len(words):
+        exchange.close()
+
+
+@contextmanager
+def _watched(exchange: Exchange, answer: Answer, loop: Loop) -> Any:
+    """The engine forgets a request whose client has left."""
+    gone = asyncio.ensure_future(exchange.receive())
+    gone.add_done_callback(lambda _: answer.tell(Gone()))
     try:
-        value = await request.json()
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _refusal(engine: Engine, body: dict[str, Any]) -> JSONResponse | None:
-    name = body.get("model")
-    if name not in engine.models:
-        return error(404, f"The model `{name}` does not exist.", "NotFoundError", "model")
-    tokens = _asked(body)
-    if tokens > engine.max_model_len:
-        message = (
-            f"max_tokens={tokens} cannot be greater than max_model_len={engine.max_model_len}."
-        )
-        return error(400, message, "BadRequestError", "max_tokens")
-    return None
-
-
-def _asked(body: dict[str, Any]) -> int:
-    return int(body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_TOKENS)
-
-
-def _prompt_tokens(body: dict[str, Any]) -> int:
-    texts = [str(m.get("content", "")) for m in body.get("messages", [])]
-    return len(" ".join([*texts, str(body.get("prompt", ""))]).split())
-
-
-async def _generate(engine: Engine, body: dict[str, Any], *, chat: bool) -> Response:
-    if refusal := _refusal(engine, body):
-        return refusal
-    if engine.crash_on_request is not None:
-        engine.aborted.set()
-        engine.crash_on_request.set()
-        return error(500, DEAD, "InternalServerError")
-    if body.get("stream"):
-        return StreamingResponse(_stream(engine, body, chat=chat), media_type="text/event-stream")
-    try:
-        words = [word async for word in _words(engine, body)]
-    except AbortedError:
-        return error(500, DEAD, "InternalServerError")
-    text = "".join(words)
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "length", "logprobs": None}
-    choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-    answer = _envelope(body, chat=chat, chunk=False)
-    return JSONResponse(answer | {"choices": [choice], "usage": _usage(body, len(words))})
-
-
-async def _words(engine: Engine, body: dict[str, Any]) -> AsyncIterator[str]:
-    engine.waiting += 1
-    try:
-        await engine.place().acquire()
+        yield
     finally:
-        engine.waiting -= 1
-    engine.running += 1
-    engine.prompted += _prompt_tokens(body)
-    try:
-        for number in range(_asked(body)):
-            await engine.step()
-            yield f" w{number}"
-    finally:
-        engine.running -= 1
-        engine.place().release()
+        gone.cancel()
+        loop.leave(answer)
 
 
-async def _stream(engine: Engine, body: dict[str, Any], *, chat: bool) -> AsyncIterator[str]:
-    envelope = _envelope(body, chat=chat, chunk=True)
-    count = 0
-    try:
-        if chat:
-            yield _event(envelope, {"delta": {"role": "assistant", "content": ""}})
-        async for word in _words(engine, body):
-            count += 1
-            last = "length" if count == _asked(body) else None
-            piece = {"delta": {"content": word}} if chat else {"text": word}
-            yield _event(envelope, piece | {"finish_reason": last})
-    except AbortedError:
-        yield f"data: {json.dumps({'error': {'message': DEAD, 'code': 500}})}\n\n"
-        yield "data: [DONE]\n\n"
-        return
-    if (body.get("stream_options") or {}).get("include_usage"):
-        usage = {"choices": [], "usage": _usage(body, count)}
-        yield f"data: {json.dumps(envelope | usage)}\n\n"
-    yield "data: [DONE]\n\n"
-
-
-def _event(envelope: dict[str, Any], piece: dict[str, Any]) -> str:
-    choice = {"index": 0, "finish_reason": None} | piece
-    return f"data: {json.dumps(envelope | {'choices': [choice]})}\n\n"
-
-
-def _envelope(body: dict[str, Any], *, chat: bool, chunk: bool) -> dict[str, Any]:
-    kind = ("chat.completion.chunk" if chunk else "chat.completion") if chat else "text_completion"
-    prefix = "chatcmpl" if chat else "cmpl"
-    return {
-        "id": f"{prefix}-{uuid.uuid4().hex}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": body["model"],
-    }
-
-
-def _usage(body: dict[str, Any], completion: int) -> dict[str, int]:
-    prompt = _prompt_tokens(body)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-    }
-
-
-async def _embed(engine: Engine, body: dict[str, Any]) -> Response:
-    if refusal := _refusal(engine, body):
-        return refusal
-    texts = body.get("input")
-    texts = texts if isinstance(texts, list) else [texts]
-    engine.steps += 1
-    rows = [
-        {"object": "embedding", "index": index, "embedding": [0.0, 0.5, 1.0]}
-        for index in range(len(texts))
-    ]
-    count = sum(len(str(text).split()) for text in texts)
-    usage = {"prompt_tokens": count, "total_tokens": count}
-    return JSONResponse({"object": "list", "data": rows, "model": body["model"], "usage": usage})
-
-
-def page(engine: Engine) -> str:
-    """The metrics that Berth reads, in vLLM's names and labels."""
-    labels = f'engine="0",model_name="{engine.models[0]}"'
-    tokens = engine.kv_cache_bytes // 1024 // BLOCK_TOKENS * BLOCK_TOKENS
-    cache = (
-        f'block_size="{BLOCK_TOKENS}",cache_dtype="auto",engine="0",'
-        f'kv_cache_memory_bytes="{engine.kv_cache_bytes}",kv_cache_size_tokens="{tokens}",'
-        f'num_gpu_blocks="{tokens // BLOCK_TOKENS}"'
-    )
-    by_reason = "vllm:num_requests_waiting_by_reason"
-    return "\n".join(
-        (
-            "# HELP vllm:num_requests_running Number of requests in model execution batches.",
-            "# TYPE vllm:num_requests_running gauge",
-            f"vllm:num_requests_running{{{labels}}} {float(engine.running)}",
-            f"vllm:num_requests_waiting{{{labels}}} {float(engine.waiting)}",
-            f'{by_reason}{{{labels},reason="capacity"}} {float(engine.waiting)}',
-            f"vllm:kv_cache_usage_perc{{{labels}}} {engine.running / engine.max_num_seqs}",
-            f"vllm:prompt_tokens_total{{{labels}}} {float(engine.prompted)}",
-            f"vllm:generation_tokens_total{{{labels}}} {float(engine.generated)}",
-            f"vllm:iteration_tokens_total_count{{{labels}}} {float(engine.steps)}",
-            f"vllm:cache_config_info{{{cache}}} 1.0",
-            "",
-        )
-    )
+def _prompt(body: dict[str, Any]) -> str:
+    return str(body.get("prompt", ""))

@@ -37,6 +37,23 @@ def cpu_kv(asked_bytes: int, free_bytes: int, total_bytes: int = 2500 * 2**20) -
     )
 
 
+def kv(max_model_len: int, needed_bytes: int, have_bytes: int, fits_tokens: int) -> Crash:
+    """v1/core/kv_cache_utils.py, when one request of the longest context does not fit."""
+    needed, have = needed_bytes / 2**30, have_bytes / 2**30
+    return Crash(
+        (
+            _CORE + "EngineCore failed to start.",
+            _CORE + "ValueError: To serve at least one request with the model's max seq len "
+            f"({max_model_len}), ({needed:.2f} GiB KV cache is needed, which is larger than the "
+            f"available KV cache memory ({have:.2f} GiB). Based on the available memory, the "
+            f"estimated maximum model length is {fits_tokens}. Try increasing "
+            "`gpu_memory_utilization` (which also controls CPU memory on "
+            "the CPU backend) or decreasing `max_model_len` when initializing the engine. " + _SEE,
+            *_FOLLOWS,
+        )
+    )
+
+
 CRASHES = {
     "oom": Crash(
         (
@@ -47,17 +64,7 @@ CRASHES = {
             *_FOLLOWS,
         )
     ),
-    "kv": Crash(
-        (
-            _CORE + "EngineCore failed to start.",
-            _CORE + "ValueError: To serve at least one request with the model's max seq len "
-            "(131072), (16.00 GiB KV cache is needed, which is larger than the available KV cache "
-            "memory (9.25 GiB). Based on the available memory, the estimated maximum model length "
-            "is 75776. Try increasing `gpu_memory_utilization` (which also controls CPU memory on "
-            "the CPU backend) or decreasing `max_model_len` when initializing the engine. " + _SEE,
-            *_FOLLOWS,
-        )
-    ),
+    "kv": kv(131072, 16 * 2**30, int(9.25 * 2**30), 75776),
     "nokv": Crash(
         (
             (
