@@ -1,63 +1,54 @@
 """The data path: a bare ASGI application with a short list of paths.
 
-Authenticate, look the path up, read the body, find the model, let it in, forward. Every refusal
-on the way has OpenAI's shape. Nothing of a client's key or body is ever logged.
+Authenticate, look the path up, read the body, find the model, forward. Every refusal on the way has
+OpenAI's shape. Nothing of a client's key or body is ever logged.
 """
 
 import asyncio
 import json
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
+from itertools import count
+from math import ceil
 from typing import Final
 
+from berth_api.types import RoutingPolicy
 from berth_gateway import catalog, client
-from berth_gateway.asgi import Message, Receive, Scope, Send
+from berth_gateway.asgi import Receive, Scope, Send
+from berth_gateway.client import PATH_MESSAGES, Exchange
 from berth_gateway.errors import Kind, Refusal
 from berth_gateway.proxy import Call, Proxy
-from berth_gateway.routing import admission, request
+from berth_gateway.routing import rates, request
+from berth_gateway.routing.keyring import ApiKey
+from berth_gateway.routing.prefix import affinity
+from berth_gateway.routing.request import Body
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import AuthMode, Settings
 from berth_gateway.telemetry import Telemetry
+from berth_gateway.waiting import error_event
 from berth_gateway.world.board import Board
+from berth_gateway.world.meters import Meters
 
 _log = logging.getLogger(__name__)
 
 PATH_MODELS: Final = "/v1/models"
-# The engine serves these under the same paths.
-FORWARDED: Final = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+# Bodies of these are forms with a file in them.
+_FORMS: Final = frozenset({"/v1/audio/transcriptions", "/v1/audio/translations"})
+# The engine serves these under the same paths, as far as its model can; else it says so itself.
+FORWARDED: Final = _FORMS | {
+    "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", PATH_MESSAGES,
+    "/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/tokenize", "/detokenize",
+}  # fmt: skip
 
-# Headers that go on to the engine; all others, cookies and keys above all, end here.
-_FORWARDED_HEADERS: Final = (b"content-type", b"accept", b"traceparent", b"tracestate")
+# Beside content-type and accept, the headers that go on to the engine; all others, cookies and keys
+# above all, end here.
+_RARER_HEADERS: Final = (b"traceparent", b"tracestate", b"anthropic-version")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")  # fit for logs and headers
 _STATUS_CLIENT_LEFT: Final = 499  # nginx's: the client closed the connection before the answer
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request on its way; what is learnt on the way is for the metrics."""
-
-    method: str
-    path: str
-    headers: Mapping[bytes, bytes]
-    request_id: str
-    receive: Receive
-    send: Send
-    status: int | None = None  # of the answer's head, once it has been sent
-    model: Model | None = None
-    closing: bool = False  # the process is to end: the client should connect elsewhere
-
-    async def say(self, message: Message) -> None:
-        """Send, and remember that the client has seen the answer's head."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            if self.closing:
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
-        await self.send(message)
 
 
 class App:
@@ -65,29 +56,28 @@ class App:
         self,
         settings: Settings,
         board: Board,
+        meters: Meters,
         proxy: Proxy,
         telemetry: Telemetry,
+        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = settings.limits
         self._open = settings.auth is AuthMode.NONE
         self._board = board
+        self._meters = meters
         self._proxy = proxy
         self._telemetry = telemetry
         self._clock = clock
         self.leaving = False  # set once the process is to end
+        # A counter, made unlike any other process's: random bytes for each request cost more.
+        process = secrets.token_hex(10)
+        self._request_ids = (f"{process}{number:012x}" for number in count())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        exchange = Exchange(
-            method=scope["method"],
-            path=scope["path"],
-            headers=headers,
-            request_id=_request_id(headers.get(b"x-request-id")),
-            receive=receive,
-            send=send,
-            closing=self.leaving,
-        )
+        exchange = client.exchange(scope, receive, send, self._clock())
+        exchange.closing = self.leaving
+        exchange.request_id = self._request_id(exchange.headers)
         try:
             status = await self._answer(exchange)
         except Refusal as refusal:
@@ -105,7 +95,13 @@ class App:
             await _refuse(exchange, Refusal(Kind.INTERNAL, "the gateway failed; try again"))
         model = exchange.model
         namespace, name = (model.namespace, model.name) if model else ("", "")
-        self._telemetry.answered(namespace, name, status)
+        self._telemetry.answered(namespace, name, status, exchange.key_id)
+
+    def _request_id(self, headers: Mapping[bytes, bytes]) -> str:
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return next(self._request_ids)
 
     async def _answer(self, exchange: Exchange) -> int:
         """The status that was sent."""
@@ -116,7 +112,7 @@ class App:
             return await self._forward(exchange)
         if exchange.path == PATH_MODELS:
             _require(exchange, "GET")
-            return await _reply(exchange, catalog.listing(self._board.snapshot))
+            return await _reply(exchange, catalog.listing(self._board.snapshot, exchange.key))
         if exchange.path.startswith(PATH_MODELS + "/"):
             _require(exchange, "GET")
             model = self._find(exchange, exchange.path.removeprefix(PATH_MODELS + "/"))
@@ -125,67 +121,94 @@ class App:
         raise Refusal(Kind.UNKNOWN_PATH, f"this gateway does not serve {shown}")
 
     def _authenticate(self, exchange: Exchange) -> None:
-        given = exchange.headers.get(b"authorization", b"").decode("latin-1")
-        if self._board.keyring.owner(given) is None:
+        key = self._board.keyring.find(_authorization(exchange))
+        if key is None:
             raise Refusal(
                 Kind.INVALID_KEY,
                 "no valid API key; send one as 'Authorization: Bearer <key>'",
             )
+        exchange.key, exchange.key_id = key, key.name
+        if key.requests_per_minute is not None:
+            self._meter(exchange, key)
+
+    def _meter(self, exchange: Exchange, key: ApiKey) -> None:
+        """Only what engines work for counts; every answer says how the key stands."""
+        asks = exchange.path in FORWARDED
+        verdict = self._meters.spend(key) if asks else self._meters.look(key)
+        if verdict is None:
+            return
+        exchange.extra = rates.headers(verdict)
+        if asks and not verdict.allowed:
+            self._telemetry.rate_limited(key.name)
+            message = f"this API key may make {verdict.limit} requests a minute here; slow down"
+            raise Refusal(
+                Kind.RATE_LIMITED, message, retry_after_seconds=ceil(verdict.retry_seconds)
+            )
 
     def _find(self, exchange: Exchange, name: str) -> Model:
-        model = self._board.snapshot.find(name)
-        if model is None:
-            message = f"the model {request.shown(name)} does not exist"
+        """A model that the key is not for is told from none by nobody."""
+        snapshot, key = self._board.snapshot, exchange.key
+        model = snapshot.find(name)
+        if model is None or (key is not None and not key.admits(model, snapshot)):
+            message = f"the model {request.shown(name)} does not exist, or not for this API key"
             raise Refusal(Kind.MODEL_NOT_FOUND, message, param="model")
         exchange.model = model
         return model
 
     async def _forward(self, exchange: Exchange) -> int:
-        started = self._clock()
         _check_encoding(exchange.headers)
-        declared = _content_length(exchange.headers)
-        raw = await client.read_body(exchange.receive, declared, self._limits)
+        raw = await client.read_body(exchange, self._limits)
         if raw is None:
             return _STATUS_CLIENT_LEFT
-        call = self._let_in(exchange, raw)
-        del raw  # a long answer to a long prompt holds one copy of it
-        arrived = partial(self._arrived, call.model, started)
-        async with client.Presence(exchange.receive):
-            return await self._proxy.forward(call, exchange.say, arrived)
+        body = self._parse(exchange, raw)
+        call = _call(exchange, self._find(exchange, body.model), body)
+        del raw, body  # a long answer to a long prompt holds one copy of it
+        with client.Presence(exchange):
+            return await self._proxy.forward(call, exchange)
         return _STATUS_CLIENT_LEFT
 
-    def _let_in(self, exchange: Exchange, raw: bytes) -> Call:
-        body = request.parse(raw, self._limits)
-        model = self._find(exchange, body.model)
-        decision = admission.decide(model)
-        if isinstance(decision, admission.NotReady):
-            raise Refusal(
-                Kind.NOT_READY,
-                decision.message,
-                retry_after_seconds=decision.retry_after_seconds,
-            )
-        return _call(exchange, model, body.naming(model.name))
-
-    def _arrived(self, model: Model, started: float) -> None:
-        self._telemetry.first_byte(model.namespace, model.name, self._clock() - started)
+    def _parse(self, exchange: Exchange, raw: bytes) -> Body:
+        if exchange.path in _FORMS:
+            return request.parse_form(raw, exchange.headers.get(b"content-type", b""))
+        return request.parse(raw, self._limits)
 
 
-def _call(exchange: Exchange, model: Model, body: bytes) -> Call:
-    headers = {
-        name.decode(): exchange.headers[name].decode("latin-1")
-        for name in _FORWARDED_HEADERS
-        if name in exchange.headers
-    }
-    headers["accept-encoding"] = "identity"
-    if model.engine_key is not None:
-        headers["authorization"] = f"Bearer {model.engine_key}"
-    return Call(model, exchange.path, body, headers, exchange.request_id)
+def _authorization(exchange: Exchange) -> str:
+    """The Authorization header; Anthropic's clients send the bare key in one of their own."""
+    given = exchange.headers.get(b"authorization")
+    if given is None and exchange.path == PATH_MESSAGES:
+        given = b"Bearer " + exchange.headers.get(b"x-api-key", b"")
+    return (given or b"").decode("latin-1")
 
 
-def _request_id(given: bytes | None) -> str:
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given.decode()
-    return uuid.uuid4().hex
+def _call(exchange: Exchange, model: Model, body: Body) -> Call:
+    headers = exchange.headers
+    lines = _fields(headers.get(b"content-type"), headers.get(b"accept"), model.engine_key)
+    for name in _RARER_HEADERS:
+        if name in headers:
+            lines += b"%b: %b\r\n" % (name, headers[name])
+    by_prefix = model.policy is RoutingPolicy.PREFIX_AWARE
+    return Call(
+        model=model,
+        path=exchange.path.encode(),
+        body=body.naming(model.name),
+        headers=lines,
+        streams=body.stream,
+        asked=affinity(body.prefix) if by_prefix else None,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _fields(content_type: bytes | None, accept: bytes | None, engine_key: str | None) -> bytes:
+    """Header lines that are the same for most requests of a model."""
+    lines = b"accept-encoding: identity\r\n"
+    if content_type is not None:
+        lines += b"content-type: %b\r\n" % content_type
+    if accept is not None:
+        lines += b"accept: %b\r\n" % accept
+    if engine_key is not None:
+        lines += f"authorization: Bearer {engine_key}\r\n".encode()
+    return lines
 
 
 def _require(exchange: Exchange, method: str) -> None:
@@ -201,12 +224,6 @@ def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
         raise Refusal(Kind.UNSUPPORTED_ENCODING, message)
 
 
-def _content_length(headers: Mapping[bytes, bytes]) -> int | None:
-    """The server has checked that it is a number."""
-    given = headers.get(b"content-length")
-    return None if given is None else int(given)
-
-
 async def _reply(exchange: Exchange, document: object) -> int:
     headers = [(b"content-type", b"application/json")]
     await _send_whole(exchange, 200, headers, json.dumps(document).encode())
@@ -215,18 +232,16 @@ async def _reply(exchange: Exchange, document: object) -> int:
 
 async def _refuse(exchange: Exchange, refusal: Refusal) -> None:
     """Once an answer has begun it is too late: it stays incomplete and the server cuts it."""
+    body = refusal.body(exchange.dialect)
     if exchange.status is None:
-        await _send_whole(exchange, refusal.status, refusal.headers(), refusal.body())
+        await _send_whole(exchange, refusal.status, refusal.headers(), body)
+    elif exchange.commented:
+        await exchange.say(error_event(exchange.dialect, body), more=False)
 
 
 async def _send_whole(
     exchange: Exchange, status: int, headers: list[tuple[bytes, bytes]], body: bytes
 ) -> None:
-    known = [
-        (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", exchange.request_id.encode()),
-    ]
-    await exchange.say(
-        {"type": "http.response.start", "status": status, "headers": headers + known}
-    )
-    await exchange.say({"type": "http.response.body", "body": body, "more_body": False})
+    headers.append((b"content-length", b"%d" % len(body)))
+    await exchange.begin(status, headers)
+    await exchange.say(body, more=False)

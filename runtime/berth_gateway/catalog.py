@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.routing.snapshot import Model, Snapshot
 
 OWNER: Final = "berth"
@@ -20,5 +21,7 @@ def entry(snapshot: Snapshot, model: Model) -> dict[str, Any]:
     }
 
 
-def listing(snapshot: Snapshot) -> dict[str, Any]:
-    return {"object": "list", "data": [entry(snapshot, model) for model in snapshot.models]}
+def listing(snapshot: Snapshot, key: ApiKey | None = None) -> dict[str, Any]:
+    """Every model that the key is for; without a key, every model."""
+    mine = (one for one in snapshot.models if key is None or key.admits(one, snapshot))
+    return {"object": "list", "data": [entry(snapshot, model) for model in mine]}

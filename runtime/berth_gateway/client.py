@@ -1,39 +1,138 @@
-"""What a client sends, received within bounds, and whether it is still there."""
+"""A client's request and the way back to it: what it sends, within bounds, and whether it stays."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Final
 
-from berth_gateway.asgi import Message, Receive
-from berth_gateway.errors import Kind, Refusal
+from berth_gateway.asgi import DIRECT, Direct, Message, Receive, Scope, Send
+from berth_gateway.errors import Dialect, Kind, Refusal
+from berth_gateway.routing.keyring import ApiKey
+from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import Limits
+from berth_gateway.upstream.connection import Connection
+
+PATH_MESSAGES: Final = "/v1/messages"  # Anthropic's API, which the engine serves beside OpenAI's
 
 
-async def read_body(receive: Receive, declared: int | None, limits: Limits) -> bytes | None:
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way; what is learnt on the way is for the metrics."""
+
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
+    receive: Receive
+    send: Send
+    direct: Direct | None  # None on any server but our own
+    started: float  # seconds, monotonic
+    request_id: str = ""
+    closing: bool = False  # the process is to end: the client should connect elsewhere
+    key_id: str = ""  # of the API key; empty where none is asked for
+    status: int | None = None  # of the answer's head, once it has been sent
+    model: Model | None = None
+    key: ApiKey | None = None  # what its holder may do
+    extra: list[tuple[bytes, bytes]] | None = None  # headers of whatever the answer will be
+    held_since: float | None = None  # seconds, monotonic; None: it has not been held
+    commented: bool = False  # the head has been sent, and nothing but comments after it
+
+    @property
+    def dialect(self) -> Dialect:
+        return Dialect.ANTHROPIC if self.path == PATH_MESSAGES else Dialect.OPENAI
+
+    async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the answer's head, and remember that the client has seen it."""
+        self.status = status
+        if self.extra is not None:
+            headers += self.extra
+        headers.append((b"x-request-id", self.request_id.encode()))
+        if self.closing:
+            headers.append((b"connection", b"close"))
+        if self.direct is not None:
+            self.direct.begin(status, headers)
+        else:
+            await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def say(self, chunk: bytes, *, more: bool) -> None:
+        """Send a piece of the answer's body."""
+        if self.direct is not None and self.direct.writable:
+            self.direct.say(chunk, more=more)
+        else:
+            await self.send({"type": "http.response.body", "body": chunk, "more_body": more})
+
+    async def relay(self, connection: Connection) -> None:
+        """Send the rest of an engine's answer, as fast as both sides take it, but not its end.
+
+        LostError when the engine breaks off.
+        """
+        direct = self.direct
+        if direct is None:
+            while chunk := await connection.piece():
+                await self.say(chunk, more=True)
+            return
+        direct.attach(connection)
+        try:
+            await connection.pour(direct.write)
+        finally:
+            direct.attach(None)
+
+
+def exchange(scope: Scope, receive: Receive, send: Send, now: float) -> Exchange:
+    extensions = scope.get("extensions") or {}
+    return Exchange(
+        method=scope["method"],
+        path=scope["path"],
+        headers=dict(scope["headers"]),
+        receive=receive,
+        send=send,
+        direct=extensions.pop(DIRECT, None),  # or each would keep the other alive
+        started=now,
+    )
+
+
+async def read_body(exchange: Exchange, limits: Limits) -> bytes | None:
     """The whole body; None if the client left. Refusal if it is too large or too slow.
 
-    `declared` is Content-Length: a body that announces too much is refused before it is read.
+    A body that announces too much is refused before it is read.
     """
-    if declared is not None and declared > limits.body_bytes:
+    if _content_length(exchange.headers) > limits.body_bytes:
         raise _too_large(limits)
+    direct = exchange.direct
+    if direct is not None and direct.arrived:  # as most have: no timer for these
+        return _bounded(direct.take_body(), limits)
     try:
         async with asyncio.timeout(limits.body_seconds):
-            return await _read(receive, limits)
+            return await _read(exchange.receive, limits)
     except TimeoutError as error:
         message = f"the body did not arrive within {limits.body_seconds} s"
         raise Refusal(Kind.SLOW_BODY, message) from error
 
 
+def _content_length(headers: Mapping[bytes, bytes]) -> int:
+    """The server has checked that it is a number."""
+    return int(headers.get(b"content-length", b"0"))
+
+
 async def _read(receive: Receive, limits: Limits) -> bytes | None:
-    body = bytearray()
+    pieces: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
-        if len(body) > limits.body_bytes:
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > limits.body_bytes:
             raise _too_large(limits)
         if not message.get("more_body", False):
-            return bytes(body)
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _bounded(body: bytes, limits: Limits) -> bytes:
+    if len(body) > limits.body_bytes:
+        raise _too_large(limits)
+    return body
 
 
 def _too_large(limits: Limits) -> Refusal:
@@ -48,28 +147,44 @@ class Presence:
     the end of the connection.
     """
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._task: asyncio.Task[None] | None = None
+        self._watch: asyncio.Future[Message] | None = None
         self.left = False
 
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 -- a coroutine that runs has a task
-        self._task = task
-        self._watch: asyncio.Future[Message] = asyncio.ensure_future(self._receive())
-        self._watch.add_done_callback(self._on_left)
+    def __enter__(self) -> None:
+        direct = self._exchange.direct
+        if direct is None:
+            self._task = asyncio.current_task()
+            self._watch = asyncio.ensure_future(self._exchange.receive())
+            self._watch.add_done_callback(self._on_answer)
+            return
+        self._task = direct.task
+        direct.on_left = self._on_left
+        if direct.left:
+            self._on_left()
 
-    def _on_left(self, _watch: "asyncio.Future[Message]") -> None:
+    def _on_answer(self, _watch: "asyncio.Future[Message]") -> None:
+        self._on_left()
+
+    def _on_left(self) -> None:
         self.left = True
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
         """Swallows the cancellation that it caused itself, and no other."""
-        self._watch.remove_done_callback(self._on_left)
-        self._watch.cancel()
-        return self.left and self._task.uncancel() == 0 and kind is asyncio.CancelledError
+        if self._exchange.direct is not None:
+            self._exchange.direct.on_left = None
+        if self._watch is not None:
+            self._watch.remove_done_callback(self._on_answer)
+            self._watch.cancel()
+        if not self.left or self._task is None:
+            return False
+        return self._task.uncancel() == 0 and kind is asyncio.CancelledError

@@ -6,6 +6,7 @@ the official clients choose their exception by status and programs branch on `co
 
 import json
 from enum import Enum
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 INVALID_REQUEST: Final = "invalid_request_error"
@@ -33,12 +34,34 @@ class Kind(Enum):
     METHOD = Shape(405, INVALID_REQUEST, "method_not_supported")
     SLOW_BODY = Shape(408, INVALID_REQUEST, "request_timeout")
     TOO_LARGE = Shape(413, INVALID_REQUEST, "request_too_large")
+    RATE_LIMITED = Shape(429, "requests", "rate_limit_exceeded")
+    QUEUE_FULL = Shape(429, "requests", "queue_full")
     INTERNAL = Shape(500, SERVER_ERROR, "internal_error")
     ENGINE_DENIED = Shape(500, SERVER_ERROR, "engine_key_refused")
     ENGINE_LOST = Shape(500, SERVER_ERROR, "engine_disconnected")
     ENGINE_UNAVAILABLE = Shape(503, UNAVAILABLE, "engine_unavailable")
+    GATEWAY_FULL = Shape(503, UNAVAILABLE, "gateway_full")
     LEAVING = Shape(503, UNAVAILABLE, "gateway_leaving")
     NOT_READY = Shape(503, UNAVAILABLE, "model_not_ready")
+
+
+class Dialect(Enum):
+    """Whose shape an error has: each API's clients know their own."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+# Anthropic's names for what is wrong, by status (https://docs.claude.com/en/api/errors).
+_ANTHROPIC_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
 
 
 class GatewayError(Exception):
@@ -72,8 +95,13 @@ class Refusal(GatewayError):
     def status(self) -> int:
         return self.kind.value.status
 
-    def body(self) -> bytes:
-        """`{"error": {message, type, param, code}}`, in ASCII whatever the client sent."""
+    def body(self, dialect: Dialect = Dialect.OPENAI) -> bytes:
+        """`{"error": {message, type, param, code}}`, in ASCII whatever the client sent.
+
+        Of Anthropic's dialect: `{"type": "error", "error": {type, message}}`.
+        """
+        if dialect is Dialect.ANTHROPIC:
+            return json.dumps({"type": "error", "error": self._anthropic()}).encode()
         shape = self.kind.value
         error = {
             "message": self.message,
@@ -82,6 +110,10 @@ class Refusal(GatewayError):
             "code": shape.code,
         }
         return json.dumps({"error": error}).encode()
+
+    def _anthropic(self) -> dict[str, str]:
+        kind = INVALID_REQUEST if self.status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error"
+        return {"type": _ANTHROPIC_TYPES.get(self.status, kind), "message": self.message}
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         found = [(b"content-type", b"application/json")]
@@ -110,6 +142,10 @@ class EndpointFailedError(GatewayError):
     def __init__(self, failure: Failure, detail: str) -> None:
         super().__init__(f"{failure.value}: {detail}")
         self.failure = failure
+
+
+class LostError(GatewayError):
+    """An engine's connection ended, or stopped making sense, before its answer was whole."""
 
 
 class ApiError(GatewayError):

@@ -4,24 +4,34 @@ Another endpoint is tried only while the client has seen nothing. After the firs
 engine is told as what it is: an error event in a stream, an aborted connection otherwise.
 """
 
-import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final
+from itertools import count
+from typing import Final, NamedTuple
 
-import aiohttp
-
-from berth_gateway import upstream
-from berth_gateway.asgi import Message, Send
-from berth_gateway.errors import EndpointFailedError, Failure, Kind, Refusal
-from berth_gateway.routing.pick import NoneLeft, pick
+from berth_gateway.client import Exchange
+from berth_gateway.errors import (
+    EndpointFailedError,
+    Failure,
+    Kind,
+    LostError,
+    Refusal,
+)
+from berth_gateway.routing import refusals, usage
+from berth_gateway.routing.ejection import PAUSES
+from berth_gateway.routing.prefix import Affinity
 from berth_gateway.routing.snapshot import Endpoint, Model
 from berth_gateway.settings import DEFAULT_IDLE_SECONDS
 from berth_gateway.telemetry import Telemetry
-from berth_gateway.world.load import Load
+from berth_gateway.upstream.connection import Connection, Header
+from berth_gateway.upstream.pool import Pool
+from berth_gateway.waiting import Waiting, error_event
+from berth_gateway.world.queues import Place, Queues
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +40,7 @@ RETRY_SECONDS: Final = 1  # for a client, when every endpoint failed: ejections 
 
 _BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _DENIED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
-# After a reset the same endpoint may be tried again: most often a kept connection was stale.
-# After the others it would only say the same.
-_EXCLUDES: Final = frozenset({Failure.CONNECT, Failure.BUSY, Failure.DENIED})
+_MAX_ERROR_BYTES: Final = 2**16  # more than any engine says of an error
 
 # Headers of one hop (RFC 9110 section 7.6.1), and those that our own server writes.
 _NOT_RELAYED: Final = frozenset(
@@ -41,7 +49,8 @@ _NOT_RELAYED: Final = frozenset(
         b"trailer", b"transfer-encoding", b"upgrade", b"date", b"server", b"x-request-id",
     }
 )  # fmt: skip
-_EVENT_STREAM: Final = "text/event-stream"
+_CONTENT_TYPE: Final = b"content-type"
+_EVENT_STREAM: Final = b"text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,108 +58,181 @@ class Call:
     """A request that was let in, ready for any of its model's endpoints."""
 
     model: Model
-    path: str
+    path: bytes
     body: bytes = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    request_id: str
+    headers: bytes = field(repr=False)  # lines, each with its CRLF
+    streams: bool = False  # what the client asked for
+    asked: Affinity | None = None  # where the model's policy looks at it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """An engine's answer whose first byte is here and not yet sent."""
 
     endpoint: Endpoint
-    response: aiohttp.ClientResponse
+    connection: Connection
+    status: int
+    headers: list[Header]  # names in lower case
     first: bytes
+
+    @property
+    def streams(self) -> bool:
+        kind = next((value for name, value in self.headers if name == _CONTENT_TYPE), b"")
+        return kind.lower().startswith(_EVENT_STREAM)
+
+
+class Missed(NamedTuple):
+    """A try that gave no answer, and what the client is told if there is no other."""
+
+    failure: Failure
+    refusal: Refusal
 
 
 class Proxy:
     def __init__(
         self,
-        session: aiohttp.ClientSession,
-        load: Load,
+        pool: Pool,
+        queues: Queues,
+        waiting: Waiting,
         telemetry: Telemetry,
+        *,
         idle_seconds: float = DEFAULT_IDLE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """After `idle_seconds` without a byte an engine is lost, once its answer has begun."""
-        self._session = session
-        self._load = load
+        self._pool = pool
+        self._queues = queues
+        self._waiting = waiting
         self._telemetry = telemetry
         self._idle_seconds = idle_seconds
+        self._clock = clock
+        # Other gateways' tries are told apart from ours by a word of this process.
+        process = secrets.token_hex(4)
+        self._tries = (f"{process}{number:x}" for number in count())
 
-    async def forward(self, call: Call, send: Send, on_first_byte: Callable[[], None]) -> int:
-        """The status sent. Refusal if no endpoint answered; nothing has been sent then."""
+    async def forward(self, call: Call, exchange: Exchange) -> int:
+        """The status sent. Refusal if no endpoint answered; no answer has been begun then.
+
+        An endpoint that cannot be reached or is full has not served the request: it waits for
+        another try, as long as any held request may. One that was lost before its first byte may
+        have been lost to the request itself, so such tries are few.
+        """
+        self._queues.arrived(call.model)
         excluded: set[str] = set()
-        refusal = Refusal(Kind.INTERNAL, "no endpoint was tried")
-        for tries_left in reversed(range(MAX_TRIES)):
-            picked = pick(call.model.endpoints, self._load.view(excluded))
-            if isinstance(picked, NoneLeft):
-                break
-            alone = len(excluded) + 1 == len(call.model.endpoints)
-            try:
-                with self._load.at(picked.endpoint):
-                    answer = await self._ask(call, picked.endpoint, last=alone or not tries_left)
-                    on_first_byte()
-                    return await self._relay(call, answer, send)
-            except EndpointFailedError as error:
-                refusal = self._note(call, picked.endpoint, error)
-                if error.failure in _EXCLUDES:
-                    excluded.add(picked.endpoint.key)
-        raise refusal
+        tries_left = MAX_TRIES
+        while True:
+            place = await self._place(call, exchange, excluded)
+            with place:
+                outcome = await self._try(call, exchange, place.endpoint)
+            if not isinstance(outcome, Missed):
+                return outcome
+            tries_left -= outcome.failure not in PAUSES
+            if outcome.failure is Failure.DENIED:
+                excluded.add(place.endpoint.key)
+            if not tries_left or self._denied_everywhere(call, excluded):
+                raise outcome.refusal
 
-    async def _ask(self, call: Call, endpoint: Endpoint, *, last: bool) -> Answer:
+    async def _try(self, call: Call, exchange: Exchange, endpoint: Endpoint) -> int | Missed:
+        try:
+            answer = await self._ask(call, exchange, endpoint)
+        except EndpointFailedError as error:
+            return Missed(error.failure, self._note(call, exchange, endpoint, error))
+        self._arrived(call, exchange, endpoint)
+        return await self._relay(call, answer, exchange)
+
+    def _denied_everywhere(self, call: Call, excluded: AbstractSet[str]) -> bool:
+        endpoints = self._queues.current(call.model).endpoints
+        return bool(excluded) and all(one.key in excluded for one in endpoints)
+
+    async def _place(self, call: Call, exchange: Exchange, excluded: AbstractSet[str]) -> Place:
+        place = self._queues.take(call.model, call.asked, excluded)
+        if isinstance(place, Place):
+            return place
+        return await self._waiting.place(
+            call.model, exchange, len(call.body), call.asked, streams=call.streams
+        )
+
+    async def _ask(self, call: Call, exchange: Exchange, endpoint: Endpoint) -> Answer:
         """Send the request and wait for the first byte of the answer's body.
 
         Waiting for the body, not only the header, keeps the retry open while a prompt is queued
-        and computed. On the `last` try a busy engine's refusal is the client's answer.
+        and computed.
         """
+        pool, url = self._pool, endpoint.url
+        connection = pool.take(url) or await pool.connect(url)
         try:
-            response = await self._session.post(
-                endpoint.url + call.path,
-                data=call.body,
-                headers=call.headers | {"x-request-id": _engine_request_id(call)},
-                allow_redirects=False,
-            )
-        except upstream.CONNECT_ERRORS as error:
-            raise EndpointFailedError(Failure.CONNECT, str(error)) from error
-        except upstream.LOST_ERRORS as error:
-            raise EndpointFailedError(Failure.RESET, str(error)) from error
-        try:
-            _check_status(response.status, last=last)
-            return Answer(endpoint, response, await response.content.readany())
-        except upstream.LOST_ERRORS as error:
-            response.close()
+            connection.ask(call.path, self._fields(call, exchange), call.body)
+            first = await connection.piece()
+            answer = Answer(endpoint, connection, connection.status, connection.headers, first)
+            if first.startswith(b"data") and answer.streams:
+                await _unmask(answer)
+            _check_status(answer.status)
+        except LostError as error:
+            pool.forget(url)  # the other idle connections have most often died with it
+            pool.give_back(url, connection)
             raise EndpointFailedError(Failure.RESET, str(error)) from error
         except BaseException:
-            response.close()
+            pool.give_back(url, connection)
             raise
+        return answer
 
-    async def _relay(self, call: Call, answer: Answer, send: Send) -> int:
-        response, chunk = answer.response, answer.first
-        content = response.content
+    def _fields(self, call: Call, exchange: Exchange) -> bytes:
+        """Header lines of one try.
+
+        Each try has an id of its own, with the client's in front for whoever reads logs: vLLM
+        before 0.14 keys running requests by it, so two with a client's same id, or a retry of one
+        that still runs, would break each other
+        (https://github.com/vllm-project/vllm/pull/27987).
+        """
+        request_id = f"x-request-id: {exchange.request_id}-{next(self._tries)}\r\n"
+        return call.headers + request_id.encode()
+
+    def _arrived(self, call: Call, exchange: Exchange, endpoint: Endpoint) -> None:
+        self._queues.sound(call.model, endpoint)
+        seconds = self._clock() - exchange.started
+        self._telemetry.first_byte(call.model.namespace, call.model.name, seconds)
+
+    async def _relay(self, call: Call, answer: Answer, exchange: Exchange) -> int:
+        connection = answer.connection
         try:
-            await send(_head(response, call.request_id))
-            while not content.at_eof():
-                await send(_body(chunk, more=True))
-                async with asyncio.timeout(self._idle_seconds):
-                    chunk = await content.readany()
-            await send(_body(chunk, more=False))
-        except upstream.LOST_ERRORS as error:
-            self._note(call, answer.endpoint, EndpointFailedError(Failure.MID_STREAM, repr(error)))
-            await _tell_lost(response, chunk, send)
+            if exchange.commented:
+                if not answer.streams or answer.status != HTTPStatus.OK:
+                    return await _tell_error(answer, exchange)
+                exchange.commented = False
+            else:
+                await exchange.begin(answer.status, _relayed(answer.headers))
+            whole = connection.whole
+            await exchange.say(answer.first, more=not whole)
+            if not whole:
+                connection.limit_silence(self._idle_seconds)
+                await exchange.relay(connection)
+                await exchange.say(b"", more=False)
+        except LostError as error:
+            lost = EndpointFailedError(Failure.MID_STREAM, str(error))
+            self._note(call, exchange, answer.endpoint, lost)
+            await _tell_lost(answer, exchange)
         else:
-            self._load.answered(answer.endpoint)
+            self._queues.answered(call.model)
+            self._count_tokens(call, exchange, connection.tail)
         finally:
-            response.close()  # at its end the connection is back in the pool already
-        return response.status
+            self._pool.give_back(answer.endpoint.url, connection)
+        return answer.status
 
-    def _note(self, call: Call, endpoint: Endpoint, error: EndpointFailedError) -> Refusal:
+    def _count_tokens(self, call: Call, exchange: Exchange, tail: bytes) -> None:
+        counted = usage.counted(tail)
+        if counted is not None:
+            model = call.model
+            self._telemetry.used(model.namespace, model.name, exchange.key_id, counted)
+
+    def _note(
+        self, call: Call, exchange: Exchange, endpoint: Endpoint, error: EndpointFailedError
+    ) -> Refusal:
         """Count and log a failed try; what the client is told if no other try succeeds."""
         model = call.model
         self._telemetry.failed(model.namespace, model.name, error.failure.value)
-        self._load.failed(endpoint, error.failure)
+        self._queues.failed(model, endpoint, error.failure)
         level = logging.ERROR if error.failure is Failure.DENIED else logging.WARNING
-        _log.log(level, "%s at %s: %s", call.request_id, endpoint.name, error)
+        _log.log(level, "%s at %s: %s", exchange.request_id, endpoint.name, error)
         if error.failure is Failure.DENIED:
             message = f"an engine of {model.name} does not accept the gateway's key"
             return Refusal(Kind.ENGINE_DENIED, message)
@@ -161,43 +243,56 @@ class Proxy:
         )
 
 
-def _engine_request_id(call: Call) -> str:
-    """One of its own for each try, with the client's in front for whoever reads logs.
+async def _unmask(answer: Answer) -> None:
+    """Give a busy engine's refusal the status that it would have, had the engine known in time."""
+    if not refusals.looks_refused(answer.first):
+        return
+    while refusals.is_cut(answer.first) and (more := await answer.connection.piece()):
+        answer.first += more
+    refused = refusals.refused(answer.first)
+    if refused is None or refused.status not in _BUSY:
+        return
+    while await answer.connection.piece():  # what follows says only that the stream is over
+        pass
+    answer.status, answer.first = refused.status, refused.body
+    answer.headers = [
+        (_CONTENT_TYPE, b"application/json"),
+        (b"content-length", b"%d" % len(refused.body)),
+        (b"retry-after", b"%d" % RETRY_SECONDS),
+    ]
 
-    vLLM before 0.14 keys running requests by it, so two with a client's same id, or a retry of
-    one that still runs, would break each other (https://github.com/vllm-project/vllm/pull/27987).
-    """
-    return f"{call.request_id}-{secrets.token_hex(4)}"
 
-
-def _check_status(status: int, *, last: bool) -> None:
+def _check_status(status: int) -> None:
     """EndpointFailedError for answers that are about the endpoint and not about the request."""
     if status in _DENIED:
         raise EndpointFailedError(Failure.DENIED, f"status {status}")
-    if status in _BUSY and not last:
+    if status in _BUSY:
         raise EndpointFailedError(Failure.BUSY, f"status {status}")
 
 
-def _head(response: aiohttp.ClientResponse, request_id: str) -> Message:
-    lowered = ((name.lower(), value) for name, value in response.raw_headers)
-    headers = [(name, value) for name, value in lowered if name not in _NOT_RELAYED]
-    headers.append((b"x-request-id", request_id.encode()))
-    return {"type": "http.response.start", "status": response.status, "headers": headers}
+def _relayed(headers: list[Header]) -> list[Header]:
+    return [header for header in headers if header[0] not in _NOT_RELAYED]
 
 
-def _body(chunk: bytes, *, more: bool) -> Message:
-    return {"type": "http.response.body", "body": chunk, "more_body": more}
+async def _tell_error(answer: Answer, exchange: Exchange) -> int:
+    """An engine's error, or its answer in one piece, to a client that has a stream already."""
+    body = answer.first
+    while len(body) < _MAX_ERROR_BYTES and (more := await answer.connection.piece()):
+        body += more
+    await exchange.say(error_event(exchange.dialect, body), more=False)
+    return answer.status
 
 
-async def _tell_lost(response: aiohttp.ClientResponse, sent: bytes, send: Send) -> None:
+async def _tell_lost(answer: Answer, exchange: Exchange) -> None:
     """End a stream with an error event and without [DONE].
 
     Any other answer is left incomplete: the server then cuts the connection, which no client can
     take for the end of a body.
     """
-    if response.content_type != _EVENT_STREAM:
+    if not answer.streams:
         return
     refusal = Refusal(Kind.ENGINE_LOST, "the engine stopped before the answer was complete")
     # The engine may have died inside an event: an empty line keeps ours apart from it.
-    gap = b"" if sent.endswith(b"\n\n") else b"\n\n"
-    await send(_body(gap + b"data: " + refusal.body() + b"\n\n", more=False))
+    gap = b"" if answer.connection.tail.endswith(b"\n\n") else b"\n\n"
+    event = error_event(exchange.dialect, refusal.body(exchange.dialect))
+    await exchange.say(gap + event, more=False)

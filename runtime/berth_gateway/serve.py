@@ -13,17 +13,25 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from berth_gateway import management, server, upstream
+from berth_gateway import management, server
 from berth_gateway.app import App
 from berth_gateway.errors import ConfigurationError, GatewayError
 from berth_gateway.management import BEAT_SECONDS, Pulse
 from berth_gateway.proxy import Proxy
+from berth_gateway.routing.admission import Backlog
 from berth_gateway.settings import AuthMode, Settings
 from berth_gateway.telemetry import Telemetry
+from berth_gateway.upstream.pool import Pool
+from berth_gateway.upstream.sockets import keep_alive
+from berth_gateway.waiting import Waiting
 from berth_gateway.world import kube, static
 from berth_gateway.world.board import Board
 from berth_gateway.world.cluster import ClusterWorld
 from berth_gateway.world.load import Load
+from berth_gateway.world.meters import Meters
+from berth_gateway.world.queue_counts import QueueCounts
+from berth_gateway.world.queue_gauges import QueueGauges
+from berth_gateway.world.queues import Queues
 
 _log = logging.getLogger(__name__)
 
@@ -63,25 +71,30 @@ def _bind(flag: str, port: int) -> socket.socket:
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else error.strerror
         raise ConfigurationError(f"{flag} {port} {reason}; give another {flag}") from error
-    upstream.keep_alive(made)  # inherited by what it accepts: a client's host may die, too
+    keep_alive(made)  # inherited by what it accepts: a client's host may die, too
     return made
 
 
 async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> None:
     load = Load()
-    board = Board(load)
+    queues = Queues(load, Backlog(settings.held_requests, settings.held_bytes))
+    meters = Meters(settings.gateways)
+    board = Board(queues, meters)
     telemetry = Telemetry(load.in_flight)
+    telemetry.registry.register(QueueGauges(queues))
+    telemetry.registry.register(QueueCounts(queues))
     pulse = Pulse()
-    async with upstream.session() as session, _world(settings, board) as world:
-        proxy = Proxy(session, load, telemetry, settings.idle_seconds)
-        app = App(settings, board, proxy, telemetry)
+    pool = Pool()
+    async with _world(settings, board) as world:
+        proxy = Proxy(pool, queues, Waiting(queues), telemetry, idle_seconds=settings.idle_seconds)
+        app = App(settings, board, meters, proxy, telemetry)
         data = server.data_server(app, settings)
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(world),
                 tasks.create_task(_beat(pulse)),
                 tasks.create_task(
-                    _manage(management.application(board, load, telemetry, pulse), sockets)
+                    _manage(management.application(board, queues, telemetry, pulse), sockets, pulse)
                 ),
             ]
             serving = tasks.create_task(_serve_data(data, sockets))
@@ -90,8 +103,10 @@ async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> No
             pulse.leaving = app.leaving = True
             _log.info("leaving: the door closes in %d s", settings.settle_seconds)
             await asyncio.sleep(settings.settle_seconds)
+            queues.close()
             data.should_exit = True
             await serving
+            pool.close()
             for task in background:
                 task.cancel()
     _log.info("left")
@@ -127,12 +142,13 @@ async def _serve_data(data: server.Server, sockets: Sockets) -> None:
         raise GatewayError("the data server ended by itself")
 
 
-async def _manage(app: Any, sockets: Sockets) -> None:
+async def _manage(app: Any, sockets: Sockets, pulse: Pulse) -> None:
     """Ends its thread when it is cancelled: the process waits for it."""
     managing = management.server(app)
     try:
         await asyncio.to_thread(managing.run, [sockets.management])
     finally:
+        pulse.over = True
         managing.should_exit = True
     raise GatewayError("the management server ended by itself")
 

@@ -1,17 +1,28 @@
 """uvicorn for the data path, with the deadlines and the error shape that it lacks itself.
 
 A connection that sends its request byte by byte would otherwise be kept for ever
-(https://github.com/encode/uvicorn/issues/157).
+(https://github.com/encode/uvicorn/issues/157). And it offers the application a `Direct`, so that a
+stream costs no coroutine for each piece and a client's leave no task that waits for it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from enum import Enum
+from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote
 
+import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
+from berth_gateway.asgi import DIRECT, Message, Source
 from berth_gateway.errors import Kind, Refusal
 from berth_gateway.settings import Limits, Settings
 
@@ -20,36 +31,278 @@ KEEP_ALIVE_SECONDS: Final = 75
 MAX_HEADER_BYTES: Final = 64 * 2**10  # what other proxies allow at most
 # The application answers 408 at the deadline; this much later the connection is cut.
 BODY_GRACE_SECONDS: Final = 5
+_BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 BACKLOG: Final = 2048  # connections that wait for accept(), uvicorn's default
 
 
-class DeadlineProtocol(HttpToolsProtocol):
-    """Closes a connection whose request does not arrive in time; subclassed with its limits."""
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer: uvicorn's own, and a `Direct`.
+
+    A request's body is handed over as a whole, in one message and with one copy; one that is
+    larger than `body_bytes` as soon as it is.
+    """
+
+    def __init__(
+        self, protocol: HttpToolsProtocol, scope: Any, *, keep_alive: bool, body_bytes: int
+    ) -> None:
+        super().__init__(
+            scope,
+            protocol.transport,
+            protocol.flow,
+            protocol.logger,
+            protocol.access_logger,
+            protocol.access_log,
+            protocol.server_state.default_headers,
+            asyncio.Event(),
+            protocol.expect_100_continue,
+            keep_alive,
+            protocol.on_response_complete,
+        )
+        self.task: asyncio.Task[None]
+        self.on_left: Callable[[], None] | None = None
+        self.source: Source | None = None
+        self._body_bytes = body_bytes
+        self._pieces: list[bytes] = []  # of the request's body
+        self._size = 0  # bytes of them
+        self._wanted = False  # the application has asked for the body
+        self._handed_over = False  # all of the body
+        self._head = b""  # of the answer, not yet sent
+
+    # The way in.
+
+    def take(self, piece: bytes) -> None:
+        """Of the request's body."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if not self._wanted and self._size > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        if self._size > self._body_bytes:
+            self.message_event.set()
+
+    def end_body(self) -> None:
+        self.more_body = False
+        self.message_event.set()
+
+    async def receive(self) -> Message:  # type: ignore[override]
+        self._wanted = True
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        self.flow.resume_reading()
+        while not (self.disconnected or self.response_complete or self._has_body()):
+            self.message_event.clear()
+            await self.message_event.wait()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self.take_body(), "more_body": self.more_body}
+
+    def take_body(self) -> bytes:
+        self._wanted = True
+        self._handed_over = not self.more_body
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces = []
+        return body
+
+    def _has_body(self) -> bool:
+        ready = not self.more_body or self._size > self._body_bytes
+        return ready and not self._handed_over
+
+    # The way out.
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        """The head waits for the first piece of the body, so that both are one write.
+
+        Fields are not checked for being fit for a header, as uvicorn's are: they are the
+        gateway's own, or httptools has read them.
+        """
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.start":
+            self.begin(message["status"], message["headers"])
+        else:
+            self.say(message.get("body", b""), more=message.get("more_body", False))
+
+    def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if self.response_started:
+            raise RuntimeError("the answer has begun already")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self.default_headers, *headers):
+            if name == b"connection":
+                self.keep_alive = False  # there is nothing else to say of it
+                continue
+            lines += (name, b": ", value, b"\r\n")
+            if name == b"content-length":
+                self.chunked_encoding = False
+                self.expected_content_length = int(value)
+        if self.chunked_encoding is None and status not in _BODILESS:
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        self._head = b"".join(lines)
+
+    def say(self, body: bytes, *, more: bool) -> None:
+        if not self.response_started or self.response_complete:
+            raise RuntimeError("a piece of an answer that has not begun, or is complete")
+        if self.scope["method"] == "HEAD":
+            body, self.expected_content_length, self.chunked_encoding = b"", 0, False
+        self.write(body, last=not more)
+        if more:
+            return
+        if self.expected_content_length:
+            raise RuntimeError("an answer shorter than its content-length")
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def write(self, chunk: bytes, *, last: bool = False) -> None:
+        if self.disconnected:
+            return
+        if self.chunked_encoding:
+            framed = b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b""
+            data = framed + b"0\r\n\r\n" if last else framed
+        else:
+            self.expected_content_length -= len(chunk)
+            data = chunk
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data:
+            self.transport.write(data)
+
+    @property
+    def writable(self) -> bool:
+        return not (self.flow.write_paused or self.disconnected)
+
+    @property
+    def left(self) -> bool:
+        return self.disconnected
+
+    @property
+    def arrived(self) -> bool:
+        return not self.more_body
+
+    def attach(self, source: Source | None) -> None:
+        self.source = source
+        if source is not None and self.flow.write_paused:
+            source.pause_reading()
+
+    def leave(self) -> None:
+        """The connection has ended."""
+        if self.response_complete:
+            return
+        self.disconnected = True
+        self.message_event.set()
+        if self.on_left is not None:
+            self.on_left()
+
+
+class Phase(Enum):
+    """What a connection waits for the client to do."""
+
+    NOTHING = "nothing"  # an answer is being made, or uvicorn's own keep-alive timer runs
+    HEADER = "header"
+    BODY = "body"
+
+
+class GatewayProtocol(HttpToolsProtocol):
+    """Makes a `Cycle` of each request, and closes a connection whose request does not come in time.
+
+    To be subclassed with its limits.
+    """
 
     limits: Limits
 
+    _phase = Phase.NOTHING
     _deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _in_header = True
+    _idle_since = 0.0  # on the loop's clock: the end of the last answer
+    _active: Cycle | None = None  # whose answer is due; `cycle` is the one that was parsed last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._arm(self.limits.header_seconds)
+        self._enter(Phase.HEADER)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        self._enter(Phase.NOTHING)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
+        if self._active is not None:
+            self._active.leave()
 
     def data_received(self, data: bytes) -> None:
-        # Between requests uvicorn's own keep-alive timer ends with the first byte.
-        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
-            self._arm(self.limits.header_seconds)
         if self._in_header:
             self._header_bytes += len(data)
         super().data_received(data)
-        too_long = self._in_header and self._header_bytes > MAX_HEADER_BYTES
-        if too_long and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._in_header and self._header_bytes > MAX_HEADER_BYTES:
             self.send_400_response(f"The header is larger than {MAX_HEADER_BYTES} bytes.")
+            return
+        # Most requests arrive in one piece, and pay for no timer.
+        phase = self._phase_now()
+        if phase is not self._phase:
+            self._enter(phase)
+
+    def _phase_now(self) -> Phase:
+        if not self._in_header:
+            return Phase.BODY
+        idle = self._active is None or self._active.response_complete
+        return Phase.HEADER if self._header_bytes and idle else Phase.NOTHING
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._active is not None and self._active.source is not None:
+            self._active.source.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._active is not None and self._active.source is not None:
+            self._active.source.resume_reading()
+
+    # Between requests.
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but with one timer for a connection instead of one for each request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_handler()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it has been idle for so long; else look again when it may be."""
+        answering = self._active is not None and not self._active.response_complete
+        since = self.loop.time() if answering else self._idle_since
+        left = since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            self.transport.close()
+            return
+        self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Bytes that come do not end the timer; the end of the connection does."""
+
+    # httptools' callbacks.
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Trailers, which come after the header's end, are dropped: they are no header fields."""
@@ -57,15 +310,56 @@ class DeadlineProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """As uvicorn's, without what the data path has no use for: WebSockets, a root path."""
         self._in_header = False
-        self._arm(self.limits.body_seconds + BODY_GRACE_SECONDS)
-        super().on_headers_complete()
+        version = self.parser.get_http_version()
+        cycle = self.cycle = Cycle(
+            self,
+            self._scope(version),
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            body_bytes=self.limits.body_bytes,
+        )
+        cycle.scope["extensions"] = {DIRECT: cycle}  # type: ignore[dict-item]
+        if self._active is None or self._active.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _scope(self, version: str) -> Any:
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": {},
+        }
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._active = cycle
+        task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def on_body(self, body: bytes) -> None:
+        if not self.cycle.response_complete:
+            self.cycle.take(body)  # type: ignore[attr-defined]
 
     def on_message_complete(self) -> None:
         self._in_header = True
         self._header_bytes = 0
-        self._disarm()
-        super().on_message_complete()
+        if not self.cycle.response_complete:
+            self.cycle.end_body()  # type: ignore[attr-defined]
 
     def send_400_response(self, msg: str) -> None:
         """For what is no HTTP request; like uvicorn's own, but in OpenAI's shape."""
@@ -76,14 +370,17 @@ class DeadlineProtocol(HttpToolsProtocol):
         self.transport.write(b"\r\n".join([*lines, b"connection: close", b"", body]))
         self.transport.close()
 
-    def _arm(self, seconds: int) -> None:
-        self._disarm()
-        self._deadline = self.loop.call_later(seconds, self._expire)
-
-    def _disarm(self) -> None:
+    def _enter(self, phase: Phase) -> None:
+        """Give a phase that has begun its time; the one before has ended."""
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        self._phase = phase
+        if phase is Phase.HEADER:
+            self._deadline = self.loop.call_later(self.limits.header_seconds, self._expire)
+        elif phase is Phase.BODY:
+            seconds = self.limits.body_seconds + BODY_GRACE_SECONDS
+            self._deadline = self.loop.call_later(seconds, self._expire)
 
     def _expire(self) -> None:
         self.transport.abort()
@@ -99,7 +396,7 @@ class Server(uvicorn.Server):
 
 def data_server(app: Any, settings: Settings) -> Server:
     limits = {"limits": settings.limits}
-    protocol: Any = type("GatewayProtocol", (DeadlineProtocol,), limits)
+    protocol: Any = type("GatewayProtocol", (GatewayProtocol,), limits)
     return Server(
         uvicorn.Config(
             app,

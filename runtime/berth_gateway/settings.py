@@ -22,6 +22,9 @@ DEFAULT_BODY_SECONDS: Final = 60  # DEFAULT_BODY_BYTES over a link of 1 Mbit/s
 # Far above the longest pause of an engine that makes room for other requests.
 DEFAULT_IDLE_SECONDS: Final = 600
 DEFAULT_SETTLE_SECONDS: Final = 5  # for kube-proxy and load balancers to hear that we leave
+# A held request keeps 16 KB besides its body: a connection, a task, its headers.
+DEFAULT_HELD_REQUESTS: Final = 4096
+DEFAULT_HELD_BYTES: Final = 128 * 2**20  # of bodies, in a container of 512 MiB
 DEFAULT_DRAIN_SECONDS: Final = 300  # as spec.rollout.drainTimeoutSeconds
 
 
@@ -59,6 +62,9 @@ class Settings:
     idle_seconds: int = DEFAULT_IDLE_SECONDS  # between two pieces of an answer
     settle_seconds: int = DEFAULT_SETTLE_SECONDS
     drain_seconds: int = DEFAULT_DRAIN_SECONDS
+    held_requests: int = DEFAULT_HELD_REQUESTS  # of all models together
+    held_bytes: int = DEFAULT_HELD_BYTES
+    gateways: int = 1  # that share the limits of API keys
     limits: Limits = field(default_factory=Limits)
 
 
@@ -92,6 +98,9 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         idle_seconds=given.idle_seconds,
         settle_seconds=given.settle_seconds,
         drain_seconds=given.drain_seconds,
+        held_requests=given.max_held_requests,
+        held_bytes=given.max_held_bytes,
+        gateways=max(given.gateway_replicas, 1),
         limits=Limits(
             body_bytes=given.max_body_bytes,
             choices=given.max_choices,
@@ -123,6 +132,9 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         ("body-seconds", "BERTH_BODY_SECONDS", _count, DEFAULT_BODY_SECONDS, "to arrive in"),
         ("idle-seconds", "BERTH_IDLE_SECONDS", _count, DEFAULT_IDLE_SECONDS, "inside an answer"),
         ("settle-seconds", "BERTH_SETTLE_SECONDS", _count, DEFAULT_SETTLE_SECONDS, "of SIGTERM"),
+        ("max-held-requests", "BERTH_MAX_HELD_REQUESTS", _count, DEFAULT_HELD_REQUESTS, "in all"),
+        ("max-held-bytes", "BERTH_MAX_HELD_BYTES", _count, DEFAULT_HELD_BYTES, "of their bodies"),
+        ("gateway-replicas", "BERTH_GATEWAY_REPLICAS", _count, 1, "that share keys' limits"),
         ("drain-seconds", "BERTH_DRAIN_SECONDS", _count, DEFAULT_DRAIN_SECONDS, "for streams"),
     ):
         value = (environ.get(variable) if variable else None) or default

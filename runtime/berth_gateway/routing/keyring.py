@@ -1,14 +1,34 @@
-"""Who may call: API keys, kept as SHA-256 hashes only.
+"""Who may call, which models, and how often: API keys, kept as SHA-256 hashes only.
 
 Keys are 256 random bits, so a slow password hash would add work and no safety.
 """
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
+from berth_gateway.routing.snapshot import Model, Snapshot
+
 _SCHEME: Final = "bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What the holder of one key may do."""
+
+    name: str  # its id in the Secret
+    sha256: str = field(repr=False)  # hex
+    models: tuple[str, ...] | None = None  # any of a model's names; None: every model
+    requests_per_minute: int | None = None  # over all gateways; None: no limit
+
+    def admits(self, model: Model, snapshot: Snapshot) -> bool:
+        """A name in the list stands for the model that it leads to now, as in a request.
+
+        So whoever gives his model a name from somebody's list, while another has it, gains nothing.
+        """
+        return self.models is None or any(snapshot.find(name) is model for name in self.models)
 
 
 class Keyring:
@@ -18,31 +38,30 @@ class Keyring:
     nothing about how much of a hash was right, because nobody outside can compute its keys.
     """
 
-    def __init__(self, hashes: Mapping[str, str], salt: bytes) -> None:
-        """`hashes` are SHA-256 digests in hex by key id."""
+    def __init__(self, keys: Iterable[ApiKey], salt: bytes) -> None:
         self._salt = salt
-        digests = {key_id: bytes.fromhex(text) for key_id, text in hashes.items()}
-        self._index = {self._blind(digest): (name, digest) for name, digest in digests.items()}
+        known = ((bytes.fromhex(key.sha256), key) for key in keys)
+        self._index = {self._blind(digest): (key, digest) for digest, key in known}
 
     def __len__(self) -> int:
         return len(self._index)
 
-    def owner(self, authorization: str | None) -> str | None:
-        """The id of the key in `Authorization: Bearer <key>`; None if there is none or no such."""
+    def find(self, authorization: str | None) -> ApiKey | None:
+        """The key in `Authorization: Bearer <key>`; None if there is none or no such."""
         scheme, _, presented = (authorization or "").partition(" ")
         if scheme.lower() != _SCHEME:
             return None
         digest = hashlib.sha256(presented.strip().encode()).digest()
-        name, known = self._index.get(self._blind(digest), ("", b""))
-        return name if hmac.compare_digest(digest, known) else None
+        key, known = self._index.get(self._blind(digest), (None, b""))
+        return key if hmac.compare_digest(digest, known) else None
 
     def _blind(self, digest: bytes) -> bytes:
         return hashlib.blake2b(digest, key=self._salt).digest()
 
 
-def hashed(plaintexts: Iterable[str]) -> dict[str, str]:
-    """Hashes of plaintext keys, as the cluster's Secret would hold them, under numbered ids."""
-    return {
-        f"key-{number}": hashlib.sha256(key.encode()).hexdigest()
+def hashed(plaintexts: Iterable[str]) -> list[ApiKey]:
+    """Keys without limits, under numbered ids."""
+    return [
+        ApiKey(f"key-{number}", hashlib.sha256(key.encode()).hexdigest())
         for number, key in enumerate(plaintexts, start=1)
-    }
+    ]

@@ -1,72 +1,99 @@
-"""Which endpoint takes a request: filters, then scorers, then the best, with the reason."""
+"""Which endpoint takes a request: filters, then a policy's choice among the rest, with the reason.
 
-from collections.abc import Callable, Mapping, Sequence
+The bench's simulator runs these very functions.
+"""
+
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from berth_gateway.routing.snapshot import Endpoint
 
+_NOBODY: Final = frozenset[str]()
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a choice may depend on besides the endpoints themselves."""
 
-    in_flight: Mapping[str, int] = field(default_factory=dict)  # requests, by endpoint key
-    ejected: AbstractSet[str] = frozenset()  # endpoint keys that failed lately
-    failed: AbstractSet[str] = frozenset()  # endpoint keys that this request will not try again
+class View(NamedTuple):
+    """What a choice may depend on besides the endpoints themselves. Sets are of endpoint keys."""
+
+    in_flight: Mapping[str, int] = _NOTHING  # requests, by endpoint key
+    ejected: AbstractSet[str] = _NOBODY  # failed lately
+    paused: AbstractSet[str] = _NOBODY  # said a moment ago that they take no more
+    failed: AbstractSet[str] = _NOBODY  # this request will not try them again
+    room: int | None = None  # requests that one endpoint takes; None: any number
     turn: int = 0  # differs from request to request, so that equals take turns
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
+class Picked(NamedTuple):
     endpoint: Endpoint
+    rule: str
+    in_flight: int  # at the endpoint, before this request
+    of: int  # endpoints that were chosen from
+
+    @property
+    def why(self) -> str:
+        """Built only when somebody asks: most requests are never asked about."""
+        return f"{self.rule}, {self.in_flight} in flight, of {self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoom:
+    """An endpoint may take the request later, so it can be held."""
+
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class NoneLeft:
+    """Every endpoint is one that this request will not try again."""
+
     why: str
 
 
-Filter = Callable[[Endpoint, View], bool]
-Scorer = Callable[[Endpoint, View], float]  # lower is better
+NO_ENDPOINT: Final = NoRoom("no endpoint")
 
 
-def not_failed(endpoint: Endpoint, view: View) -> bool:
-    return endpoint.key not in view.failed
+def pick(endpoints: Sequence[Endpoint], view: View) -> Picked | NoRoom | NoneLeft:
+    """The policy LeastInFlight."""
+    found = candidates(endpoints, view)
+    if isinstance(found, (NoRoom, NoneLeft)):
+        return found
+    return least_in_flight(found, view)
 
 
-def not_ejected(endpoint: Endpoint, view: View) -> bool:
-    return endpoint.key not in view.ejected
+def candidates(endpoints: Sequence[Endpoint], view: View) -> Sequence[Endpoint] | NoRoom | NoneLeft:
+    """The endpoints that may be chosen, in their order.
 
-
-def in_flight(endpoint: Endpoint, view: View) -> float:
-    return view.in_flight.get(endpoint.key, 0)
-
-
-# A later scorer only decides between those that the earlier ones hold equal.
-SCORERS: Final[tuple[Scorer, ...]] = (in_flight,)
-
-
-def pick(endpoints: Sequence[Endpoint], view: View) -> Picked | NoneLeft:
-    """Least in flight; among equals, by turns.
-
-    An ejected endpoint is chosen only when all that this request may try are ejected: a guess is
-    better than a certain refusal.
+    An ejected one is among them only where all that this request may try are ejected: a guess is
+    better than waiting for nobody.
     """
-    untried = [endpoint for endpoint in endpoints if not_failed(endpoint, view)]
+    if not endpoints:
+        return NO_ENDPOINT
+    untried = _without(endpoints, view.failed)
     if not untried:
         return NoneLeft(f"{len(endpoints)} endpoints, none left to try")
-    sound = [endpoint for endpoint in untried if not_ejected(endpoint, view)]
-    best = _best(sound or untried, view)
-    chosen = best[view.turn % len(best)]
-    score = view.in_flight.get(chosen.key, 0)
-    why = f"least in flight ({score}) of {len(untried)}"
-    return Picked(chosen, why if sound else why + ", all ejected")
+    sound = _without(untried, view.ejected) or untried
+    found = _with_room(_without(sound, view.paused), view)
+    return found or NoRoom(f"{len(sound)} endpoints, none with room")
 
 
-def _best(endpoints: Sequence[Endpoint], view: View) -> list[Endpoint]:
-    scores = [tuple(scorer(endpoint, view) for scorer in SCORERS) for endpoint in endpoints]
-    lowest = min(scores)
-    return [one for one, score in zip(endpoints, scores, strict=True) if score == lowest]
+def least_in_flight(found: Sequence[Endpoint], view: View, rule: str = "least busy") -> Picked:
+    """`found` holds at least one. Among equals, by turns."""
+    get = view.in_flight.get
+    counts = [get(one.key, 0) for one in found]
+    lowest = min(counts)
+    best = [one for one, count in zip(found, counts, strict=True) if count == lowest]
+    return Picked(best[view.turn % len(best)], rule, lowest, len(found))
+
+
+def _without(endpoints: Sequence[Endpoint], keys: AbstractSet[str]) -> Sequence[Endpoint]:
+    return [one for one in endpoints if one.key not in keys] if keys else endpoints
+
+
+def _with_room(endpoints: Sequence[Endpoint], view: View) -> Sequence[Endpoint]:
+    room, get = view.room, view.in_flight.get
+    if room is None:
+        return endpoints
+    return [one for one in endpoints if get(one.key, 0) < room]

@@ -1,141 +1,187 @@
 """What the gateway reads of a request's body, and the one change that it makes to it.
 
-Only the fields that decide about routing and limits are looked at. The body's bytes go on as they
-came, except that the value of `model` becomes the name that the engine serves.
+Only the fields that decide about routing and limits are decoded; the rest is checked for being
+JSON and skipped, and nothing of it is built. The body's bytes go on as they came, except that the
+value of `model` becomes the name that the engine serves.
+
+A body that the fast decoder does not take is read again by Python's own parser, which decides: it
+is the more lenient of the two, and its words say what is wrong and where.
 """
 
-import json
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
 
 from berth_gateway.errors import Kind, Refusal
+from berth_gateway.routing import form, jsontext, media
+from berth_gateway.routing.jsontext import shown as shown  # noqa: PLC0414 -- also of this module
 from berth_gateway.settings import Limits, MediaUrls
 
-_DECODER: Final = json.JSONDecoder()
-_SPACE: Final = re.compile(r"[ \t\n\r]*")  # RFC 8259 section 2
+# What lies behind it is not compared: some 250,000 tokens of English.
+PREFIX_BYTES: Final = 2**20
+
 # Fields that make the engine compute several answers at once.
 _CHOICE_FIELDS: Final = ("n", "best_of")
-# Parts of a chat message that name a thing to load: {"type": "image_url", "image_url": {"url"}}.
-_URL_FIELD_SUFFIX: Final = "_url"
-_DATA_SCHEME: Final = "data:"
-# OpenAI's and vLLM's requests have about sixty; a million would stop the loop for seconds.
-_MAX_FIELDS: Final = 256
-# A value needs a comma or a bracket. Parsing holds the interpreter, a thread's too, for half a
-# microsecond each. JSON or code of a million tokens has less than half as many in its strings.
-_MAX_MARKS: Final = 500_000
-_MARKS: Final = (b",", b"[", b"{")
-_SHOWN_CHARACTERS: Final = 80  # of a client's value in an error message
+# Fields that may hold parts with an address in them: of a chat, of the Responses API, of rerank
+# and score requests. A text among them is no part.
+_MEDIA_FIELDS: Final = (
+    "input", "query", "documents", "queries", "items", "text_1", "text_2", "data_1", "data_2",
+)  # fmt: skip
+
+_ABSENT: Final = msgspec.Raw(b"null")
+_NO_OTHERS: Final = (_ABSENT,) * len(_MEDIA_FIELDS)
+_NULL: Final = b"null"
+_TRUE: Final = b"true"
+_BRACE: Final = b"{"
+_BRACKETS: Final = frozenset(b"[{")
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A JSON object with the place of its effective `model` value, in characters of `text`."""
+class Body(Protocol):
+    """A request's body, read as far as the gateway has to."""
 
     raw: bytes
-    text: str
     model: str
-    model_start: int
-    model_end: int
+    stream: bool  # the client asked for a stream
+
+    @property
+    def prefix(self) -> bytes:
+        """The beginning of what the engine will compute, PREFIX_BYTES at most; b"" for none."""
+
+    def naming(self, model: str) -> bytes:
+        """The body with `model` as its model; every other byte as it came."""
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: msgspec.Raw = _ABSENT
+
+
+class _Fields(msgspec.Struct, gc=False):
+    """What is Raw is a view of the body: it has been checked, and nothing was built of it."""
+
+    model: str
+    stream: msgspec.Raw = _ABSENT
+    n: msgspec.Raw = _ABSENT
+    best_of: msgspec.Raw = _ABSENT
+    messages: list[_Message] | None = None
+    input: msgspec.Raw = _ABSENT
+    query: msgspec.Raw = _ABSENT
+    documents: msgspec.Raw = _ABSENT
+    queries: msgspec.Raw = _ABSENT
+    items: msgspec.Raw = _ABSENT
+    text_1: msgspec.Raw = _ABSENT
+    text_2: msgspec.Raw = _ABSENT
+    data_1: msgspec.Raw = _ABSENT
+    data_2: msgspec.Raw = _ABSENT
+
+
+class _Model(msgspec.Struct, gc=False):
+    model: msgspec.Raw
+
+
+class _Prompt(msgspec.Struct, gc=False):
+    """What the engine computes, by the APIs' several names for it."""
+
+    messages: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
+
+
+_FIELDS: Final = msgspec.json.Decoder(_Fields)
+_MODEL: Final = msgspec.json.Decoder(_Model)
+_PROMPT: Final = msgspec.json.Decoder(_Prompt)
+_DECODE_ERRORS: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
+
+class JsonBody:
+    """A body that the fast decoder took."""
+
+    __slots__ = ("_fields", "model", "raw", "stream")
+
+    def __init__(self, raw: bytes, fields: _Fields) -> None:
+        self.raw = raw
+        self.model = fields.model
+        self.stream = fields.stream is not _ABSENT and bytes(fields.stream) == _TRUE
+        self._fields = fields
+
+    @property
+    def prefix(self) -> bytes:
+        """As it is written; another pass over the body, for whoever asks."""
+        prompt = _PROMPT.decode(self.raw)
+        given = (prompt.messages, prompt.prompt, prompt.input)
+        found = next((one for one in given if one is not _ABSENT), b"")
+        return bytes(memoryview(found)[:PREFIX_BYTES])
 
     def naming(self, model: str) -> bytes:
         """The body with `model` as its model; every other byte as it came."""
         if model == self.model:
             return self.raw
-        head, tail = self.text[: self.model_start], self.text[self.model_end :]
-        return (head + json.dumps(model) + tail).encode()
+        value = bytes(_MODEL.decode(self.raw).model)
+        # Where the value is written only once, that is its place; else its place has to be found.
+        if self.raw.count(value) == 1:
+            return self.raw.replace(value, msgspec.json.encode(model))
+        return jsontext.read(self.raw).naming(model)
 
 
-class _Top(NamedTuple):
-    """The top-level fields, and where the effective `model` value starts and ends."""
+class LenientBody:
+    """A body that only Python's own parser took: with NaN in it, or messages of another shape."""
 
-    fields: dict[str, Any]
-    start: int
-    end: int
+    prefix = b""
+
+    def __init__(self, raw: bytes, top: jsontext.Top, model: str) -> None:
+        self.raw = raw
+        self.model = model
+        self.stream = top.fields.get("stream") is True
+        self._top = top
+
+    def naming(self, model: str) -> bytes:
+        """The body with `model` as its model; every other byte as it came."""
+        return self.raw if model == self.model else self._top.naming(model)
 
 
 def parse(raw: bytes, limits: Limits) -> Body:
     """Refusal (400, 413) if the body is no JSON object, names no model, or breaks a limit."""
-    _check_marks(raw)
-    text, top = _decode(raw)
+    try:
+        fields = _FIELDS.decode(raw)
+        if not raw.isascii():
+            jsontext.decoded(raw)  # what is skipped is not checked for being UTF-8
+        if fields.model and _choices_fit(fields, limits):
+            _check_media(raw, fields, limits)
+            return JsonBody(raw, fields)
+    except _DECODE_ERRORS:
+        pass
+    return _parse_slowly(raw, limits)
+
+
+def parse_form(raw: bytes, content_type: bytes) -> Body:
+    """Refusal (400) if the body is no form that names a model."""
+    return form.parse(raw, content_type)
+
+
+def _parse_slowly(raw: bytes, limits: Limits) -> Body:
+    top = jsontext.read(raw)
     model = top.fields.get("model")
     if not isinstance(model, str) or not model:
         raise Refusal(Kind.BAD_REQUEST, "you must provide a model parameter", param="model")
     for name in _CHOICE_FIELDS:
         _check_choices(name, top.fields.get(name), limits.choices)
     if limits.media_urls is MediaUrls.DATA_ONLY:
-        _check_media(top.fields.get("messages"))
-    return Body(raw=raw, text=text, model=model, model_start=top.start, model_end=top.end)
+        for place, value in _media_values(top.fields):
+            media.check(place, value)
+    return LenientBody(raw, top, model)
 
 
-def _check_marks(raw: bytes) -> None:
-    """Before parsing: counting takes milliseconds, building millions of values a second."""
-    if len(raw) > _MAX_MARKS and sum(map(raw.count, _MARKS)) > _MAX_MARKS:
-        message = f"the body has more than {_MAX_MARKS} commas and brackets; split the request"
-        raise Refusal(Kind.TOO_LARGE, message)
+def _choices_fit(fields: _Fields, limits: Limits) -> bool:
+    """False for whatever has to be looked at in peace."""
+    n, best_of = fields.n, fields.best_of
+    return (n is _ABSENT or _is_count(bytes(n), limits.choices)) and (
+        best_of is _ABSENT or _is_count(bytes(best_of), limits.choices)
+    )
 
 
-def _decode(raw: bytes) -> tuple[str, _Top]:
-    try:
-        text = raw.decode()
-        return text, _scan(text)
-    except UnicodeDecodeError as error:
-        message = f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8"
-        raise Refusal(Kind.BAD_REQUEST, message) from error
-    except json.JSONDecodeError as error:
-        message = f"the body is not valid JSON: {error.msg} at character {error.pos}"
-        raise Refusal(Kind.BAD_REQUEST, message) from error
-    except (ValueError, RecursionError) as error:
-        # An integer of thousands of digits, or a thousand brackets one in another.
-        message = "the body is not acceptable JSON: a number is too long or the nesting too deep"
-        raise Refusal(Kind.BAD_REQUEST, message) from error
-
-
-def _scan(text: str) -> _Top:
-    """One pass over the top level; whatever lies deeper is left to json's own scanner.
-
-    As json.loads has it, the last of several equal keys wins.
-    """
-    fields: dict[str, Any] = {}
-    start = end = count = 0
-    at = _expect(text, _skip(text, 0), "{")
-    closed = text.startswith("}", at)
-    while not closed:
-        key, at = _value(text, at)
-        if not isinstance(key, str):
-            raise json.JSONDecodeError("Expecting a property name in double quotes", text, at)
-        at = _expect(text, _skip(text, at), ":")
-        fields[key], after = _value(text, at)
-        count += 1
-        if count > _MAX_FIELDS:
-            raise Refusal(Kind.BAD_REQUEST, f"the body has more than {_MAX_FIELDS} fields")
-        if key == "model":
-            start, end = at, after
-        at = _skip(text, after)
-        closed = text.startswith("}", at)
-        if not closed:
-            at = _expect(text, at, ",")
-    if _skip(text, at + 1) != len(text):
-        raise json.JSONDecodeError("Extra data", text, at + 1)
-    return _Top(fields, start, end)
-
-
-def _value(text: str, at: int) -> tuple[Any, int]:
-    value, end = _DECODER.raw_decode(text, at)
-    return value, end
-
-
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return at if match is None else match.end()
-
-
-def _expect(text: str, at: int, wanted: str) -> int:
-    """Past `wanted` and the space behind it."""
-    if not text.startswith(wanted, at):
-        raise json.JSONDecodeError(f"Expecting '{wanted}'", text, at)
-    return _skip(text, at + 1)
+def _is_count(text: bytes, limit: int) -> bool:
+    short = len(text) <= len(str(limit))  # a number of a million digits is no number to parse
+    return text == _NULL or (short and text.isdigit() and 1 <= int(text) <= limit)
 
 
 def _check_choices(name: str, value: Any, limit: int) -> None:
@@ -147,33 +193,44 @@ def _check_choices(name: str, value: Any, limit: int) -> None:
         raise Refusal(Kind.BAD_REQUEST, message, param=name)
 
 
-def _check_media(messages: Any) -> None:
-    for place, url in _media_urls(messages):
-        if not url.startswith(_DATA_SCHEME):
-            message = (
-                f"{place} is {shown(url)}; this gateway accepts data: URLs only, "
-                "so send the content itself in base64"
-            )
-            raise Refusal(Kind.UNSUPPORTED_MEDIA_URL, message, param=place)
+def _check_media(raw: bytes, fields: _Fields, limits: Limits) -> None:
+    if limits.media_urls is not MediaUrls.DATA_ONLY:
+        return
+    parts = _media_parts(fields)
+    if parts:
+        jsontext.check_marks(raw)  # from here on values are built
+    for place, value in parts:
+        media.check(place, msgspec.json.decode(value))
 
 
-def _media_urls(messages: Any) -> Iterator[tuple[str, str]]:
-    """Each URL that a chat message asks the engine to load, with its place in the body."""
+def _media_parts(fields: _Fields) -> list[tuple[str, msgspec.Raw]]:
+    """The values that may hold parts, each with its place: arrays and objects, never a text."""
+    found = [
+        (f"messages[{row}].content", message.content)
+        for row, message in enumerate(fields.messages or ())
+        if _has_parts(message.content)
+    ]
+    others = (
+        fields.input, fields.query, fields.documents, fields.queries, fields.items,
+        fields.text_1, fields.text_2, fields.data_1, fields.data_2,
+    )  # fmt: skip
+    if others != _NO_OTHERS:
+        named = zip(_MEDIA_FIELDS, others, strict=True)
+        found += [(name, value) for name, value in named if _has_parts(value)]
+    return found
+
+
+def _has_parts(value: msgspec.Raw) -> bool:
+    """Texts and numbers, even millions of them in an array, have no brace outside of a text."""
+    view = memoryview(value)
+    return view[0] in _BRACKETS and _BRACE in bytes(view)
+
+
+def _media_values(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """As `_media_parts`, of what Python's own parser read."""
+    messages = fields.get("messages")
     for row, message in enumerate(messages if isinstance(messages, list) else ()):
-        content = message.get("content") if isinstance(message, dict) else None
-        for column, part in enumerate(content if isinstance(content, list) else ()):
-            for name, value in part.items() if isinstance(part, dict) else ():
-                url = value.get("url") if isinstance(value, dict) else value
-                if name.endswith(_URL_FIELD_SUFFIX) and isinstance(url, str):
-                    yield f"messages[{row}].content[{column}].{name}", url
-
-
-def shown(value: object) -> str:
-    """A client's value for a message: quoted, cut where it is long; a container by its type only.
-
-    Whatever could be read may still be too deep to be written again.
-    """
-    if isinstance(value, (list, dict)):
-        return "an array" if isinstance(value, list) else "an object"
-    text = value if isinstance(value, str) else json.dumps(value)
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")
+        if isinstance(message, dict):
+            yield f"messages[{row}].content", message.get("content")
+    for name in _MEDIA_FIELDS:
+        yield name, fields.get(name)

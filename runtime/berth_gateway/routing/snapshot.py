@@ -7,6 +7,11 @@ decision to its last.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
+
+from berth_api.types import Queue, RoutingPolicy
+
+QUEUE: Final = Queue()  # the API's own defaults, for static routes too
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,18 @@ class Model:
     hub_id: str | None = None  # organisation/model of an hf:// source
     created_seconds: int = 0  # metadata.creationTimestamp, Unix time
     phase: str | None = None  # status.phase, as the operator last wrote it
+    reason: str | None = None  # status.reason, of the Ready condition
     eta_seconds: int | None = None  # status.load.etaSeconds
     engine_key: str | None = field(default=None, repr=False)
     endpoints: tuple[Endpoint, ...] = ()
+    room: int | None = None  # requests that one endpoint takes, running and waiting; None: any
+    max_pending: int = QUEUE.max_pending  # requests held
+    max_wait_seconds: int = QUEUE.max_wait_seconds
+    policy: RoutingPolicy = RoutingPolicy.LEAST_IN_FLIGHT
+    fixed_replicas: int | None = None  # spec.replicas, where only a user changes it
+    paused: bool = False
+    replacing: bool = False  # a roll-out has begun and not ended
+    hold_replacement: bool = True  # spec.rollout.holdRequests
 
     @property
     def qualified_name(self) -> str:

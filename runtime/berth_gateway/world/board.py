@@ -5,27 +5,31 @@ each attribute is one reference to an immutable value, so a reader never sees ha
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable
 
-from berth_gateway.routing.keyring import Keyring
+from berth_gateway.routing.keyring import ApiKey, Keyring
 from berth_gateway.routing.snapshot import Snapshot
-from berth_gateway.world.load import Load
+from berth_gateway.world.meters import Meters
+from berth_gateway.world.queues import Queues
 
 _SALT_BYTES = 32
 
 
 class Board:
-    def __init__(self, load: Load) -> None:
+    def __init__(self, queues: Queues, meters: Meters) -> None:
         self.snapshot = Snapshot()
-        self.keyring = Keyring({}, b"")
+        self.keyring = Keyring((), b"")
         self.synced = False  # the source has been read once, so the snapshot means something
-        self._load = load
+        self._queues = queues
+        self._meters = meters
         self._salt = secrets.token_bytes(_SALT_BYTES)
 
     def publish(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._load.forget_but({end.key for model in snapshot.models for end in model.endpoints})
+        self._queues.publish(snapshot)
 
-    def admit_keys(self, hashes: Mapping[str, str]) -> None:
-        """Replace every API key: SHA-256 in hex by key id."""
-        self.keyring = Keyring(hashes, self._salt)
+    def admit_keys(self, keys: Iterable[ApiKey]) -> None:
+        """Replace every API key."""
+        keys = tuple(keys)
+        self.keyring = Keyring(keys, self._salt)
+        self._meters.keep_only(keys)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from berth_api import names
 from berth_gateway.settings import Settings
-from berth_gateway.world import objects
+from berth_gateway.world import keys, objects
 from berth_gateway.world.board import Board
 from berth_gateway.world.kube import Json, KubeApi
 from berth_gateway.world.reflector import Reflector
@@ -74,7 +74,7 @@ class ClusterWorld:
         self._board.publish(
             objects.snapshot(_items(self._models), _items(self._slices), master or None)
         )
-        self._board.admit_keys(objects.key_hashes(_only(self._api_keys)))
+        self._board.admit_keys(keys.from_secret(_only(self._api_keys)))
         self._board.synced = True
 
 

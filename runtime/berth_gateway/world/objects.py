@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from berth_api import names
 from berth_api.keys import engine_key
-from berth_api.types import ModelDeployment
+from berth_api.server import queue_limit
+from berth_api.types import ModelDeployment, ScalingMode, Status
 from berth_gateway.routing.snapshot import Endpoint, Model, Snapshot, build
 
 _log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 _HUB_SOURCE: Final = re.compile(r"hf://([^@]+)")
-_SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}")
+_IDLE: Final = "Idle"  # status.phase: at zero replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,34 @@ def model(item: Json) -> Model | None:
         _log.warning("%s/%s is left out: %s", metadata["namespace"], metadata["name"], error)
         return None
     hub = _HUB_SOURCE.match(read.spec.model.source)
-    status = read.status
+    spec, status = read.spec, read.status or Status()
     return Model(
         key=metadata["uid"],
         name=metadata["name"],
         namespace=metadata["namespace"],
-        served_name=read.spec.model.name,
-        aliases=tuple(read.spec.model.aliases),
+        served_name=spec.model.name,
+        aliases=tuple(spec.model.aliases),
         hub_id=hub.group(1) if hub else None,
         created_seconds=_unix_seconds(metadata["creationTimestamp"]),
-        phase=status.phase if status else None,
-        eta_seconds=status.load.eta_seconds if status and status.load else None,
+        phase=status.phase,
+        reason=status.reason,
+        eta_seconds=status.load.eta_seconds if status.load else None,
+        room=queue_limit(status.plan.max_num_seqs) if status.plan else None,
+        max_pending=spec.queue.max_pending,
+        max_wait_seconds=spec.queue.max_wait_seconds,
+        policy=spec.routing.policy,
+        fixed_replicas=spec.replicas if spec.scaling.mode is ScalingMode.FIXED else None,
+        paused=spec.paused,
+        replacing=_replacing(status),
+        hold_replacement=spec.rollout.hold_requests,
+    )
+
+
+def _replacing(status: Status) -> bool:
+    """A roll-out is under way, of a model that was not just asleep."""
+    known = status.current_revision and status.update_revision
+    return bool(
+        known and status.current_revision != status.update_revision and status.phase != _IDLE
     )
 
 
@@ -105,18 +123,6 @@ def snapshot(models: Iterable[Model], slices: Iterable[Slice], master: bytes | N
 def secret(item: Json) -> dict[str, bytes]:
     """A Secret's fields, decoded; the API server has checked that they are base64."""
     return {name: base64.b64decode(value) for name, value in (item.get("data") or {}).items()}
-
-
-def key_hashes(fields: dict[str, bytes]) -> dict[str, str]:
-    """API keys by id: SHA-256 in hex. Anything else admits nobody and is named in the log."""
-    found: dict[str, str] = {}
-    for key_id, value in fields.items():
-        text = value.decode("ascii", errors="replace").strip().lower()
-        if _SHA256_HEX.fullmatch(text):
-            found[key_id] = text
-        else:
-            _log.warning("%s: %s is not a SHA-256 in hex", names.SECRET_API_KEYS, key_id)
-    return found
 
 
 def _unix_seconds(timestamp: str) -> int:

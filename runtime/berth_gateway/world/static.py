@@ -7,10 +7,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from berth_api.types import SERVED_NAME
+from berth_api.types import SERVED_NAME, RoutingPolicy
 from berth_gateway.errors import ConfigurationError
-from berth_gateway.routing import keyring
-from berth_gateway.routing.snapshot import Endpoint, Model, Snapshot, build
+from berth_gateway.routing.keyring import ApiKey
+from berth_gateway.routing.snapshot import QUEUE, Endpoint, Model, Snapshot, build
+from berth_gateway.world import keys
 
 Name = Annotated[str, Field(pattern=SERVED_NAME, max_length=255)]
 # Paths are the gateway's own business, so an endpoint is an origin (RFC 6454).
@@ -30,6 +31,10 @@ class Route(BaseModel):
     endpoints: list[Origin] = Field(description="For example http://127.0.0.1:8000.")
     aliases: list[Name] = Field(default_factory=list)
     engine_key: str | None = Field(default=None, repr=False, description="Bearer for the engines.")
+    max_in_flight: int | None = Field(default=None, ge=1, description="Per endpoint; more wait.")
+    max_pending: int = Field(default=QUEUE.max_pending, ge=0, description="Requests held.")
+    max_wait_seconds: int = Field(default=QUEUE.max_wait_seconds, ge=1, description="For those.")
+    policy: RoutingPolicy = RoutingPolicy.LEAST_IN_FLIGHT
 
 
 _ROUTES: Final = TypeAdapter(list[Route])
@@ -50,13 +55,26 @@ def read_routes(path: Path) -> Snapshot:
     return build(_model(route) for route in routes)
 
 
-def read_keys(path: Path) -> dict[str, str]:
-    """Hashes of the plaintext keys, one a line; empty lines and lines with # are left out."""
-    lines = [line.strip() for line in _read(path, "keys").splitlines()]
-    keys = [line for line in lines if line and not line.startswith("#")]
-    if not keys:
+def read_keys(path: Path) -> list[ApiKey]:
+    """One key a line: plaintext, or an entry with a hash and limits, as in a cluster's Secret.
+
+    Empty lines and lines with # are left out. ConfigurationError names the line and what is wrong.
+    """
+    lines = enumerate((line.strip() for line in _read(path, "keys").splitlines()), start=1)
+    found = [_key(path, *line) for line in lines if line[1] and not line[1].startswith("#")]
+    if not found:
         raise ConfigurationError(f"keys {path}: no key in it; write one API key per line")
-    return keyring.hashed(keys)
+    return found
+
+
+def _key(path: Path, line: int, text: str) -> ApiKey:
+    name = f"key-{line}"
+    if not text.startswith("{"):
+        return keys.plain(name, text)
+    try:
+        return keys.entry(name, yaml.safe_load(text))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"keys {path}:{line}: {' '.join(str(error).split())}") from error
 
 
 def _read(path: Path, what: str) -> str:
@@ -76,6 +94,10 @@ def _model(route: Route) -> Model:
         aliases=tuple(route.aliases),
         engine_key=route.engine_key,
         endpoints=tuple(Endpoint(key=one, url=one, name=one) for one in dict.fromkeys(origins)),
+        room=route.max_in_flight,
+        max_pending=route.max_pending,
+        max_wait_seconds=route.max_wait_seconds,
+        policy=route.policy,
     )
 
 

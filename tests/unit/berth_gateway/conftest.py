@@ -11,18 +11,33 @@ from typing import Any
 import aiohttp
 import hypothesis
 import pytest
+import uvloop
 
-from berth_gateway import server, upstream
+from berth_gateway import server
 from berth_gateway.app import App
 from berth_gateway.proxy import Proxy
 from berth_gateway.routing import keyring
+from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.settings import AuthMode, Limits, Settings
 from berth_gateway.telemetry import Telemetry
+from berth_gateway.upstream.pool import Pool
+from berth_gateway.waiting import Waiting
 from berth_gateway.world.board import Board
 from berth_gateway.world.load import Load
+from berth_gateway.world.meters import Meters
+from berth_gateway.world.queue_counts import QueueCounts
+from berth_gateway.world.queue_gauges import QueueGauges
+from berth_gateway.world.queues import Queues
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Any]:
+    """The loop that the gateway runs on: transports of others differ from its own in small ways."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 API_KEY = "sk-berth-test"
+COMMENT_SECONDS = 0.1  # instead of 15
 
 # The whole unit suite is to take seconds; a longer search is `--hypothesis-profile default`.
 hypothesis.settings.register_profile("quick", max_examples=25, deadline=None)
@@ -148,12 +163,19 @@ async def engine(engines: Any) -> Engine:
 class Gateway:
     """The data path: the real server, application and client of engines, on a free port."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings, pool: Pool) -> None:
         self.load = Load()
-        self.board = Board(self.load)
+        self.queues = Queues(self.load, Backlog(settings.held_requests, settings.held_bytes))
+        meters = Meters(settings.gateways)
+        self.board = Board(self.queues, meters)
         self.telemetry = Telemetry(self.load.in_flight)
-        proxy = Proxy(session, self.load, self.telemetry, settings.idle_seconds)
-        self.app = App(settings, self.board, proxy, self.telemetry)
+        self.telemetry.registry.register(QueueGauges(self.queues))
+        self.telemetry.registry.register(QueueCounts(self.queues))
+        waiting = Waiting(self.queues, chance=lambda: 0.0, comment_seconds=COMMENT_SECONDS)
+        proxy = Proxy(
+            pool, self.queues, waiting, self.telemetry, idle_seconds=settings.idle_seconds
+        )
+        self.app = App(settings, self.board, meters, proxy, self.telemetry)
         self.server = server.data_server(self.app, settings)
         self.board.admit_keys(keyring.hashed([API_KEY]))
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -185,12 +207,13 @@ class Gateway:
 @pytest.fixture
 async def gateways() -> AsyncIterator[Callable[..., Awaitable[Gateway]]]:
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(upstream.session())
+        pool = Pool()
+        stack.callback(pool.close)
 
         async def make(
             limits: Limits | None = None, auth: AuthMode = AuthMode.KEYS, **more: Any
         ) -> Gateway:
-            gateway = Gateway(replace(settings(limits or Limits(), auth), **more), session)
+            gateway = Gateway(replace(settings(limits or Limits(), auth), **more), pool)
             await gateway.start()
             stack.push_async_callback(gateway.stop)
             return gateway

@@ -92,16 +92,7 @@ async def test_an_unknown_model_is_a_404_that_lists_no_others(gateway, http, eng
 
     assert response.status == 404
     assert (error["code"], error["param"]) == ("model_not_found", "model")
-    assert error["message"] == "the model 'gpt-4' does not exist"
-
-
-async def test_a_known_model_without_a_replica_is_a_503_with_retry_after(gateway, http) -> None:
-    gateway.route(Model(key="1", name="cold", phase="Loading", eta_seconds=42))
-    response = await http.post(gateway.url + CHAT, json={"model": "cold"})
-    error = await _error(response)
-
-    assert (response.status, response.headers["retry-after"]) == (503, "42")
-    assert error["code"] == "model_not_ready"
+    assert error["message"] == "the model 'gpt-4' does not exist, or not for this API key"
 
 
 async def test_a_body_that_announces_too_much_is_refused_unread(gateways, kit) -> None:

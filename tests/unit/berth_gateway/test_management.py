@@ -6,10 +6,13 @@ from fastapi.routing import APIRoute
 from berth_gateway import management
 from berth_gateway.errors import Failure
 from berth_gateway.management import Pulse
+from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.world.board import Board
 from berth_gateway.world.load import Load
+from berth_gateway.world.meters import Meters
+from berth_gateway.world.queues import Queues
 
 
 class Clock:
@@ -25,10 +28,11 @@ class Desk:
     def __init__(self) -> None:
         self.clock = Clock()
         self.load = Load(self.clock)
-        self.board = Board(self.load)
+        self.queues = Queues(self.load, Backlog(10, 1000))
+        self.board = Board(self.queues, Meters())
         self.pulse = Pulse(self.clock)
         telemetry = Telemetry(self.load.in_flight)
-        app = management.application(self.board, self.load, telemetry, self.pulse)
+        app = management.application(self.board, self.queues, telemetry, self.pulse)
         self._routes = {one.path: one.endpoint for one in app.routes if isinstance(one, APIRoute)}
 
     def get(self, path: str):
@@ -64,21 +68,23 @@ def test_live_while_the_data_paths_loop_turns(desk) -> None:
 
 
 def test_metrics_hold_what_is_in_flight_now(desk) -> None:
-    with desk.load.at(Endpoint("a", "http://a", "a")):
-        text = desk.get("/metrics").body.decode()
+    desk.load.enter("a")
+    text = desk.get("/metrics").body.decode()
 
     assert "berth_gateway_requests_in_flight 1.0" in text
 
 
 def test_the_snapshot_shows_everything_but_keys(desk) -> None:
     endpoint = Endpoint("uid-1", "http://10.0.0.1:8000", "pod-1")
-    model = Model(key="u", name="llama", engine_key="s3cret", endpoints=(endpoint,))
+    other = Endpoint("uid-2", "http://10.0.0.2:8000", "pod-2")
+    model = Model(key="u", name="llama", engine_key="s3cret", endpoints=(endpoint, other))
     desk.board.publish(build([model]))
-    desk.load.failed(endpoint, Failure.CONNECT)
-    with desk.load.at(endpoint):
-        shown = desk.get("/snapshot")
+    desk.load.failed(endpoint, Failure.CONNECT, model.endpoints)
+    desk.load.enter("uid-1")
+    shown = desk.get("/snapshot")
 
-    assert shown["models"][0]["endpoints"] == [
+    assert (shown["models"][0]["held"], shown["models"][0]["policy"]) == (0, "LeastInFlight")
+    assert shown["models"][0]["endpoints"][:1] == [
         {
             "key": "uid-1",
             "url": "http://10.0.0.1:8000",

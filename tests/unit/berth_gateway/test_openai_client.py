@@ -113,7 +113,16 @@ async def test_too_many_answers_are_a_bad_request_error(gateway, client, engine,
 async def test_a_cold_model_is_an_internal_server_error_with_a_time_to_come_back(
     gateway, client
 ) -> None:
-    gateway.route(Model(key="1", name="llama", eta_seconds=9))
+    gateway.route(
+        Model(
+            key="1",
+            name="llama",
+            namespace="team",
+            eta_seconds=9,
+            replacing=True,
+            hold_replacement=False,
+        )
+    )
     with pytest.raises(openai.InternalServerError) as caught:
         await _chat(client)
     assert caught.value.status_code == 503
@@ -122,7 +131,7 @@ async def test_a_cold_model_is_an_internal_server_error_with_a_time_to_come_back
 
 async def test_a_full_engine_is_a_rate_limit_error(gateway, client, engine, kit) -> None:
     engine.behave = lambda request: request.reply(429, {"error": {"message": "full"}})
-    gateway.route(kit.at(engine))
+    gateway.route(kit.at(engine, max_pending=0))
     with pytest.raises(openai.RateLimitError):
         await _chat(client)
 

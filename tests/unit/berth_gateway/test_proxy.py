@@ -173,38 +173,11 @@ async def test_a_busy_endpoint_is_not_asked_twice_however_little_it_has_in_fligh
     busy.behave = lambda request: request.reply(429, {})
     model = kit.at(busy, loaded)
     gateway.route(model)
-    with gateway.load.at(model.endpoints[1]):
-        response = await http.post(gateway.url + CHAT, data=BODY)
+    gateway.load.enter(model.endpoints[1].key)
+    response = await http.post(gateway.url + CHAT, data=BODY)
 
     assert response.status == 200
     assert len(busy.received) == 1
-
-
-async def test_when_all_are_busy_the_client_gets_an_engines_own_answer(
-    gateway, http, engines, kit
-) -> None:
-    busy = [await engines() for _ in range(4)]
-    for one in busy:
-        one.behave = lambda request: request.reply(429, {"error": "full"}, {"retry-after": "7"})
-    gateway.route(kit.at(*busy))
-    response = await http.post(gateway.url + CHAT, data=BODY)
-
-    assert (response.status, response.headers["retry-after"]) == (429, "7")
-    assert sum(len(one.received) for one in busy) == 3
-
-
-async def test_when_none_can_be_reached_the_answer_is_a_503_to_retry(gateway, http) -> None:
-    urls = [_unused_url() for _ in range(5)]
-    gateway.route(
-        Model(key="1", name="llama", endpoints=tuple(Endpoint(url, url, url) for url in urls))
-    )
-    response = await http.post(gateway.url + CHAT, data=BODY)
-    error = (await response.json())["error"]
-
-    assert (response.status, response.headers["retry-after"]) == (503, "1")
-    assert error["code"] == "engine_unavailable"
-    failures = "berth_gateway_upstream_failures_total"
-    assert gateway.sample(failures, namespace="", model="llama", reason="connect") == 3
 
 
 async def test_an_engine_that_refuses_our_key_is_not_the_clients_fault(
@@ -367,9 +340,9 @@ async def test_requests_go_to_the_endpoint_with_fewer_in_flight(
 ) -> None:
     slow, fast = await engines(), await engines()
     gateway.route(kit.at(slow, fast))
-    with gateway.load.at(gateway.board.snapshot.models[0].endpoints[0]):
-        for _ in range(4):
-            await http.post(gateway.url + CHAT, data=BODY)
+    gateway.load.enter(gateway.board.snapshot.models[0].endpoints[0].key)
+    for _ in range(4):
+        await http.post(gateway.url + CHAT, data=BODY)
 
     assert (len(slow.received), len(fast.received)) == (0, 4)
 

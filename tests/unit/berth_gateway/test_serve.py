@@ -1,6 +1,7 @@
 """The parts together: ports, supervision, and leaving in order."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -119,6 +120,68 @@ async def test_a_request_that_waits_beyond_the_bound_is_told_to_come_back(
         response = await asyncio.wait_for(asking, 3)
 
     assert response.status == 503
+    assert (await response.json())["error"]["code"] == "gateway_leaving"
+
+
+@pytest.fixture
+def full(settings, engine) -> Settings:
+    """One endpoint that takes one request, and is at it for ever."""
+
+    async def never_answers(request: Any) -> None:
+        await asyncio.Event().wait()
+
+    engine.behave = never_answers
+    settings.routes.write_text(f"- {{model: llama, endpoints: ['{engine.url}'], maxInFlight: 1}}\n")
+    return replace(settings, drain_seconds=0)
+
+
+async def _fill(process: Process, http: aiohttp.ClientSession, kit: Any, engine: Any) -> list[Any]:
+    ask = process.url + "/v1/chat/completions"
+    asking = [asyncio.create_task(http.post(ask, json={"model": "llama"}))]
+    await kit.until(lambda: engine.received)
+    asking.append(asyncio.create_task(http.post(ask, json={"model": "llama"})))
+    return asking
+
+
+async def test_the_operator_hears_of_a_held_request_within_a_tenth_of_a_second(
+    full, http, engine, kit
+) -> None:
+    async with _running(full) as process:
+        stream = await http.get(process.management_url + "/demand")
+        assert stream.headers["content-type"].startswith("application/x-ndjson")
+        first = json.loads(await stream.content.readline())
+        asking = await _fill(process, http, kit, engine)
+        began = asyncio.get_running_loop().time()
+        while (
+            not (last := json.loads(await stream.content.readline()))["models"][:1]
+            or not last["models"][0]["held"]
+        ):
+            pass
+        took = asyncio.get_running_loop().time() - began
+        once = await (await http.get(process.management_url + "/demand?once=1")).json()
+        for task in asking:
+            task.cancel()
+
+    assert first["synced"] is True
+    assert first["gateway"] == last["gateway"] == once["gateway"]
+    assert last["models"][0] | {"oldestHeldSeconds": 0} == {
+        "namespace": "", "model": "llama", "held": 1, "oldestHeldSeconds": 0,
+        "inFlight": {engine.url: 1}, "arrivals": 2, "answered": 0,
+    }  # fmt: skip
+    assert once["models"][0]["held"] == 1
+    assert took < 0.25  # of which a tenth is the gateway's, the rest a busy test machine's
+
+
+async def test_on_leaving_those_who_wait_are_sent_elsewhere_once_the_door_closes(
+    full, http, engine, kit
+) -> None:
+    async with _running(full) as process:
+        _, held = await _fill(process, http, kit, engine)
+        await asyncio.sleep(0.1)
+        process.stop.set()
+        response = await asyncio.wait_for(held, 3)
+
+    assert (response.status, response.headers["retry-after"]) == (503, "1")
     assert (await response.json())["error"]["code"] == "gateway_leaving"
 
 

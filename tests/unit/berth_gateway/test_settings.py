@@ -16,6 +16,9 @@ def test_in_a_cluster_the_environment_says_it_all() -> None:
         "BERTH_AUTH_MODE": "None",
         "BERTH_MAX_BODY_BYTES": "1000",
         "BERTH_MEDIA_URLS": "Any",
+        "BERTH_MAX_HELD_REQUESTS": "5",
+        "BERTH_MAX_HELD_BYTES": "600",
+        "BERTH_GATEWAY_REPLICAS": "2",
     }
 
     assert settings.load([], environ) == Settings(
@@ -24,6 +27,9 @@ def test_in_a_cluster_the_environment_says_it_all() -> None:
         namespace="berth",
         watch_namespaces=("a", "b"),
         auth=AuthMode.NONE,
+        held_requests=5,
+        held_bytes=600,
+        gateways=2,
         limits=Limits(body_bytes=1000, media_urls=MediaUrls.ANY),
     )
 

@@ -30,7 +30,7 @@ def test_after_an_ejection_the_first_failure_ejects_for_twice_as_long() -> None:
 def test_a_failure_during_an_ejection_does_not_lengthen_it() -> None:
     health = failed(Health(), Failure.CONNECT, now=0.0)
 
-    assert failed(health, Failure.CONNECT, now=1.0) is health
+    assert failed(health, Failure.CONNECT, now=1.0).ejected_until == health.ejected_until
 
 
 @pytest.mark.parametrize("failure", [Failure.BUSY, Failure.DENIED])
@@ -38,7 +38,32 @@ def test_an_engine_that_answers_is_never_ejected(failure: Failure) -> None:
     health = Health()
     for _ in range(10):
         health = failed(health, failure, now=1.0)
-    assert health == Health()
+    assert not health.ejected(1.0)
+
+
+@pytest.mark.parametrize("failure", list(Failure))
+def test_the_last_endpoint_is_never_ejected(failure: Failure) -> None:
+    health = Health()
+    for now in range(20):
+        health = failed(health, failure, float(now), last=True)
+        assert not health.ejected(now)
+
+
+@pytest.mark.parametrize("failure", [Failure.BUSY, Failure.CONNECT])
+def test_who_cannot_take_a_request_now_is_left_alone_for_longer_and_longer(failure) -> None:
+    health, now, pauses = Health(), 0.0, []
+    for _ in range(7):
+        health = failed(health, failure, now, last=True)
+        pauses.append(round(health.paused_until - now, 3))
+        now = health.paused_until
+
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+
+
+def test_requests_that_were_under_way_when_a_pause_began_do_not_lengthen_it() -> None:
+    health = failed(Health(), Failure.BUSY, now=0.0)
+
+    assert failed(health, Failure.BUSY, now=0.05) == health
 
 
 @given(st.lists(st.tuples(st.sampled_from(Failure), st.integers(0, 400)), max_size=40))

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_gateway.routing.keyring import Keyring, hashed
+from berth_gateway.routing.keyring import ApiKey, Keyring, hashed
+from berth_gateway.routing.snapshot import Model, build
 
 SALT = b"salt of this process"
 
@@ -13,27 +14,59 @@ SALT = b"salt of this process"
 def test_exactly_the_known_keys_are_let_in(keys: set[str], other: str) -> None:
     ring = Keyring(hashed(sorted(keys)), SALT)
     for key in keys:
-        assert ring.owner(f"Bearer {key}") is not None
+        assert ring.find(f"Bearer {key}") is not None
     if other.strip() not in keys:
-        assert ring.owner(f"Bearer {other}") is None
+        assert ring.find(f"Bearer {other}") is None
 
 
-def test_a_key_is_known_by_its_id() -> None:
-    digest = hashlib.sha256(b"sk-1").hexdigest()
+def test_a_key_is_found_with_what_its_holder_may_do() -> None:
+    key = ApiKey("team-a", hashlib.sha256(b"sk-1").hexdigest(), ("a",), 60)
 
-    assert Keyring({"team-a": digest}, SALT).owner("bearer sk-1") == "team-a"
+    assert Keyring([key], SALT).find("bearer sk-1") is key
 
 
 @pytest.mark.parametrize("header", [None, "", "sk-1", "Basic sk-1", "Bearer", "Bearer sk-2"])
 def test_anything_else_has_no_owner(header: str | None) -> None:
-    assert Keyring(hashed(["sk-1"]), SALT).owner(header) is None
+    assert Keyring(hashed(["sk-1"]), SALT).find(header) is None
 
 
 def test_an_empty_ring_lets_nobody_in() -> None:
-    assert Keyring({}, SALT).owner("Bearer ") is None
+    assert Keyring([], SALT).find("Bearer ") is None
 
 
 def test_the_hash_of_a_key_is_not_the_key() -> None:
     ring = Keyring(hashed(["sk-1"]), SALT)
 
-    assert ring.owner(f"Bearer {hashlib.sha256(b'sk-1').hexdigest()}") is None
+    assert ring.find(f"Bearer {hashlib.sha256(b'sk-1').hexdigest()}") is None
+
+
+def test_a_key_without_a_list_is_for_every_model() -> None:
+    model = Model(key="1", name="a")
+
+    assert ApiKey("k", "").admits(model, build([model]))
+
+
+@pytest.mark.parametrize("name", ["a", "a.team", "nickname", "served"])
+def test_a_key_with_a_list_is_for_the_models_that_its_names_lead_to(name: str) -> None:
+    mine = Model(key="1", name="a", namespace="team", served_name="served", aliases=("nickname",))
+    other = Model(key="2", name="b", namespace="team")
+    snapshot = build([mine, other])
+    key = ApiKey("k", "", models=(name, "not here yet"))
+
+    assert key.admits(mine, snapshot)
+    assert not key.admits(other, snapshot)
+
+
+def test_a_name_that_another_model_has_does_not_open_a_younger_one() -> None:
+    older = Model(key="1", name="chat", created_seconds=1)
+    younger = Model(key="2", name="b", aliases=("chat",), created_seconds=2)
+    key = ApiKey("k", "", models=("chat",))
+
+    assert key.admits(older, build([older, younger]))
+    assert not key.admits(younger, build([older, younger]))
+
+
+def test_a_key_for_no_model_opens_none() -> None:
+    model = Model(key="1", name="a")
+
+    assert not ApiKey("k", "", models=()).admits(model, build([model]))

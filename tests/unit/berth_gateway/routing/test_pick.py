@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_gateway.routing.pick import NoneLeft, Picked, View, pick
+from berth_gateway.routing.pick import NO_ENDPOINT, NoneLeft, NoRoom, Picked, View, pick
 from berth_gateway.routing.snapshot import Endpoint
 
 KEYS = st.sampled_from("abcdef")
@@ -14,7 +14,9 @@ views = st.builds(
     View,
     in_flight=st.dictionaries(KEYS, st.integers(0, 3)),
     ejected=st.frozensets(KEYS),
+    paused=st.frozensets(KEYS),
     failed=st.frozensets(KEYS),
+    room=st.none() | st.integers(1, 4),
     turn=st.integers(0, 20),
 )
 
@@ -23,36 +25,27 @@ def _three() -> tuple[Endpoint, ...]:
     return tuple(Endpoint(key=key, url=f"http://{key}", name=key) for key in "abc")
 
 
+def _may_take(given_: tuple, view: View) -> set[str]:
+    """The same rules, said in sets."""
+    untried = {one.key for one in given_} - view.failed
+    sound = (untried - view.ejected) or untried
+    full = {key for key in sound if view.room and view.in_flight.get(key, 0) >= view.room}
+    return sound - view.paused - full
+
+
 @given(endpoints, views)
-def test_a_picked_endpoint_is_present_and_has_not_failed(given_: tuple, view: View) -> None:
+def test_the_picked_endpoint_may_take_the_request_and_no_such_is_less_busy(
+    given_: tuple, view: View
+) -> None:
     match pick(given_, view):
-        case Picked(endpoint, _):
-            assert endpoint in given_
-            assert endpoint.key not in view.failed
+        case Picked(endpoint, _, in_flight, _):
+            assert endpoint.key in _may_take(given_, view)
+            assert in_flight == min(view.in_flight.get(key, 0) for key in _may_take(given_, view))
         case NoneLeft():
+            assert given_
             assert all(endpoint.key in view.failed for endpoint in given_)
-
-
-@given(endpoints, views)
-def test_an_ejected_endpoint_is_never_picked_while_a_sound_one_is_left(
-    given_: tuple, view: View
-) -> None:
-    sound = {one.key for one in given_} - view.failed - view.ejected
-    picked = pick(given_, view)
-    if sound:
-        assert isinstance(picked, Picked)
-        assert picked.endpoint.key in sound
-
-
-@given(endpoints, views)
-def test_no_sound_endpoint_has_less_in_flight_than_the_picked_one(
-    given_: tuple, view: View
-) -> None:
-    sound = {one.key for one in given_} - view.failed - view.ejected
-    picked = pick(given_, view)
-    if sound and isinstance(picked, Picked):
-        least = min(view.in_flight.get(key, 0) for key in sound)
-        assert view.in_flight.get(picked.endpoint.key, 0) == least
+        case NoRoom():
+            assert not _may_take(given_, view)
 
 
 def test_equals_take_turns() -> None:
@@ -65,15 +58,25 @@ def test_equals_take_turns() -> None:
 def test_the_choice_says_why() -> None:
     picked = pick(_three(), View(in_flight={"a": 2, "b": 1, "c": 3}))
 
-    assert picked == Picked(_three()[1], "least in flight (1) of 3")
+    assert picked == Picked(_three()[1], "least busy", 1, 3)
+    assert picked.why == "least busy, 1 in flight, of 3"
 
 
 def test_when_all_are_ejected_one_is_tried_all_the_same() -> None:
-    picked = pick(_three(), View(ejected=frozenset("abc")))
-
-    assert isinstance(picked, Picked)
-    assert picked.why.endswith("all ejected")
+    assert isinstance(pick(_three(), View(ejected=frozenset("abc"))), Picked)
 
 
-def test_without_endpoints_there_is_none_left() -> None:
-    assert pick((), View()) == NoneLeft("0 endpoints, none left to try")
+def test_a_sound_endpoint_without_room_is_waited_for_and_no_ejected_one_is_tried() -> None:
+    view = View(in_flight={"a": 1}, ejected=frozenset("bc"), room=1)
+
+    assert pick(_three(), view) == NoRoom("1 endpoints, none with room")
+
+
+def test_without_endpoints_one_may_come() -> None:
+    assert pick((), View()) is NO_ENDPOINT
+
+
+def test_when_every_endpoint_has_been_tried_none_is_left() -> None:
+    assert pick(_three(), View(failed=frozenset("abc"))) == NoneLeft(
+        "3 endpoints, none left to try"
+    )

@@ -1,29 +1,37 @@
 from berth_gateway.errors import Failure
 from berth_gateway.routing import keyring
+from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.world.board import Board
 from berth_gateway.world.load import Load
+from berth_gateway.world.meters import Meters
+from berth_gateway.world.queues import Queues
+
+
+def _board() -> Board:
+    return Board(Queues(Load(), Backlog(10, 10)), Meters())
 
 
 def test_nobody_is_let_in_before_keys_are_known() -> None:
-    assert Board(Load()).keyring.owner("Bearer ") is None
+    assert _board().keyring.find("Bearer ") is None
 
 
 def test_new_keys_replace_the_old_ones() -> None:
-    board = Board(Load())
+    board = _board()
     board.admit_keys(keyring.hashed(["sk-1"]))
     board.admit_keys(keyring.hashed(["sk-2"]))
 
-    assert board.keyring.owner("Bearer sk-1") is None
-    assert board.keyring.owner("Bearer sk-2") == "key-1"
+    assert board.keyring.find("Bearer sk-1") is None
+    assert board.keyring.find("Bearer sk-2") is not None
 
 
 def test_a_snapshot_without_an_endpoint_forgets_its_failures() -> None:
-    load = Load()
+    board = _board()
+    load = board._queues.load
     endpoint = Endpoint("a", "http://a", "a")
-    load.failed(endpoint, Failure.CONNECT)
-    board = Board(load)
-    board.publish(build([Model(key="1", name="m", endpoints=(endpoint,))]))
+    other = Endpoint("b", "http://b", "b")
+    load.failed(endpoint, Failure.CONNECT, (endpoint, other))
+    board.publish(build([Model(key="1", name="m", endpoints=(endpoint, other))]))
     assert load.ejected() == {"a"}
 
     board.publish(build([]))

@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,12 +11,16 @@ from kubernetes.aio import client
 
 from berth_api import names
 from berth_api.keys import engine_key
+from berth_gateway.routing.admission import Backlog
+from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.settings import Settings
 from berth_gateway.world import cluster
 from berth_gateway.world.board import Board
 from berth_gateway.world.cluster import ClusterWorld
 from berth_gateway.world.kube import AioKubeApi
 from berth_gateway.world.load import Load
+from berth_gateway.world.meters import Meters
+from berth_gateway.world.queues import Queues
 
 MODELS = "/apis/berth.dev/v1alpha1/modeldeployments"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
@@ -50,7 +55,7 @@ def _secret(name: str, **fields: str) -> dict[str, Any]:
 
 @pytest.fixture
 def board() -> Board:
-    return Board(Load())
+    return Board(Queues(Load(), Backlog(10, 10)), Meters())
 
 
 @asynccontextmanager
@@ -91,7 +96,7 @@ async def test_keys_are_read_from_the_two_secrets_and_from_no_other(
     api_server.put(MODELS, _deployment())
     api_server.put(SECRETS, _secret(names.SECRET_API_KEYS, admin=digest))
     api_server.put(SECRETS, _secret(names.SECRET_ENGINE_MASTER, masterKey="m"))
-    await kit.until(lambda: board.keyring.owner("Bearer sk-1"))
+    await kit.until(lambda: board.keyring.find("Bearer sk-1"))
     await kit.until(
         lambda: [m.engine_key for m in board.snapshot.models] == [engine_key(b"m", "u-1")]
     )
@@ -103,12 +108,24 @@ async def test_keys_are_read_from_the_two_secrets_and_from_no_other(
     }
 
 
+async def test_a_keys_limits_are_read_and_read_again(kit, api_server, board, world) -> None:
+    digest = hashlib.sha256(b"sk-1").hexdigest()
+    for limit in (60, 600):
+        entry = json.dumps({"sha256": digest, "models": ["llama"], "requestsPerMinute": limit})
+        api_server.put(SECRETS, _secret(names.SECRET_API_KEYS, team=entry))
+        await kit.until(
+            lambda limit=limit: (
+                board.keyring.find("Bearer sk-1") == ApiKey("team", digest, ("llama",), limit)
+            )
+        )
+
+
 async def test_a_key_that_is_taken_out_of_the_secret_is_out(kit, api_server, board, world) -> None:
     digest = hashlib.sha256(b"sk-1").hexdigest()
     api_server.put(SECRETS, _secret(names.SECRET_API_KEYS, admin=digest))
-    await kit.until(lambda: board.keyring.owner("Bearer sk-1"))
+    await kit.until(lambda: board.keyring.find("Bearer sk-1"))
     api_server.put(SECRETS, _secret(names.SECRET_API_KEYS))
-    await kit.until(lambda: board.keyring.owner("Bearer sk-1") is None)
+    await kit.until(lambda: board.keyring.find("Bearer sk-1") is None)
 
 
 async def test_what_was_there_before_the_gateway_is_seen_whole_at_the_first_sight(

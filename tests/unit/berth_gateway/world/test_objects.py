@@ -5,8 +5,18 @@ import pytest
 
 from berth_api import names
 from berth_api.keys import engine_key
+from berth_api.server import queue_limit
+from berth_api.types import RoutingPolicy
 from berth_gateway.routing.snapshot import Endpoint, Model
 from berth_gateway.world import objects
+
+PLAN = {
+    "accelerator": "cpu", "engineProfile": "cpu", "image": "vllm", "device": "cpu",
+    "tensorParallelSize": 1, "gpusPerReplica": 0, "dtype": "float32", "kvCacheDtype": "auto",
+    "usableBytes": 1, "weightsBytes": 1, "activationBytes": 1, "kvBytesPerToken": 1,
+    "kvCacheBytes": 1, "kvCacheTokens": 1, "maxModelLen": 1, "maxNumBatchedTokens": 1,
+    "memoryBytes": 1, "millicpu": 1,
+}  # fmt: skip
 
 
 def _deployment(**spec: Any) -> dict[str, Any]:
@@ -39,7 +49,11 @@ def _endpoint(address: str = "10.0.0.1", uid: str = "p-1", **conditions: bool) -
 
 def test_a_model_keeps_what_routing_needs() -> None:
     item = _deployment(name="Llama", aliases=["chat"])
-    item["status"] = {"phase": "Loading", "load": {"phase": "Loading", "etaSeconds": 30}}
+    item["status"] = {
+        "phase": "Loading",
+        "reason": "Activating",
+        "load": {"phase": "Loading", "etaSeconds": 30},
+    }
 
     assert objects.model(item) == Model(
         key="u-1",
@@ -50,8 +64,66 @@ def test_a_model_keeps_what_routing_needs() -> None:
         hub_id="meta/llama",
         created_seconds=1795230000,
         phase="Loading",
+        reason="Activating",
         eta_seconds=30,
+        fixed_replicas=1,
     )
+
+
+def test_a_model_keeps_how_its_requests_are_held_and_routed() -> None:
+    item = _deployment()
+    item["spec"] |= {
+        "queue": {"maxPending": 7, "maxWaitSeconds": 8},
+        "routing": {"policy": "PrefixAware"},
+        "rollout": {"holdRequests": False},
+        "paused": True,
+    }
+    model = objects.model(item)
+
+    assert model is not None
+    assert (model.max_pending, model.max_wait_seconds) == (7, 8)
+    assert model.policy is RoutingPolicy.PREFIX_AWARE
+    assert (model.hold_replacement, model.paused) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("mode", "fixed"), [("Fixed", 0), ("Auto", None), ("External", None)], ids=str
+)
+def test_only_a_fixed_number_of_replicas_is_fixed(mode: str, fixed: int | None) -> None:
+    item = _deployment()
+    item["spec"] |= {"replicas": 0, "scaling": {"mode": mode}}
+    model = objects.model(item)
+
+    assert model is not None
+    assert model.fixed_replicas == fixed
+
+
+def test_an_endpoint_has_room_for_what_the_engine_itself_takes() -> None:
+    item = _deployment()
+    item["status"] = {"plan": PLAN | {"maxNumSeqs": 16}}
+    model = objects.model(item)
+
+    assert model is not None
+    assert model.room == queue_limit(16)
+
+
+@pytest.mark.parametrize(
+    ("status", "replacing"),
+    [
+        ({}, False),
+        ({"updateRevision": "b"}, False),
+        ({"currentRevision": "b", "updateRevision": "b"}, False),
+        ({"currentRevision": "a", "updateRevision": "b", "phase": "Loading"}, True),
+        ({"currentRevision": "a", "updateRevision": "b", "phase": "Idle"}, False),
+    ],
+)
+def test_a_model_is_being_replaced_while_its_revisions_differ_and_it_is_not_idle(
+    status: dict, replacing: bool
+) -> None:
+    model = objects.model(_deployment() | {"status": status})
+
+    assert model is not None
+    assert model.replacing is replacing
 
 
 def test_only_a_hub_source_has_a_hub_id() -> None:
@@ -138,12 +210,3 @@ def test_a_secret_is_decoded() -> None:
 
     assert objects.secret(item) == {"a": b"\x00x"}
     assert objects.secret({"metadata": {"name": "s"}}) == {}
-
-
-def test_only_hashes_become_api_keys(caplog) -> None:
-    good = "ab" * 32
-    found = objects.key_hashes({"a": good.upper().encode() + b"\n", "b": b"sk-plain"})
-
-    assert found == {"a": good}
-    assert "b is not a SHA-256" in caplog.text
-    assert "sk-plain" not in caplog.text

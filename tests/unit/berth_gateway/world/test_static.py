@@ -1,9 +1,11 @@
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from berth_api.types import RoutingPolicy
 from berth_gateway.errors import ConfigurationError
-from berth_gateway.routing.keyring import Keyring
+from berth_gateway.routing.keyring import ApiKey, Keyring
 from berth_gateway.world import static
 
 GOOD = """\
@@ -85,8 +87,49 @@ def test_keys_are_lines_without_comments_and_kept_as_hashes(tmp_path: Path) -> N
     ring = Keyring(hashes, b"salt")
 
     assert len(ring) == 2
-    assert ring.owner("Bearer sk-2") is not None
+    assert ring.find("Bearer sk-2") is not None
     assert "sk-1" not in str(hashes)
+
+
+def test_a_key_may_have_limits_as_in_a_cluster(tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"sk-1").hexdigest()
+    lines = f'{{"sha256": "{digest}", "models": ["a"]}}\n{{sha256: {digest}, requestsPerMinute: 6}}'
+
+    assert static.read_keys(_file(tmp_path, lines)) == [
+        ApiKey("key-1", digest, models=("a",)),
+        ApiKey("key-2", digest, requests_per_minute=6),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{models: [a]}", "sha256: Field required; write {"),
+        ("{sha256: short}", "sha256: String should match pattern"),
+        (f"{{sha256: {'ab' * 32}, requestPerMinute: 6}}", "requestPerMinute: Extra inputs"),
+        ("{sha256: [", "while parsing"),
+    ],
+)
+def test_a_bad_entry_names_file_line_and_field(tmp_path: Path, line: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        static.read_keys(_file(tmp_path, f"sk-1\n{line}\n"))
+    message = str(caught.value)
+
+    assert message.startswith(f"keys {tmp_path}/file:2: ")
+    assert words in message
+    assert "\n" not in message
+
+
+def test_a_route_may_bound_its_endpoints_and_its_queue(tmp_path: Path) -> None:
+    text = (
+        "- {model: a, endpoints: ['http://h:1'], maxInFlight: 4, maxPending: 5, "
+        "maxWaitSeconds: 6, policy: PrefixAware}\n- {model: b, endpoints: ['http://h:1']}\n"
+    )
+    one, other = static.read_routes(_file(tmp_path, text)).models
+
+    assert (one.room, one.max_pending, one.max_wait_seconds) == (4, 5, 6)
+    assert one.policy is RoutingPolicy.PREFIX_AWARE
+    assert (other.room, other.max_pending, other.max_wait_seconds) == (None, 512, 600)
 
 
 def test_a_file_without_a_key_is_an_error(tmp_path: Path) -> None:
