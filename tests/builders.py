@@ -148,7 +148,11 @@ def pod_object(
         "metadata": {
             "name": name,
             "uid": f"uid-{name}",
-            "labels": {names.LABEL_ROLE: role, names.LABEL_REVISION: revision},
+            "labels": {
+                names.LABEL_ROLE: role,
+                names.LABEL_REVISION: revision,
+                names.LABEL_ROUTE: names.ROUTE_OPEN,
+            },
             "ownerReferences": [{"uid": owner}],
             "creationTimestamp": "2026-01-01T00:00:00Z",
         },

@@ -48,6 +48,9 @@ FULL: Object = MINIMAL | {
             "targetQueueDepth": 32,
             "scaleDownDelaySeconds": 120,
         },
+        "keepAlive": "10m",
+        "queue": {"maxPending": 64, "maxWaitSeconds": 300},
+        "routing": {"policy": "PrefixAware"},
         "rollout": {
             "strategy": "Recreate",
             "holdRequests": True,
@@ -113,11 +116,15 @@ _specs = st.fixed_dictionaries(
         "resources": _some(cpu=_quantities, memory=_quantities),
         "replicas": st.integers(0, 1000),
         "scaling": _some(
-            mode=st.sampled_from(("Fixed", "External")),
+            mode=st.sampled_from(("Fixed", "External", "Auto")),
             minReplicas=st.integers(0, 1),
             maxReplicas=st.integers(1, 1000),
             targetQueueDepth=_auto_or(100_000),
+            scaleDownDelaySeconds=st.integers(0, 86_400),
         ),
+        "keepAlive": st.sampled_from(("0", "300", "5m", "1h30m", "-1", "-1m")),
+        "queue": _some(maxPending=st.integers(0, 100_000), maxWaitSeconds=st.integers(1, 3600)),
+        "routing": _some(policy=st.sampled_from(("LeastInFlight", "PrefixAware"))),
         "rollout": _some(drainTimeoutSeconds=st.integers(1, 3600), holdRequests=st.booleans()),
         "podTemplate": _some(
             nodeSelector=st.dictionaries(_words, _words, max_size=2),

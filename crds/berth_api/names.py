@@ -77,7 +77,7 @@ ENV_HF_TOKEN: Final = "HF_TOKEN"  # noqa: S105 -- the name of a variable, not a 
 
 # Secrets of the release, in its namespace; the operator creates them if absent.
 SECRET_ENGINE_MASTER: Final = "berth-engine-master"  # noqa: S105 -- {masterKey}: seeds engine keys
-SECRET_API_KEYS: Final = "berth-api-keys"  # noqa: S105 -- {<key id>: sha256 of the key, hex}
+SECRET_API_KEYS: Final = "berth-api-keys"  # noqa: S105 -- {<key id>: sha256 hex, or JSON}
 SECRET_FIRST_API_KEY: Final = "berth-first-api-key"  # noqa: S105 -- {apiKey}: for the administrator
 MASTER_KEY_FIELD: Final = "masterKey"
 FIRST_API_KEY_FIELD: Final = "apiKey"

@@ -177,6 +177,8 @@ _COLUMNS: Final = (
     ("TP", "integer", ".status.plan.tensorParallelSize", 0),
     ("Reason", "string", ".status.reason", 0),
     ("Age", "date", ".metadata.creationTimestamp", 0),
+    ("Desired", "integer", ".status.scaling.desiredReplicas", 1),
+    ("Queue", "integer", ".status.queue.depth", 1),
     ("Accelerator", "string", ".status.plan.accelerator", 1),
     ("Context", "integer", ".status.plan.maxModelLen", 1),
     ("Commit", "string", ".status.model.commit", 1),

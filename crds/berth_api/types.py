@@ -485,6 +485,7 @@ class ScalingStatus(ApiModel):
 
     desired_replicas: int
     target_queue_depth: int = Field(description="Requests per replica that it aims at.")
+    target_reason: str = Field(default="", description="Why it aims at so many.")
     reason: str = Field(description="In one word, for programs.")
     message: str = Field(default="", description="With the numbers that led to it.")
     last_scale_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})

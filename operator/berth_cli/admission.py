@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from berth_api import names, rules
-from berth_api.types import ScalingMode, Sharing, Spec
+from berth_api.types import Sharing, Spec
 
 Twins = tuple[tuple[Mapping[str, str], Callable[[Any], bool]], ...]
 
@@ -40,12 +40,9 @@ _SCALING: Final = _beside(
 )
 _UNSERVED: Final = _beside(
     rules.UNSERVED,
-    lambda spec: spec.scaling.mode is not ScalingMode.AUTO,
-    lambda spec: spec.keep_alive is None,
     lambda spec: spec.pool is None,
     lambda spec: spec.priority is None,
     lambda spec: spec.evictable is None,
-    lambda spec: spec.queue is None,
     lambda spec: not spec.adapters,
     lambda spec: spec.parallelism.pipeline in ("auto", 1),
     lambda spec: spec.memory.sharing is Sharing.EXCLUSIVE,

@@ -14,8 +14,8 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Final, TypeVar
 
@@ -25,17 +25,22 @@ from berth_api import names
 from berth_operator import handlers, management, watchdog
 from berth_operator.cluster import bootstrap, sync
 from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.demand import Calls, DemandFeed, DirectCalls, ProxiedCalls
 from berth_operator.cluster.events import EventRecorder
 from berth_operator.cluster.execute import Executor
+from berth_operator.cluster.gauges import Gauges
 from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
 from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.lease import LeaderLease, Leadership, NoElection
+from berth_operator.cluster.model_gauges import ModelGauges
 from berth_operator.cluster.observe import Observer
 from berth_operator.cluster.pod_status import DirectReader, PodReader, ProxyReader
 from berth_operator.cluster.port import KubeApi
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
+from berth_operator.core.observed import Load, Object
+from berth_operator.core.outcome import Attention
 from berth_operator.errors import BerthError, ConfigurationError
 from berth_operator.metrics import Metrics
 from berth_operator.reconcile import Reconciler
@@ -75,14 +80,14 @@ class _Operator:
     settings: Settings
     api: KubeApi
     pods: PodReader
+    demand: DemandFeed
+    gauges: Gauges
     leadership: Leadership
     identity: str
     metrics: Metrics
     memory: Memory
-    cache: Cache = field(default_factory=Cache)
-    queue: WorkQueue[ModelKey] = field(
-        default_factory=lambda: WorkQueue(clock=time.monotonic, chance=random.Random())  # noqa: S311
-    )
+    cache: Cache
+    queue: WorkQueue[ModelKey]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -113,7 +118,7 @@ class _Operator:
         namespace = self.settings.namespace
         master_key = await bootstrap.prepare(self.api, namespace, secrets.token_bytes)
         await sync.patiently(self.memory.read)
-        self._enqueue(await sync.fill(self.api, self.cache, self.settings.watch_namespaces))
+        self.queue.add_all(await sync.fill(self.api, self.cache, self.settings.watch_namespaces))
         self.synced.set()
         return master_key
 
@@ -131,6 +136,8 @@ class _Operator:
                 looks,
                 group.create_task(events.run(), name="events"),
                 group.create_task(self._audit(), name="audit"),
+                group.create_task(self.demand.run(), name="demand"),
+                group.create_task(self.gauges.run(), name="gauges"),
             ]
             watches = group.create_task(self._watch(no_more_events), name="watches")
             await self.stopping.wait()
@@ -149,17 +156,26 @@ class _Operator:
                 warnings=WarningReader(self.api, clock=time.monotonic),
                 wall_clock=_now,
                 learned=lambda: self.memory.records,
+                load=self._load,
             ),
             decide=decide,
             context=context,
             executor=Executor(self.api, self.cache, events.post, self.memory),
             metrics=self.metrics,
+            attend=self._attend,
         )
+
+    def _load(self, key: ModelKey, pods: Sequence[Object]) -> Load:
+        return replace(self.demand.load(key), engines=self.gauges.engines(pods))
+
+    def _attend(self, key: ModelKey, attention: Attention | None) -> None:
+        self.demand.attend(key, attention)
+        self.gauges.attend(key, wanted=attention is not None and attention.engines)
 
     async def _watch(self, stop: asyncio.Event) -> None:
         await handlers.watch(
             self.cache,
-            self._enqueue,
+            self.queue.add_all,
             namespaces=self.settings.watch_namespaces,
             stop=stop,
             on_started=self._take_signals,
@@ -170,15 +186,17 @@ class _Operator:
             self.api,
             self.cache,
             self.settings.watch_namespaces,
-            report=self._enqueue,
+            report=self.queue.add_all,
             memory=self.memory,
-            chance=random.Random(),  # noqa: S311 -- spreads load, guards nothing
+            chance=_chance(),
         )
 
     async def _serve(self) -> None:
         self.metrics.queue_depth.set_function(lambda: self.queue.depth)
         self.metrics.queue_age_seconds.set_function(self.queue.waiting_seconds)
+        self.metrics.gateways.set_function(self.demand.gateways)
         self.metrics.leading.set_function(self.leadership.is_leader)
+        self.metrics.registry.register(ModelGauges(self.cache))
         application = management.app(
             alive=lambda: watchdog.problems(self.queue), ready=self._unready, metrics=self.metrics
         )
@@ -188,10 +206,6 @@ class _Operator:
         """A standby is ready: it can take over."""
         filling = self.leadership.is_leader() and not self.synced.is_set()
         return ["the first lists are not read yet"] if filling else []
-
-    def _enqueue(self, keys: Iterable[ModelKey]) -> None:
-        for key in keys:
-            self.queue.add(key)
 
     async def _unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What `work` returns; None if SIGTERM came before."""
@@ -226,8 +240,34 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
     api = KubernetesApi(client, may_write=leadership.is_leader, metrics=metrics)
     direct = settings.pod_access is PodAccess.DIRECT
     pods: PodReader = DirectReader(session) if direct else ProxyReader(api)
-    memory = Memory(api, settings.namespace)
-    return _Operator(settings, api, pods, leadership, identity, metrics, memory)
+    calls: Calls = DirectCalls(session) if direct else ProxiedCalls(api)
+    cache = Cache()
+    queue: WorkQueue[ModelKey] = WorkQueue(clock=time.monotonic, chance=_chance())
+    return _Operator(
+        settings=settings,
+        api=api,
+        pods=pods,
+        demand=DemandFeed(
+            api,
+            calls,
+            queue.add_all,
+            namespace=settings.namespace,
+            selector=settings.gateway_selector,
+            clock=time.monotonic,
+            chance=_chance(),
+        ),
+        gauges=Gauges(cache, pods, queue.add_all, time.monotonic, _chance()),
+        leadership=leadership,
+        identity=identity,
+        metrics=metrics,
+        memory=Memory(api, settings.namespace),
+        cache=cache,
+        queue=queue,
+    )
+
+
+def _chance() -> random.Random:
+    return random.Random()  # noqa: S311 -- spreads load, guards nothing
 
 
 def _exit_code(error: BaseException) -> int:

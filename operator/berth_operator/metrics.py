@@ -40,6 +40,11 @@ class Metrics:
             "How long the oldest of them has waited.",
             registry=self.registry,
         )
+        self.gateways = Gauge(
+            "berth_operator_gateways",
+            "Gateway pods whose demand is heard.",
+            registry=self.registry,
+        )
         self.leading = Gauge(
             "berth_operator_leading", "1 while this operator leads.", registry=self.registry
         )

@@ -15,12 +15,14 @@ from berth_operator.cluster.execute import Executed, Executor, refused
 from berth_operator.cluster.observe import Carried, Observer
 from berth_operator.core.context import Context
 from berth_operator.core.observed import Observed
-from berth_operator.core.outcome import Outcome
+from berth_operator.core.outcome import Attention, Outcome
 from berth_operator.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 Decide = Callable[[Observed, Context], Outcome]
+Attend = Callable[[ModelKey, Attention | None], None]
+"""Told after each look what of the load the next one waits for; None: nothing."""
 
 # What the API server refused (a quota, an admission rule) is tried again at least so often: no
 # event tells that the reason has gone.
@@ -30,6 +32,10 @@ REFUSED_RETRY_SECONDS: Final = 60.0
 OUTDATED_RETRY_SECONDS: Final = 1.0
 
 
+def ignored(key: ModelKey, attention: Attention | None) -> None:
+    del key, attention
+
+
 @dataclass(frozen=True)
 class Reconciler:
     observer: Observer
@@ -37,6 +43,7 @@ class Reconciler:
     context: Context
     executor: Executor
     metrics: Metrics
+    attend: Attend = ignored
     carried: dict[ModelKey, Carried] = field(default_factory=dict)
 
     async def __call__(self, key: ModelKey) -> float | None:
@@ -54,10 +61,12 @@ class Reconciler:
         observed = await self.observer.observe(key, self.carried.get(key, Carried()))
         if observed is None:
             self.carried.pop(key, None)
+            self.attend(key, None)
             return "gone", None
         outcome = self.decide(observed, self.context)
         executed = await self.executor.execute(observed, outcome)
-        self.carried[key] = Carried(executed.refusals, outcome.poll)
+        self.carried[key] = Carried(executed.refusals, outcome.poll, outcome.remember)
+        self.attend(key, outcome.attention)
         return _report(key, executed), next_look(observed, outcome, executed)
 
 
@@ -81,6 +90,7 @@ def next_look(observed: Observed, outcome: Outcome, executed: Executed) -> float
 def _report(key: ModelKey, executed: Executed) -> str:
     """One line per look that did something; returns the result for the metrics."""
     done = [
+        *(f"patched {name}" for name in executed.patched),
         *(f"applied {name}" for name in executed.applied),
         *(f"deleted {name}" for name in executed.deleted),
         *(f"refused {one.kind}/{one.name}: {one.message}" for one in executed.refusals),

@@ -113,6 +113,10 @@ class Settings(SettingsModel):
     image_volumes: ImageVolumes = ImageVolumes.AUTO
     pod_access: PodAccess = PodAccess.DIRECT
     leader_election: bool = True
+    gateway_selector: str = Field(
+        default=f"{names.LABEL_COMPONENT}={names.COMPONENT_GATEWAY},{names.LABEL_NAME}={names.PART_OF}",
+        description="Label selector of the gateways' pods, in the release's namespace.",
+    )
     engine_profiles: list[EngineProfile] = Field(min_length=1)
     accelerator_profiles: list[AcceleratorProfile] = Field(
         min_length=1, description="In order of preference for models that name none."
@@ -156,5 +160,6 @@ def _overrides(environ: Mapping[str, str]) -> dict[str, str]:
         "BERTH_NAMESPACE": "namespace",
         "BERTH_POD_ACCESS": "podAccess",
         "BERTH_URL": "url",
+        "BERTH_GATEWAY_SELECTOR": "gatewaySelector",
     }
     return {field: environ[name] for name, field in known.items() if environ.get(name)}

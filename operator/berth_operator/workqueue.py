@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import logging
 import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
 from berth_operator.errors import ApiError, BerthError
@@ -50,6 +50,10 @@ class WorkQueue(Generic[K]):
         elif key not in self._waiting:
             self._waiting[key] = self._clock()
             self._changed.set()
+
+    def add_all(self, keys: Iterable[K]) -> None:
+        for key in keys:
+            self.add(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Look at `key` in `seconds`; replaces an earlier appointment for the same key."""

@@ -3,6 +3,7 @@
 Absent is None, not zero: a metric that a version renamed must not look like an idle engine.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -65,7 +66,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if value == value and value >= 0 else None  # noqa: PLR0124 -- NaN
+    return value if math.isfinite(value) and value >= 0 else None
 
 
 def _whole(text: str | None) -> int | None:

@@ -29,7 +29,7 @@ from berth_server import (
 )
 from berth_server.client import Client
 from berth_server.errors import ConfigurationError, EngineFailed, EngineUnreachable
-from berth_server.status import State
+from berth_server.status import Requests, State
 
 _log = logging.getLogger("berth.server")
 
@@ -132,8 +132,12 @@ class Pod:
             page = await self._client.get("/metrics", _METRICS_TIMEOUT_SECONDS)
         except EngineUnreachable as error:
             _log.warning("the engine did not answer: %s", error)
+            self._state.requests.clear()
             return None
-        return metrics.read(page.body.decode(errors="replace"))
+        gauges = metrics.read(page.body.decode(errors="replace"))
+        requests = Requests(_whole(gauges.running), _whole(gauges.waiting))
+        self._state.requests[self._engine_config.name] = requests
+        return gauges
 
     async def _measure(self, engine: launch.Process) -> Measured:
         gauges = await self._gauges()
@@ -192,6 +196,10 @@ def watch_children(engine: launch.Process) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, launch.reap, {engine.pid: engine})
     launch.reap({engine.pid: engine})
+
+
+def _whole(gauge: float | None) -> int | None:
+    return None if gauge is None else int(gauge)
 
 
 async def _result(task: asyncio.Task[Failure]) -> Failure | None:

@@ -8,7 +8,7 @@ import contextlib
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import uvicorn
 from fastapi import FastAPI, Response
@@ -21,6 +21,13 @@ from berth_server.errors import ConfigurationError
 
 # Probes and the operator are the only clients.
 _BACKLOG: Final = 64
+
+
+class Requests(NamedTuple):
+    """Inside one engine. None is not known, which is not zero."""
+
+    running: int | None = None
+    waiting: int | None = None
 
 
 @dataclass
@@ -38,6 +45,7 @@ class State:
     draining: bool = False
     failure: Failure | None = None
     measured: dict[str, Measured] = field(default_factory=dict)
+    requests: dict[str, Requests] = field(default_factory=dict)  # by engine, as last scraped
     timeline: list[PhaseMark] = field(default_factory=list)
 
     def enter(self, phase: Phase, now_seconds: float, message: str = "") -> None:
@@ -81,8 +89,15 @@ class State:
         )
 
     def _engine(self, name: str) -> EngineStatus:
-        measured = self.measured.get(name, Measured())
-        return EngineStatus(name=name, phase=self.phase, measured=measured, failure=self.failure)
+        requests = self.requests.get(name, Requests())
+        return EngineStatus(
+            name=name,
+            phase=self.phase,
+            measured=self.measured.get(name, Measured()),
+            running=requests.running,
+            waiting=requests.waiting,
+            failure=self.failure,
+        )
 
     @property
     def ready(self) -> bool:

@@ -5,9 +5,11 @@ nothing), uids and their preconditions, the status subresource, deletion of what
 owned, and events to whoever watches. The integration tests hold it against a real API server.
 """
 
+import asyncio
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,7 +118,7 @@ class FakeCluster:
                 for (of, space, _), obj in self.objects.items()
                 if of is kind
                 and namespace in (None, space)
-                and (not labels or labels in obj["metadata"].get("labels", {}))
+                and _labelled(obj, labels)
                 and _matches(obj, fields)
             ]
         return [{"metadata": obj["metadata"]} for obj in found] if metadata_only else found[:limit]
@@ -156,7 +158,10 @@ class FakeCluster:
     async def patch(self, kind: Kind, namespace: str, name: str, change: Json) -> Json:
         with self._request("patch", kind, name):
             live = self._live(kind, namespace, name)
-            return self._store((kind, namespace, name), _patched(live, change))
+            uid = live["metadata"]["uid"]
+            if change.get("metadata", {}).get("uid", uid) != uid:
+                raise Conflict("the uid is another one", status=409)
+            return self._store((kind, namespace, name), merge_patched(live, change))
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
         with self._request("delete", kind, name):
@@ -169,6 +174,35 @@ class FakeCluster:
             if pod not in self.proxied:
                 raise NotFound(f"no answer from {pod}:{port}{path} in {namespace}", status=404)
             return self.proxied[pod]
+
+    @asynccontextmanager
+    async def proxy_stream(
+        self, namespace: str, pod: str, port: int, path: str
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Nothing beyond what `proxy_get` would answer, and then its end."""
+        body = await self.proxy_get(namespace, pod, port, path)
+        yield _once(body)
+
+    async def watch(
+        self, kind: Kind, namespace: str, *, labels: str, seconds: int
+    ) -> AsyncGenerator[Json, None]:
+        events: asyncio.Queue[Json] = asyncio.Queue()
+        for obj in await self.list_all(kind, namespace, labels=labels):
+            events.put_nowait({"type": "ADDED", "object": obj})
+
+        def tell(of: Kind, event: Json) -> None:
+            if of is kind and _labelled(event["object"], labels):
+                events.put_nowait(event)
+
+        self.watchers.append(tell)
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    yield await events.get()
+        except TimeoutError:
+            return
+        finally:
+            self.watchers.remove(tell)
 
     def _apply(self, obj: Json, manager: str, verb: str) -> Json:
         kind, _, name = key = _key(obj)
@@ -224,6 +258,10 @@ class _Request:
             raise self.fault.error
 
 
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
 def _key(obj: Mapping[str, Any]) -> tuple[Kind, str, str]:
     metadata = obj["metadata"]
     return kinds.of(obj), metadata.get("namespace", ""), metadata["name"]
@@ -235,13 +273,19 @@ def _content(obj: Json) -> Json:
     return {**obj, "metadata": metadata}
 
 
+def _labelled(obj: Json, selector: str) -> bool:
+    labels = obj["metadata"].get("labels", {})
+    parts = [part.partition("=") for part in selector.split(",") if part]
+    return all(labels.get(name) == value if eq else name in labels for name, eq, value in parts)
+
+
 def _matches(obj: Json, fields: str) -> bool:
     return all(
         obj.get(part.split("=")[0]) == part.split("=")[1] for part in fields.split(",") if part
     )
 
 
-def _patched(live: Any, change: Any) -> Any:
+def merge_patched(live: Any, change: Any) -> Any:
     """RFC 7386."""
     if not isinstance(change, dict):
         return copy.deepcopy(change)
@@ -250,7 +294,7 @@ def _patched(live: Any, change: Any) -> Any:
         if value is None:
             kept.pop(name, None)
         else:
-            kept[name] = _patched(kept.get(name), value)
+            kept[name] = merge_patched(kept.get(name), value)
     return kept
 
 

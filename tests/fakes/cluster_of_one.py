@@ -1,17 +1,19 @@
 """A cluster in a dict: applies what was decided, so that a test can ask for the next decision."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 import builders
+from fakes.cluster import merge_patched
 
+from berth_api.server import Phase, PodStatus
 from berth_operator.core import learned
 from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
 from berth_operator.core.learned import Record
-from berth_operator.core.observed import Children, Observed, Pod
-from berth_operator.core.outcome import Outcome
+from berth_operator.core.observed import Children, Load, Observed, Pod
+from berth_operator.core.outcome import Outcome, Patch
 
 _KINDS = {
     "ControllerRevision": "revisions",
@@ -54,13 +56,39 @@ class ClusterOfOne:
         """Decides once and does it."""
         outcome = decide(self.observe(), self.context)
         self._keep(outcome.learn)
+        self._patch(outcome.patch)
         for wanted in outcome.apply:
             self._apply(wanted)
         for gone in outcome.delete:
-            del self.objects[gone.kind, gone.name]
+            self._collect(self.objects.pop((gone.kind, gone.name)))
         if outcome.status is not None:
             self.cr = self.cr | {"status": outcome.status}
         return outcome
+
+    def _collect(self, gone: dict[str, Any]) -> None:
+        """The garbage collector: a Deployment's pods go with it."""
+        if gone["kind"] == "Deployment":
+            left = (pod for pod in self.pods if _revision(pod.object) != _revision(gone))
+            self.pods = tuple(left)
+
+    def _patch(self, patches: tuple[Patch, ...]) -> None:
+        changes = {patch.uid: patch.changes for patch in patches}
+        self.pods = tuple(
+            replace(pod, object=merge_patched(pod.object, changes.get(_uid(pod.object), {})))
+            for pod in self.pods
+        )
+        for key, obj in self.objects.items():
+            self.objects[key] = merge_patched(obj, changes.get(_uid(obj), {}))
+
+    def drain(self) -> Outcome:
+        """Nobody has anything in flight, and time passes until nothing more is drained."""
+        self.known["load"] = Load(complete=True)
+        for _ in range(6):
+            idle = PodStatus(phase=Phase.SERVING)
+            self.pods = tuple(replace(pod, report=pod.report or idle) for pod in self.pods)
+            self.seconds += 1
+            self.step()
+        return self.settle()
 
     def _keep(self, new: tuple[Record, ...]) -> None:
         """As the ConfigMap does: through JSON."""
@@ -115,6 +143,16 @@ class ClusterOfOne:
             return
         uid = f"uid-{kind}-{name}"
         self.objects[kind, name] = wanted | {"metadata": wanted["metadata"] | {"uid": uid}}
+
+
+def _revision(obj: Any) -> str:
+    found: str = obj["metadata"]["labels"]["berth.dev/revision"]
+    return found
+
+
+def _uid(obj: Any) -> str:
+    found: str = obj["metadata"]["uid"]
+    return found
 
 
 def planned(**known: Any) -> ClusterOfOne:

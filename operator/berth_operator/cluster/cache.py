@@ -7,12 +7,14 @@ an early one about its namesake cannot be mixed up.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.kinds import Kind
 from berth_operator.core.drift import owned_by
+from berth_operator.core.kubernetes import is_finished, requests
 from berth_operator.core.observed import Children, Node, Object
 
 # Uids of deleted objects that are remembered against late news of them. News is late by seconds;
@@ -39,6 +41,7 @@ class Cache:
         self._keys: dict[Kind, dict[str, ModelKey]] = {kind: {} for kind in kinds.WATCHED}
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._written_status: dict[str, Any] = {}
+        self._reserved: dict[str, dict[str, Decimal]] = {}  # by node, of the pods that are on it
 
     def upsert(self, kind: Kind, obj: Object) -> tuple[ModelKey, ...]:
         """Takes in an object; returns the models to look at, none if it brings nothing new."""
@@ -50,6 +53,7 @@ class Cache:
         moved = self._discard(kind, uid) if old is not None else ()
         self._objects[kind].setdefault(key, {})[uid] = new
         self._keys[kind][uid] = key
+        self._reserve(kind, new, 1)
         if kind is kinds.NODE or (old is not None and self._is_own_echo(kind, old, new)):
             return ()
         return (key, *(one for one in moved if one != key))
@@ -97,8 +101,21 @@ class Cache:
 
     def nodes(self) -> tuple[Node, ...]:
         return tuple(
-            _node(obj) for found in self._objects[kinds.NODE].values() for obj in found.values()
+            _node(obj, self._reserved.get(obj["metadata"]["name"], {}))
+            for found in self._objects[kinds.NODE].values()
+            for obj in found.values()
         )
+
+    def _reserve(self, kind: Kind, obj: Object, sign: int) -> None:
+        """Counts a pod in, or out again, where it takes up a place."""
+        node = obj.get("spec", {}).get("nodeName") if kind is kinds.POD else None
+        if node is None or is_finished(obj):
+            return
+        taken = self._reserved.setdefault(node, {})
+        for name, amount in requests(obj["spec"]).items():
+            taken[name] = taken.get(name, Decimal(0)) + sign * amount
+        if not any(taken.values()):
+            del self._reserved[node]
 
     def _of(self, kind: Kind, key: ModelKey) -> Iterable[Object]:
         return self._objects[kind].get(key, {}).values()
@@ -112,7 +129,7 @@ class Cache:
         if key is None:
             return ()
         found = self._objects[kind][key]
-        del found[uid]
+        self._reserve(kind, found.pop(uid), -1)
         if not found:
             del self._objects[kind][key]
         return (key,)
@@ -164,7 +181,7 @@ def _pruned_node(obj: Object) -> Object:
     }
 
 
-def _node(obj: Object) -> Node:
+def _node(obj: Object, reserved: Mapping[str, Decimal]) -> Node:
     spec, status = obj.get("spec", {}), obj.get("status", {})
     info = status.get("nodeInfo", {})
     return Node(
@@ -175,4 +192,5 @@ def _node(obj: Object) -> Node:
         kubelet_version=info.get("kubeletVersion", ""),
         runtime_version=info.get("containerRuntimeVersion", ""),
         unschedulable=spec.get("unschedulable", False),
+        reserved=dict(reserved),
     )

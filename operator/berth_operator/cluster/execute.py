@@ -14,7 +14,7 @@ from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.port import Json, KubeApi
 from berth_operator.core import drift
 from berth_operator.core.observed import Object, Observed, Refusal
-from berth_operator.core.outcome import Deletion, Event, Outcome
+from berth_operator.core.outcome import Deletion, Event, Outcome, Patch
 from berth_operator.errors import Conflict, Denied, NotFound
 
 Post = Callable[[Object, Event], None]
@@ -29,8 +29,9 @@ class Executed:
     deleted: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     status_written: bool = False
-    outdated: bool = False  # the status was not written: the decision knew too little
+    outdated: bool = False  # something was not written: the decision knew too little
     learned: bool = False
+    patched: tuple[str, ...] = ()  # "Pod/name"
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Executor:
     memory: Memory | None = None  # None: what is learned is lost
 
     async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
-        """Keeps what was learned, applies in order, then deletes, then the status, the events.
+        """Keeps what was learned, patches, applies in order, deletes; then the status, the events.
 
         Nothing is deleted while something is refused: what goes may be what the refused object
         was to replace, and would be made anew by the next look, for ever.
@@ -49,7 +50,9 @@ class Executor:
         next look, which follows at once, tells better.
         """
         kept = await self.memory.keep(outcome.learn) if self.memory else False
-        applied, refusals = await self._apply_all(observed, outcome)
+        patched, missed, unpatched = await self._patch_all(observed.cr, outcome)
+        applied, unapplied = await self._apply_all(observed, outcome)
+        refusals = unpatched + unapplied
         deleted = [] if refusals else await self._delete_all(observed.cr, outcome)
         written = _Write.OUTDATED
         if refused(refusals) <= refused(observed.refusals):
@@ -61,9 +64,33 @@ class Executor:
             deleted=tuple(deleted),
             refusals=tuple(refusals),
             status_written=written is _Write.DONE,
-            outdated=written is _Write.OUTDATED,
+            outdated=written is _Write.OUTDATED or missed > 0,
             learned=kept,
+            patched=tuple(patched),
         )
+
+    async def _patch_all(
+        self, cr: Object, outcome: Outcome
+    ) -> tuple[list[str], int, list[Refusal]]:
+        """What was patched, how many were not there any more, and what was refused."""
+        done = [await self._patch(cr, one) for one in outcome.patch]
+        patched = [one for one in done if isinstance(one, str)]
+        return patched, done.count(None), [one for one in done if isinstance(one, Refusal)]
+
+    async def _patch(self, cr: Object, one: Patch) -> str | Refusal | None:
+        """None if that very object is gone: the next look tells what is there instead."""
+        kind = kinds.named(one.api_version, one.kind)
+        metadata = {**one.changes.get("metadata", {}), "uid": one.uid}
+        change = {**one.changes, "metadata": metadata}
+        try:
+            written = await self.api.patch(kind, cr["metadata"]["namespace"], one.name, change)
+        except (NotFound, Conflict):
+            return None
+        except Denied as answer:
+            return Refusal(one.kind, one.name, message=str(answer))
+        if kind in kinds.WATCHED:
+            self.cache.upsert(kind, written)
+        return f"{one.kind}/{one.name}"
 
     async def _apply_all(
         self, observed: Observed, outcome: Outcome

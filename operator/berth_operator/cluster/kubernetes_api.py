@@ -5,7 +5,8 @@ client's wrapper costs four times the parsing. Every foreign error is mapped her
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ from berth_operator.metrics import Metrics
 WRITE_TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, sock_connect=3.0)
 READ_TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0, sock_connect=3.0)
 PROXY_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
+# A stream lives; a watch that is silent for longer than it should last is dead.
+STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=3.0, sock_read=90.0)
 PAGE_OBJECTS: Final = 500  # client-go's page size
 MAX_PROXIED_BYTES: Final = 256 * 1024
 _PROBE_MANAGER: Final = "berth-probe"
@@ -55,6 +58,8 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 # The API server answers 500 to an apply with a field that it does not know. That is a bug of the
 # sender: another try will not help.
 _SENDERS_FAULT: Final = "failed to create typed patch object"
+# A patch with the uid of an object that is gone, where a namesake is: no precondition of its own.
+_ANOTHER_ONE: Final = "metadata.uid: Invalid value"
 
 
 async def connect(environ: Mapping[str, str], context: str | None = None) -> client.ApiClient:
@@ -171,6 +176,39 @@ class KubernetesApi:
             raise Unavailable(f"{target} answered more than {MAX_PROXIED_BYTES} bytes")
         return body
 
+    @asynccontextmanager
+    async def proxy_stream(
+        self, namespace: str, pod: str, port: int, path: str
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        target = kinds.POD.path(namespace, f"{pod}:{port}", f"proxy{path}")
+        async with self._stream(target, {}) as response:
+            yield response.content.iter_any()
+
+    async def watch(
+        self, kind: Kind, namespace: str, *, labels: str, seconds: int
+    ) -> AsyncGenerator[Json, None]:
+        query = {"watch": "true", "labelSelector": labels, "timeoutSeconds": seconds}
+        async with self._stream(kind.path(namespace), query) as response:
+            while line := await response.content.readline():
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise Unavailable(f"the watch of {kind.plural} ended: {event['object']}")
+                yield event
+
+    @asynccontextmanager
+    async def _stream(
+        self, target: str, query: Mapping[str, Any]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer whose body has no end. Raises the mapped error, also while it is read."""
+        response = await self._send("GET", target, query, timeout=STREAM_TIMEOUT)
+        try:
+            async with response:
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    raise self._refused("GET", target, response, await response.read())
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._unreachable("GET", target, error) from error
+
     async def _apply(
         self, kind: Kind, obj: Json, *, manager: str, subresource: str | None = None
     ) -> Json:
@@ -275,7 +313,11 @@ def mapped_error(status: int, headers: Mapping[str, str], text: bytes, *, what: 
     """The error for an answer of 400 and above; its message is the API server's own."""
     said = _status_object(text)
     message = said.get("message") or f"{what}: HTTP {status}"
-    kind = Denied if _SENDERS_FAULT in message else _BY_STATUS.get(status, Unavailable)
+    kind = _BY_STATUS.get(status, Unavailable)
+    if _SENDERS_FAULT in message:
+        kind = Denied
+    elif _ANOTHER_ONE in message:
+        kind = Conflict
     return kind(
         message,
         status=status,

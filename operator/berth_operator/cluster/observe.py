@@ -1,7 +1,7 @@
 """The operator's only reader: one frozen `Observed` per look."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from berth_operator.cluster.cache import Cache, ModelKey
@@ -9,7 +9,15 @@ from berth_operator.cluster.learned import Records, nothing_known
 from berth_operator.cluster.pod_status import PodReader, with_reports
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.kubernetes import is_terminating
-from berth_operator.core.observed import Object, Observed, Refusal
+from berth_operator.core.observed import Load, Object, Observed, Refusal, Remembered
+
+Loads = Callable[[ModelKey, Sequence[Object]], Load]
+"""A model's load now, given its pods."""
+
+
+def nothing_told(key: ModelKey, pods: Sequence[Object]) -> Load:
+    del key, pods
+    return Load()
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,7 @@ class Carried:
 
     refusals: tuple[Refusal, ...] = ()
     poll: tuple[str, ...] = ()  # uids of pods
+    remembered: Remembered = field(default_factory=Remembered)
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,7 @@ class Observer:
     warnings: WarningReader
     wall_clock: Callable[[], datetime]
     learned: Records = nothing_known
+    load: Loads = nothing_told
 
     async def observe(self, key: ModelKey, carried: Carried) -> Observed | None:
         """None if there is nothing to decide: no such model, or it is being deleted.
@@ -48,6 +58,8 @@ class Observer:
             refusals=carried.refusals,
             learned=self.learned(),
             warnings=await self.warnings.read(key.namespace, children, pods, now),
+            remembered=carried.remembered,
+            load=self.load(key, pods),  # last: nothing is waited for after it
         )
 
 

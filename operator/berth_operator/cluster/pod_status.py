@@ -78,6 +78,11 @@ async def with_reports(
 async def _report(pod: Object, reader: PodReader, polled: Collection[str]) -> PodStatus | None:
     if not _may_answer(pod) or not (pod["metadata"]["uid"] in polled or is_starting(pod)):
         return None
+    return await status(pod, reader)
+
+
+async def status(pod: Object, reader: PodReader) -> PodStatus | None:
+    """What the pod says of itself; None if it says nothing that can be read."""
     body = await reader.read(pod)
     try:
         return None if body is None else PodStatus.model_validate_json(body)

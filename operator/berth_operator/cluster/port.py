@@ -4,6 +4,8 @@ Objects are plain JSON. Every call raises the errors of `berth_operator.errors` 
 NotFound, Conflict, Denied (will not help again), Unavailable (may), NotLeading (before a write).
 """
 
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from berth_operator.cluster.kinds import Kind
@@ -54,7 +56,10 @@ class KubeApi(Protocol):
         ...
 
     async def patch(self, kind: Kind, namespace: str, name: str, change: Json) -> Json:
-        """JSON merge patch: keys with None go, others are set; NotFound without an object."""
+        """JSON merge patch: keys with None go, others are set; NotFound without an object.
+
+        Conflict unless `metadata.uid`, if given, is the live one's.
+        """
         ...
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
@@ -63,4 +68,19 @@ class KubeApi(Protocol):
 
     async def proxy_get(self, namespace: str, pod: str, port: int, path: str) -> bytes:
         """GET on a pod's port through the API server; Unavailable beyond MAX_PROXIED_BYTES."""
+        ...
+
+    def proxy_stream(
+        self, namespace: str, pod: str, port: int, path: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The same for an answer without end: its body as it comes."""
+        ...
+
+    def watch(
+        self, kind: Kind, namespace: str, *, labels: str, seconds: int
+    ) -> AsyncGenerator[Json, None]:
+        """Events of a watch that the server ends after `seconds`: first ADDED for what is there.
+
+        What was deleted before is not told: whoever remembers it compares with a list.
+        """
         ...

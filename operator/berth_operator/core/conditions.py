@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from berth_api import names
 from berth_api.server import Phase
 from berth_api.shape import Failure
-from berth_api.types import ConditionType
+from berth_api.types import ConditionType, ScalingMode
 from berth_operator.core.kubernetes import is_ready
+from berth_operator.core.observed import Load
 from berth_operator.core.planning import Planned, Reading, Refused
 from berth_operator.core.revision import unreadable
 from berth_operator.core.view import ORDER, View, running
@@ -25,7 +27,8 @@ class Truth:
 
 def of(view: View) -> list[Truth]:
     """All conditions, the roll-up Ready first."""
-    return [compute(view) for compute in _CONDITIONS]
+    found = (compute(view) for compute in _CONDITIONS)
+    return [truth for truth in found if truth is not None]
 
 
 def headline(view: View, ready: Truth) -> tuple[str, str]:
@@ -87,6 +90,10 @@ def _routed(view: View) -> Truth:
 
 
 def _progressing(view: View) -> Truth:
+    if view.step.blocked is not None:
+        name = names.revision_name(view.resolved.name, view.step.blocked.revision)
+        message = f"{view.step.blocked.message} Change spec, or delete Deployment {name} to retry"
+        return Truth(ConditionType.PROGRESSING, False, "RolloutBlocked", message)
     update, serving = view.update, view.step.serving
     if update is not None and serving is not None and serving.name == update.name:
         if view.ready >= view.wanted:
@@ -106,12 +113,49 @@ def _ready(view: View) -> Truth:
         return Truth(ConditionType.READY, True, "Serving", _replicas(view))
     if view.problem is not None:
         return Truth(ConditionType.READY, False, "Failed", _with_fix(view.problem.failure))
-    if view.wanted == 0:
+    if view.size.awaits_requests:
+        message = "nothing runs; the first request starts a replica"
+        return Truth(ConditionType.READY, True, "ScaledToZero", message)
+    if view.wanted == 0 and view.resolved.spec.scaling.mode is not ScalingMode.AUTO:
         return Truth(ConditionType.READY, False, "ScaledToZero", "spec.replicas is 0")
     return Truth(ConditionType.READY, False, "Activating", _progress(view))
 
 
-_CONDITIONS: Final[tuple[Callable[[View], Truth], ...]] = (
+def _scaling_active(view: View) -> Truth | None:
+    """Only where Berth decides the size. It is told as seldom as the decision's own words."""
+    told, load = view.size.scaling, view.observed.load
+    if told is None:
+        return None
+    if load.complete:
+        reason = "ScaleLimited" if told.reason in _LIMITS else told.reason
+        return Truth(ConditionType.SCALING_ACTIVE, True, reason, told.message)
+    if load.overdue:
+        message = f"{_unheard(load)}; until then replicas are added, and none is taken away"
+        return Truth(ConditionType.SCALING_ACTIVE, False, "MetricsUnavailable", message)
+    return _as_before(view, ConditionType.SCALING_ACTIVE) or Truth(
+        ConditionType.SCALING_ACTIVE, None, "Waiting", "no gateway has been heard yet"
+    )
+
+
+_LIMITS: Final = frozenset({"AtMaximum", "NoRoom"})
+
+
+def _unheard(load: Load) -> str:
+    return "a gateway does not tell its demand" if load.gateways else "no gateway tells its demand"
+
+
+def _as_before(view: View, kind: ConditionType) -> Truth | None:
+    """A new leader does not know yet what the last one told: it stands a moment longer."""
+    stored = view.observed.cr.get("status", {}).get("conditions", [])
+    found = next((one for one in stored if one["type"] == kind.value), None)
+    if found is None:
+        return None
+    return Truth(kind, _TRUTHS.get(found["status"]), found["reason"], found["message"])
+
+
+_TRUTHS: Final = {"True": True, "False": False}
+
+_CONDITIONS: Final[tuple[Callable[[View], Truth | None], ...]] = (
     _ready,  # the roll-up first: it is what people look for
     _planned,  # what it needs is known
     _scheduled,  # it has a place
@@ -119,6 +163,7 @@ _CONDITIONS: Final[tuple[Callable[[View], Truth], ...]] = (
     _healthy,  # the engine runs
     _routed,  # clients reach it
     _progressing,  # the wanted revision is the one that serves
+    _scaling_active,  # its size follows the queue
 )
 
 

@@ -4,12 +4,14 @@ Pure. `execute(decide(observe()))` twice in a row does nothing the second time.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from berth_api.server import Phase
-from berth_operator.core import lessons, planning, rollout, status
+from berth_operator.core import lessons, planning, rollout, scaling, status
+from berth_operator.core.accelerators import room
 from berth_operator.core.context import Context
 from berth_operator.core.kubernetes import is_ready, is_starting, is_terminating
 from berth_operator.core.learned import Record
@@ -19,7 +21,7 @@ from berth_operator.core.outcome import Deletion, Outcome
 from berth_operator.core.planning import Planned, Planning, Reading, Refused
 from berth_operator.core.resolved import Resolved, resolve
 from berth_operator.core.revision import Revision, to_object
-from berth_operator.core.view import engines
+from berth_operator.core.scaling import Size
 
 # How often a pod that does not serve yet is asked how far it is.
 _POLL_SECONDS: Final = 1.0
@@ -34,6 +36,7 @@ class Decision:
     """What was decided for one object; `status` describes it."""
 
     planning: Planning
+    size: Size
     step: rollout.Step
 
     @property
@@ -56,10 +59,14 @@ def decide(observed: Observed, context: Context) -> Outcome:
 def _decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome:
     planned = planning.plan(observed, resolved, context)
     update = planned.revision if isinstance(planned, Planned) else None
-    decision = Decision(planned, rollout.step(observed, resolved, update))
-    told = status.of(observed, resolved, context.settings, planned, decision.step)
-    poll = _unmeasured(observed, told.status)
+    size = scaling.decide(observed, resolved, context.settings, update)
+    patience = _patience(update, context)
+    step = rollout.step(observed, resolved, update, size.replicas, patience=patience)
+    decision = Decision(planned, size, step)
+    told = status.of(observed, resolved, context.settings, planned, size=size, step=decision.step)
+    poll = (*_unmeasured(observed, told.status), *decision.step.poll)
     return Outcome(
+        patch=decision.step.patches,
         apply=tuple(_wanted(observed, resolved, context, decision)),
         delete=tuple(_unwanted(observed, resolved, decision)),
         status=told.status,
@@ -67,7 +74,16 @@ def _decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome
         look_again_seconds=_look_again(observed, decision, poll),
         learn=_lessons(observed, resolved, decision, told.status),
         poll=poll,
+        remember=size.remembered,
+        attention=size.attention,
     )
+
+
+def _patience(update: Revision | None, context: Context) -> timedelta:
+    """How long a roll-out waits for a spare accelerator: for a node, where one may be brought."""
+    if update is not None and room.can_grow(update, context.settings):
+        return timedelta(seconds=context.settings.accelerator_fallback_seconds)
+    return rollout.PATIENCE
 
 
 def _lessons(
@@ -93,9 +109,9 @@ def _wanted(
     if not _key_written(observed, key):
         wanted.append(key_secret.build(resolved, context.master_key))
     wanted += [service.build(resolved, key), budget.build(resolved)]
-    for revision, replicas in decision.step.run:
-        wanted += _if_absent(observed.children.revisions, to_object(resolved, revision))
-        wanted.append(deployment.build(resolved, revision, replicas))
+    for run in decision.step.run:
+        wanted += _if_absent(observed.children.revisions, to_object(resolved, run.revision))
+        wanted.append(deployment.build(resolved, run.revision, run.replicas, run.marks))
     return wanted
 
 
@@ -154,7 +170,7 @@ def _key_missing(observed: Observed) -> bool:
 
 def _starting(observed: Observed) -> list[Pod]:
     """Engine pods that do not serve yet and may still."""
-    return [pod for pod in engines(observed) if is_starting(pod.object)]
+    return [pod for pod in observed.engines if is_starting(pod.object)]
 
 
 def _look_again(observed: Observed, decision: Decision, poll: tuple[str, ...]) -> float | None:
@@ -162,6 +178,10 @@ def _look_again(observed: Observed, decision: Decision, poll: tuple[str, ...]) -
     if isinstance(decision.planning, Refused):
         retry = decision.planning.retry_seconds
         wishes.append(_NODES_SECONDS if retry is None else max(_POLL_SECONDS, retry))
+    if decision.step.look_again_seconds is not None:
+        wishes.append(decision.step.look_again_seconds)
+    if decision.size.look_again_seconds is not None:
+        wishes.append(decision.size.look_again_seconds)
     return min(wishes, default=None)
 
 

@@ -1,9 +1,13 @@
 """Questions asked of pods and Deployments as JSON: is it ready, what did it say at the end."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from berth_api import names
+from berth_api.quantity import parse
 from berth_operator.core.observed import Object
 
 
@@ -23,6 +27,43 @@ def is_starting(pod: Object) -> bool:
 
 def is_terminating(thing: Object) -> bool:
     return "deletionTimestamp" in thing["metadata"]
+
+
+def is_active(pod: Object) -> bool:
+    """As a ReplicaSet counts: neither finished nor on its way out."""
+    return not (is_finished(pod) or is_terminating(pod))
+
+
+def is_routed(pod: Object) -> bool:
+    """Whether the Service selects it: not while it drains, nor when someone took it aside."""
+    return bool(pod["metadata"].get("labels", {}).get(names.LABEL_ROUTE) == names.ROUTE_OPEN)
+
+
+def is_serving(pod: Object) -> bool:
+    """Ready, and sent new requests."""
+    return is_ready(pod) and is_routed(pod)
+
+
+def unschedulable_since(pod: Object) -> datetime | None:
+    """Since when no node has had room for it; one that a queue holds back is not asked for."""
+    scheduled = condition(pod, "PodScheduled")
+    if (scheduled.get("status"), scheduled.get("reason")) != ("False", "Unschedulable"):
+        return None
+    return moment(scheduled.get("lastTransitionTime"))
+
+
+def annotation(thing: Object, name: str) -> str | None:
+    found: str | None = thing["metadata"].get("annotations", {}).get(name)
+    return found
+
+
+def moment(text: str | None) -> datetime | None:
+    """RFC 3339; None also where someone wrote something else."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def condition(thing: Object, kind: str) -> Mapping[str, Any]:
@@ -63,3 +104,19 @@ def _terminated(pod: Object, container: str) -> Mapping[str, Any] | None:
     found = (c for c in container_statuses(pod) if c["name"] == container)
     state: Mapping[str, Any] | None = next(found, {}).get("state", {}).get("terminated")
     return state
+
+
+def requests(spec: Mapping[str, Any]) -> dict[str, Decimal]:
+    """What a pod spec's containers request of each resource, in its base unit.
+
+    A limit without a request is one. Init containers have gone before these run, and what Berth's
+    own need is less. An amount that cannot be read is left out: it is in no pod of Berth's making.
+    """
+    found: dict[str, Decimal] = {}
+    for container in spec.get("containers", ()):
+        resources = container.get("resources") or {}
+        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        for name, amount in asked.items():
+            with suppress(ValueError):
+                found[name] = found.get(name, Decimal(0)) + parse(amount)
+    return found

@@ -7,11 +7,14 @@ here (a newer cluster's fields must survive); each builder and check reads the f
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from berth_api import names
 from berth_api.server import PodStatus
 from berth_api.shape import ShapeReport
 from berth_operator.core.learned import Record
+from berth_operator.core.replicas import Memory
 
 Object = Mapping[str, Any]
 """A Kubernetes object as JSON, without managedFields."""
@@ -37,6 +40,35 @@ class Node:
     kubelet_version: str = ""
     runtime_version: str = ""
     unschedulable: bool = False
+    reserved: Mapping[str, Decimal] = field(default_factory=dict)
+    """What the pods of all models on it request."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """One model's requests, as gateways and engines tell; `at` is monotonic seconds."""
+
+    at: float = 0.0
+    held: int = 0
+    oldest_seconds: float = 0.0  # of the held
+    in_flight: Mapping[str, int] = field(default_factory=dict)  # by pod uid, over all gateways
+    arrivals: int = 0  # counted, ever growing
+    answered: int = 0  # counted, ever growing
+    gateways: int = 0  # that the numbers are of
+    complete: bool = False  # every gateway that serves is among them, and speaks
+    overdue: bool = False  # not complete, for longer than a start or a reconnection takes
+    engines: Mapping[str, int] = field(default_factory=dict)
+    """By pod uid, what the engine itself runs and keeps waiting, where it was asked lately."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What one decision hands to the next. A restart loses it, and nothing else may."""
+
+    replicas: Memory = field(default_factory=Memory)
+    asked: int | None = None  # replicas that were decided last
+    told_at: float | None = None  # when the status last got new numbers; Load.at
+    start: tuple[str, float] | None = None  # a revision and the seconds that its pod took to serve
 
 
 @dataclass(frozen=True)
@@ -74,4 +106,15 @@ class Observed:
         default_factory=dict
     )  # by source; `berth plan` provides them
     learned: Mapping[str, Record] = field(default_factory=dict)  # of all models, by record key
+    load: Load = field(default_factory=Load)
+    remembered: Remembered = field(default_factory=Remembered)
     warnings: tuple[Object, ...] = ()  # Warning Events of children (ReplicaSets, Pods), newest last
+
+    @property
+    def engines(self) -> tuple[Pod, ...]:
+        """Pods that run an engine, or will."""
+        return tuple(
+            pod
+            for pod in self.pods
+            if pod.object["metadata"]["labels"].get(names.LABEL_ROLE) == names.ROLE_ENGINE
+        )

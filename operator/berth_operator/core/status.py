@@ -23,13 +23,14 @@ from berth_api.types import (
 from berth_operator.core import conditions, deviation, rollout
 from berth_operator.core import view as views
 from berth_operator.core.conditions import Truth
-from berth_operator.core.kubernetes import is_ready
+from berth_operator.core.kubernetes import is_serving
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Event, EventType
 from berth_operator.core.planning import Planned, Planning, Refused
 from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
+from berth_operator.core.scaling import Size
 from berth_operator.core.view import View
 from berth_operator.settings import Settings
 
@@ -45,9 +46,11 @@ def of(
     resolved: Resolved,
     settings: Settings,
     planning: Planning,
+    *,
+    size: Size,
     step: rollout.Step,
 ) -> Told:
-    view = views.of(observed, resolved, planning, step)
+    view = views.of(observed, resolved, planning, size, step)
     truths = conditions.of(view)
     ready = next(truth for truth in truths if truth.type is ConditionType.READY)
     reason, message = conditions.headline(view, ready)
@@ -67,10 +70,14 @@ def of(
         model=_model(view.update),
         plan=_plan(view),
         load=_load(view),
+        queue=size.queue,
+        scaling=size.scaling,
+        blocked_revision=step.blocked.revision if step.blocked else None,
         last_failure=_last_failure(view),
         conditions=_conditions(observed, resolved.generation, truths),
     ).wire()
-    news = (*_left(planning), *_once_more(planning), *_events(observed, told))
+    news = (*_left(planning), *_once_more(planning), *size.events)
+    news += (*_rolled_back(observed, step), *_events(observed, told))
     return Told(told, news)
 
 
@@ -90,7 +97,7 @@ def of_paused(observed: Observed, resolved: Resolved) -> dict[str, Any]:
 def _frozen(observed: Observed, generation: int, truth: Truth) -> dict[str, Any]:
     """What was told before, the pods as they are, and why nothing more is done."""
     previous = dict(observed.cr.get("status", {}))
-    ready = sum(is_ready(pod.object) for pod in views.engines(observed))
+    ready = sum(is_serving(pod.object) for pod in observed.engines)
     roll_up = Truth(ConditionType.READY, ready > 0, truth.reason, truth.message)
     changed = {truth.type.value, roll_up.type.value}
     kept = [c for c in previous.get("conditions", []) if c["type"] not in changed]
@@ -228,11 +235,19 @@ def _once_more(planning: Planning) -> tuple[Event, ...]:
     return (Event(EventType.WARNING, failure.reason, message),)
 
 
+def _rolled_back(observed: Observed, step: rollout.Step) -> tuple[Event, ...]:
+    """One Event when an update was given up for the revision before it."""
+    before = observed.cr.get("status", {}).get("blockedRevision")
+    if step.blocked is None or step.blocked.revision == before:
+        return ()
+    return (Event(EventType.WARNING, "RolloutBlocked", step.blocked.message),)
+
+
 def _events(observed: Observed, told: dict[str, Any]) -> tuple[Event, ...]:
     """One Event whenever the column REASON changes."""
     previous = observed.cr.get("status", {}).get("reason")
-    if told["reason"] == previous:
-        return ()
+    if told["reason"] == previous or (told["reason"] == "ScaledToZero" and "scaling" in told):
+        return ()  # of its own scaling the decision has told
     warning = told["phase"] == Phase.FAILED.value or told["reason"] == "Degraded"
     kind = EventType.WARNING if warning else EventType.NORMAL
     return (Event(kind, told["reason"], told["message"]),)

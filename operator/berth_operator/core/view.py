@@ -3,7 +3,6 @@
 Put together once, so that the phase, the conditions and the columns cannot disagree.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +14,7 @@ from berth_operator.core.kubernetes import (
     container_statuses,
     is_finished,
     is_ready,
+    is_serving,
     is_terminating,
 )
 from berth_operator.core.observed import Observed, Pod
@@ -22,6 +22,7 @@ from berth_operator.core.planning import Planned, Planning, Reading, Refused
 from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
+from berth_operator.core.scaling import Size
 
 # Phases that are not a pod's.
 PLANNING: Final = "Planning"
@@ -38,21 +39,24 @@ class View:
     observed: Observed
     resolved: Resolved
     planning: Planning
+    size: Size
     step: rollout.Step
     update: Revision | None
     pods: tuple[Pod, ...]  # of the update revision, or of the one that is held
-    ready: int  # pods that serve, of any revision
+    ready: int  # pods that take requests, of any revision
     problem: Problem | None
     report: PodStatus | None  # of the furthest pod
 
     @property
     def wanted(self) -> int:
-        return self.resolved.spec.replicas
+        return self.size.replicas
 
 
-def of(observed: Observed, resolved: Resolved, planning: Planning, step: rollout.Step) -> View:
+def of(
+    observed: Observed, resolved: Resolved, planning: Planning, size: Size, step: rollout.Step
+) -> View:
     update = planning.revision if isinstance(planning, Planned) else None
-    shown = update or step.serving
+    shown = step.serving if step.blocked else update or step.serving
     pods = rollout.pods_of(observed, shown.name) if shown else _shape_pods(observed)
     there = tuple(pod for pod in pods if not is_terminating(pod.object))
     alive = tuple(pod for pod in there if not is_finished(pod.object)) or there
@@ -61,22 +65,19 @@ def of(observed: Observed, resolved: Resolved, planning: Planning, step: rollout
         observed=observed,
         resolved=resolved,
         planning=planning,
+        size=size,
         step=step,
         update=update,
         pods=alive if shown else (),
-        ready=sum(is_ready(pod.object) for pod in engines(observed)),
-        problem=_problem(observed, planning, (*alive, *reading)),
+        ready=sum(is_serving(pod.object) for pod in observed.engines),
+        problem=_problem(observed, planning, step, (*alive, *reading)),
         report=_furthest(alive),
     )
 
 
-def engines(observed: Observed) -> Iterable[Pod]:
-    return (pod for pod in observed.pods if _role(pod) == names.ROLE_ENGINE)
-
-
 def replica_count(observed: Observed) -> int:
     return sum(
-        not (is_terminating(pod.object) or is_finished(pod.object)) for pod in engines(observed)
+        not (is_terminating(pod.object) or is_finished(pod.object)) for pod in observed.engines
     )
 
 
@@ -89,12 +90,16 @@ def _role(pod: Pod) -> str:
     return role
 
 
-def _problem(observed: Observed, planning: Planning, pods: tuple[Pod, ...]) -> Problem | None:
+def _problem(
+    observed: Observed, planning: Planning, step: rollout.Step, pods: tuple[Pod, ...]
+) -> Problem | None:
     """The cause that a user should mend first: the plan, then refusals, then the pods."""
     if isinstance(planning, Refused):
         return Problem(ConditionType.PLANNED.value, planning.failure)
     if observed.refusals:
         return problems.of_refusal(observed.refusals[0])
+    if step.blocked is not None:
+        return step.blocked.problem
     unmade = (problems.of_deployment(one) for one in observed.children.deployments)
     waiting = [pod for pod in pods if not is_ready(pod.object)]
     return (

@@ -145,7 +145,7 @@ class TestTheModelDeployment:
             for check in ROOT["properties"]["spec"][VALIDATIONS]
             if check["rule"].startswith("!has(self.") and "|" not in check["rule"]
         ]
-        assert "keepAlive" in refused
+        assert "pool" in refused
         assert all("default" not in SPEC[name] for name in refused)
 
     def test_status_has_no_defaults_because_its_writer_owns_what_it_writes(self):

@@ -16,12 +16,9 @@ BROKEN = [
     *zip(
         (*rules.UNSERVED, *rules.SOURCE, *rules.REPLICA_BOUNDS, *rules.IMAGE),
         (
-            {"scaling": {"mode": "Auto"}},
-            {"keepAlive": "5m"},
             {"pool": "a"},
             {"priority": 0},
             {"evictable": False},
-            {"queue": {}},
             {"adapters": [ADAPTER]},
             {"parallelism": {"pipeline": 2}},
             {"memory": {"sharing": "Shared"}},

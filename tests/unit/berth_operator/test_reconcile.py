@@ -1,6 +1,6 @@
 import asyncio
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import builders
@@ -15,8 +15,8 @@ from berth_operator.cluster.observe import Observer
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
-from berth_operator.core.observed import Observed, Refusal
-from berth_operator.core.outcome import Outcome
+from berth_operator.core.observed import Observed, Refusal, Remembered
+from berth_operator.core.outcome import Attention, Outcome
 from berth_operator.errors import Denied, Unavailable
 from berth_operator.handlers import feed
 from berth_operator.metrics import Metrics
@@ -263,3 +263,26 @@ def test_the_next_look_comes_when_there_is_reason_to(
     observed = Observed(cr={}, now=builders.NOW, refusals=before)
     outcome = Outcome(look_again_seconds=wish)
     assert next_look(observed, outcome, executed) == expected
+
+
+async def test_what_a_decision_remembers_and_waits_for_reaches_the_next_look() -> None:
+    seen: list[int | None] = []
+    attended: list[Attention | None] = []
+
+    def counting(observed: Observed, _: Context) -> Outcome:
+        seen.append(observed.remembered.asked)
+        asked = (observed.remembered.asked or 0) + 1
+        return Outcome(remember=Remembered(asked=asked), attention=Attention(asked))
+
+    bench = Bench(decide=counting)
+    bench.reconciler = replace(
+        bench.reconciler, attend=lambda key, attention: attended.append(attention)
+    )
+    bench.create()
+    await bench.rest()
+    bench.create(replicas=2)
+    await bench.rest()
+    bench.cluster.remove(kinds.MODEL, *KEY)
+    await bench.rest()
+    assert seen == [None, 1]
+    assert attended == [Attention(1), Attention(2), None]

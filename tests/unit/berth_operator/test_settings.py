@@ -1,5 +1,7 @@
+import json
 from pathlib import Path
 
+import builders
 import pytest
 
 from berth_operator import settings
@@ -12,3 +14,12 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=r"config\.yaml is no mapping"):
         settings.load({"BERTH_CONFIG": str(path)})
+
+
+def test_the_environment_says_which_pods_are_gateways_for_an_operator_outside(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps(builders.configured().wire()))
+    chosen = settings.load({"BERTH_CONFIG": str(path), "BERTH_GATEWAY_SELECTOR": "app=gateway"})
+    assert chosen.gateway_selector == "app=gateway"

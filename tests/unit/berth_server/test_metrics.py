@@ -38,7 +38,7 @@ def test_an_absent_metric_is_unknown_and_not_zero():
 
 
 def test_nonsense_values_are_unknown():
-    page = 'vllm:num_requests_running{m="a"} NaN\nvllm:num_requests_waiting{m="a"} -1\n'
+    page = 'vllm:num_requests_running{m="a"} +Inf\nvllm:num_requests_running{m="a"} NaN\nvllm:num_requests_waiting{m="a"} -1\n'
     gauges = metrics.read(page)
     assert (gauges.running, gauges.waiting) == (None, None)
     assert metrics.read('vllm:cache_config_info{kv_cache_memory_bytes="None"} 1.0').measured == (

@@ -51,6 +51,14 @@ def test_what_the_log_measured_is_reported_per_engine(state):
     assert engine.measured == Measured(kv_cache_tokens=46592, resident_bytes=5)
 
 
+def test_what_an_engine_runs_and_keeps_waiting_is_told_once_it_was_scraped(state):
+    [engine] = page(state).engines
+    assert (engine.running, engine.waiting) == (None, None)
+    state.requests["m"] = status.Requests(running=3, waiting=0)
+    [engine] = page(state).engines
+    assert (engine.running, engine.waiting) == (3, 0)
+
+
 def test_a_failure_is_in_the_pods_and_the_engines_status(state):
     state.fail(Failure(reason="OutOfMemory", message="no room", fix="buy some"), 101.0)
     found = page(state)

@@ -1,5 +1,6 @@
 """One Deployment per revision. Its pod template is the revision's own, re-applied verbatim."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from berth_api import names
@@ -10,7 +11,10 @@ from berth_operator.core.revision import Revision
 _PROGRESS_DEADLINE_SECONDS: Final = 86_400
 
 
-def build(resolved: Resolved, revision: Revision, replicas: int) -> dict[str, Any]:
+def build(
+    resolved: Resolved, revision: Revision, replicas: int, marks: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """`marks` are annotations by which a roll-out knows how far it is."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -18,6 +22,7 @@ def build(resolved: Resolved, revision: Revision, replicas: int) -> dict[str, An
             resolved,
             names.revision_name(resolved.name, revision.name),
             revision=revision.name,
+            annotations=marks,
         ),
         "spec": {
             "replicas": replicas,

@@ -1,11 +1,14 @@
-"""How a model's files get into a pod, for each kind of source.
+"""How a model's files, and berth_server, get into a pod, for each kind of source.
+
+Init containers run one after the other, and the kubelet takes up to a second to notice that one has
+ended: as few as possible stand between a request and the engine's start.
 
 The fetcher is the only container that sees the hub's token. An image without any program in it
 can still be a source: where the cluster mounts images as volumes, as a volume; else a static
 busybox that an earlier init container put into a shared folder copies the files out of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from berth_api import names
@@ -29,11 +32,13 @@ _FIND_IN_IMAGE: Final = (
     'if [ -z "$from" ]; then echo "no config.json under /models, /model or / of the image" '
     ">&2; exit 2; fi; "
 )
+# Puts berth_server and busybox into the shared folder, for containers of other images.
 _INSTALL: Final = (
     f"set -e; b={names.BUSYBOX_IN_IMAGE}; "
     f"$b cp -r {names.DIR_SERVER_IN_IMAGE}/. {names.DIR_SERVER}/; "
     f"$b mkdir -p {names.DIR_SERVER}/bin; $b cp $b {_BUSYBOX}"
 )
+_FETCH: Final = "exec python3 -m berth_server.fetch"
 _COPY_ALL: Final = (
     'if [ "$from" = / ]; then for f in /*; do if [ -f "$f" ]; then $b cp "$f" {to}/; fi; done; '
     'else $b cp -rL "$from"/. {to}/; fi'
@@ -59,7 +64,7 @@ class Files:
 def whole(
     resolved: Resolved, settings: Settings, commit: str, file_bytes: int, *, image_volumes: bool
 ) -> Files:
-    """All files, for a runtime pod."""
+    """All files, and berth_server, for a runtime pod."""
     match resolved.source:
         case HubSource(repository=repository):
             folder = f"{repository.replace('/', '--')}/{commit}"
@@ -71,12 +76,12 @@ def whole(
                 init=(_fetcher(resolved, settings, directory, commit, file_bytes),),
             )
         case OciSource(reference=reference) if image_volumes:
-            return _image_volume(settings, reference)
+            return _installed(settings, _image_volume(settings, reference))
         case OciSource(reference=reference):
             script = _FIND_IN_IMAGE + _COPY_ALL
             return _copied(settings, reference, script, names.DIR_MODEL)
         case ClaimSource(claim=claim, folder=folder):
-            return _claim(claim, folder)
+            return _installed(settings, _claim(claim, folder))
 
 
 def heads(resolved: Resolved, settings: Settings, *, image_volumes: bool) -> Files | None:
@@ -111,8 +116,11 @@ def hub_env(settings: Settings) -> dict[str, str]:
     return {"HF_ENDPOINT": settings.hub_endpoint} if settings.hub_endpoint else {}
 
 
+def _installed(settings: Settings, files: Files) -> Files:
+    return replace(files, init=(installer(settings),))
+
+
 def installer(settings: Settings) -> dict[str, Any]:
-    """Puts berth_server and busybox into the shared folder, for containers of other images."""
     return {
         "name": "install",
         "image": settings.control_image,
@@ -163,12 +171,13 @@ def _fetcher(
         "name": "fetch",
         "image": settings.control_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python3", "-m", "berth_server.fetch"],
+        "command": [names.BUSYBOX_IN_IMAGE, "sh", "-c"],
+        "args": [f"{_INSTALL}; {_FETCH}"],
         "env": env(resolved, values, *token_env(resolved.spec.model.auth_secret_ref)),
         "ports": [{"name": "fetch-status", "containerPort": names.PORT_SERVER_STATUS}],
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [_mount(read_only=False), tmp_mount()],
+        "volumeMounts": [server_mount(), _mount(read_only=False), tmp_mount()],
         "resources": {
             "requests": {"cpu": "100m", "memory": "256Mi"},
             "limits": {"memory": "2Gi"},
@@ -198,7 +207,7 @@ def _copied(settings: Settings, reference: str, script: str, to: str) -> Files:
         "resources": _SMALL,
     }
     volume = {"name": VOLUME_MODEL, "emptyDir": {}}
-    return Files(to, (volume,), mount | {"readOnly": True}, (copier,))
+    return Files(to, (volume,), mount | {"readOnly": True}, (installer(settings), copier))
 
 
 def _claim(claim: str, folder: str) -> Files:

@@ -63,7 +63,7 @@ def build(given: Build) -> dict[str, Any]:
             "terminationGracePeriodSeconds": _PRE_STOP_SECONDS
             + given.resolved.spec.rollout.drain_timeout_seconds
             + _TEARDOWN_SECONDS,
-            "initContainers": [model_files.installer(given.settings), *files.init],
+            "initContainers": list(files.init),
             "containers": [_engine(given, files)],
             "volumes": [*_volumes(given), *files.volumes],
         },
@@ -81,7 +81,8 @@ def _engine(given: Build, files: model_files.Files) -> dict[str, Any]:
             {"name": names.PORT_NAME_ENGINE, "containerPort": names.PORT_ENGINE},
             {"name": names.PORT_NAME_STATUS, "containerPort": names.PORT_SERVER_STATUS},
         ],
-        "readinessProbe": _probe(names.PATH_READY, period=2, timeout=2, failures=2),
+        # Every second, for clients may be waiting; it costs the wrapper next to nothing.
+        "readinessProbe": _probe(names.PATH_READY, period=1, timeout=2, failures=3),
         # Lenient: a busy engine is slow to answer, and the wrapper ends a stalled one itself.
         "livenessProbe": _probe(names.PATH_LIVE, period=20, timeout=10, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": _PRE_STOP_SECONDS}}},
@@ -126,9 +127,14 @@ def server_config(given: Build, model_dir: str) -> ServerConfig:
         drain_timeout_seconds=given.resolved.spec.rollout.drain_timeout_seconds,
         stall_timeout_seconds=_STALL_SECONDS,
         start_timeout_seconds=_START_SECONDS + weights // _SLOW_STORAGE_BYTES_PER_SECOND,
-        expected_start_seconds=_EXPECTED_START_SECONDS[given.engine.device]
-        + weights // _LOCAL_DISK_BYTES_PER_SECOND,
+        expected_start_seconds=expected_start_seconds(plan),
     )
+
+
+def expected_start_seconds(plan: Plan) -> int:
+    """From the pod's containers' start to the first token, with the image and files there."""
+    weights = plan.weights_bytes * max(1, plan.tensor_parallel_size)
+    return _EXPECTED_START_SECONDS[Device(plan.device)] + weights // _LOCAL_DISK_BYTES_PER_SECOND
 
 
 def _engine_config(given: Build, model_dir: str) -> EngineConfig:

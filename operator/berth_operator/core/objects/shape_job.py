@@ -62,7 +62,7 @@ def _pod(
     server = [model_files.server_volume()] if copies else []
     return pod_spec(resolved, settings, profile, CONTROL_USER) | {
         "restartPolicy": "Never",
-        "initContainers": [*([model_files.installer(settings)] if copies else []), *copies],
+        "initContainers": list(copies),
         "containers": [_reader(resolved, settings, files, mounts)],
         "volumes": [model_files.tmp_volume(), *server, *(files.volumes if files else ())],
     }

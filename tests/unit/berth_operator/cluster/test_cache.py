@@ -1,3 +1,4 @@
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -144,3 +145,29 @@ def test_bulk_that_no_decision_reads_is_dropped() -> None:
     assert found is not None
     assert "managedFields" not in found["metadata"]
     assert found["metadata"]["annotations"] == {"a": "b"}
+
+
+def placed(version: int, node: str | None = "n1", phase: str = "Running") -> dict[str, Any]:
+    asked = {"requests": {"cpu": "1500m"}, "limits": {"example.test/gpu": "2"}}
+    spec = {"containers": [{"resources": asked}]} | ({"nodeName": node} if node else {})
+    return child(version, uid="p") | {"spec": spec, "status": {"phase": phase}}
+
+
+def reserved(cache: Cache) -> dict[str, Decimal]:
+    (node,) = cache.nodes()
+    return dict(node.reserved)
+
+
+def test_what_pods_request_is_kept_by_node_as_they_come_and_go() -> None:
+    cache = Cache()
+    cache.upsert(kinds.NODE, {"metadata": {"name": "n1", "uid": "n", "resourceVersion": "1"}})
+    cache.upsert(kinds.POD, placed(1, node=None))
+    assert reserved(cache) == {}
+    for version in (2, 3):
+        cache.upsert(kinds.POD, placed(version))
+        assert reserved(cache) == {"cpu": Decimal("1.5"), "example.test/gpu": Decimal(2)}
+    cache.upsert(kinds.POD, placed(4, phase="Failed"))
+    assert reserved(cache) == {}
+    cache.upsert(kinds.POD, placed(5))
+    cache.remove(kinds.POD, "p")
+    assert reserved(cache) == {}

@@ -11,7 +11,7 @@ from berth_operator.cluster.execute import Executed, Executor
 from berth_operator.cluster.learned import Memory
 from berth_operator.core.learned import Record
 from berth_operator.core.observed import Object, Observed, Refusal
-from berth_operator.core.outcome import Deletion, Event, EventType, Outcome
+from berth_operator.core.outcome import Deletion, Event, EventType, Outcome, Patch
 from berth_operator.errors import Denied, Unavailable
 
 KEY = ModelKey("team", "smol")
@@ -111,6 +111,45 @@ async def test_writes_come_in_order_and_the_status_last(bench: Bench) -> None:
         Call("delete", "Job", "smol-shape"),
         Call("apply_status", "ModelDeployment", "smol"),
     ]
+
+
+def marking(name: str, uid: str) -> Patch:
+    changes = {"metadata": {"labels": {names.LABEL_ROUTE: None}, "annotations": {"a": "b"}}}
+    return Patch("v1", "Pod", name, uid, changes)
+
+
+async def test_a_pod_is_marked_before_its_deployment_is_applied(bench: Bench) -> None:
+    pod = bench.cluster.put(bench.child(kinds.POD, "smol-1-x"))
+    done = await bench.execute(
+        patch=(marking("smol-1-x", pod["metadata"]["uid"]),),
+        apply=(bench.child(kinds.DEPLOYMENT, "smol-1", spec={"replicas": 1}),),
+    )
+    assert done.patched == ("Pod/smol-1-x",)
+    assert bench.cluster.writes == [
+        Call("patch", "Pod", "smol-1-x"),
+        Call("apply", "Deployment", "smol-1"),
+    ]
+    (seen,) = bench.cache.pods(KEY)
+    assert seen["metadata"]["annotations"] == {"a": "b"}
+
+
+async def test_a_pod_that_has_gone_is_no_error_and_is_looked_for_again(bench: Bench) -> None:
+    bench.cluster.put(bench.child(kinds.POD, "smol-1-x"))
+    done = await bench.execute(patch=(marking("gone", "1"), marking("smol-1-x", "another")))
+    assert (done.patched, done.refusals, done.outdated) == ((), (), True)
+
+
+async def test_a_patch_that_is_forbidden_is_told_and_stops_no_apply(bench: Bench) -> None:
+    pod = bench.cluster.put(bench.child(kinds.POD, "smol-1-x"))
+    bench.cluster.faults.append(Fault(Denied("pods is forbidden"), verb="patch", times=9))
+    old = bench.cluster.put(bench.child(kinds.JOB, "smol-shape"))
+    done = await bench.execute(
+        patch=(marking("smol-1-x", pod["metadata"]["uid"]),),
+        apply=(bench.child(),),
+        delete=(Deletion("batch/v1", "Job", "smol-shape", old["metadata"]["uid"]),),
+    )
+    assert done.refusals == (Refusal("Pod", "smol-1-x", "pods is forbidden"),)
+    assert (done.applied, done.deleted) == (("Service/smol-engine (missing)",), ())
 
 
 async def test_a_field_that_someone_else_changed_is_put_back(bench: Bench) -> None:

@@ -258,6 +258,39 @@ async def test_what_a_pod_says_through_the_proxy_is_read_whole_or_not_at_all(
     await connection.close()
 
 
+async def test_an_answer_without_end_is_read_as_it_comes(
+    api: KubernetesApi, server: tuple[Server, int]
+) -> None:
+    server[0].answers = lambda _: web.Response(body=b"one\ntwo\n")
+    async with api.proxy_stream("team", "p1", 8081, "/demand") as chunks:
+        assert b"".join([chunk async for chunk in chunks]) == b"one\ntwo\n"
+    assert server[0].requests[0][1] == "/api/v1/namespaces/team/pods/p1:8081/proxy/demand"
+    server[0].answers = lambda _: web.Response(status=503)
+    with pytest.raises(Unavailable):
+        async with api.proxy_stream("team", "p1", 8081, "/demand"):
+            pass
+
+
+async def test_a_watch_tells_its_events_and_ends(
+    api: KubernetesApi, server: tuple[Server, int]
+) -> None:
+    events = [{"type": kind, "object": {"metadata": {"uid": "p"}}} for kind in ("ADDED", "DELETED")]
+    body = "".join(json.dumps(event) + "\n" for event in events)
+    server[0].answers = lambda _: web.Response(text=body)
+    found = [event async for event in api.watch(kinds.POD, "team", labels="a=b", seconds=7)]
+    assert found == events
+    assert server[0].requests[0][1] == "/api/v1/namespaces/team/pods"
+
+
+@pytest.mark.parametrize("body", ['{"type": "ERROR", "object": {"code": 410}}\n', "no JSON\n"])
+async def test_a_watch_that_breaks_is_unavailable(
+    api: KubernetesApi, server: tuple[Server, int], body: str
+) -> None:
+    server[0].answers = lambda _: web.Response(text=body)
+    with pytest.raises(Unavailable):
+        _ = [event async for event in api.watch(kinds.POD, "team", labels="", seconds=7)]
+
+
 async def test_a_refused_connection_is_unavailable(unused_tcp_port: int) -> None:
     settings = client.Configuration()
     settings.host = f"http://127.0.0.1:{unused_tcp_port}"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import builders
@@ -8,7 +9,7 @@ from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.observe import Carried, Observer
 from berth_operator.cluster.warnings import WarningReader
-from berth_operator.core.observed import Refusal
+from berth_operator.core.observed import Load, Refusal, Remembered
 
 KEY = ModelKey("team", "smol")
 
@@ -73,3 +74,21 @@ async def test_there_is_nothing_to_decide_about_a_model_that_is_gone_or_going() 
     assert await observer(cache).observe(KEY, Carried()) is None
     cache.upsert(kinds.MODEL, model(deletionTimestamp="2026-01-02T03:04:05Z"))
     assert await observer(cache).observe(KEY, Carried()) is None
+
+
+async def test_the_load_is_asked_for_with_the_models_own_pods() -> None:
+    cache = Cache()
+    cache.upsert(kinds.MODEL, model())
+    cache.upsert(kinds.POD, labelled("p"))
+    asked = []
+
+    def told(key: ModelKey, pods: Any) -> Load:
+        asked.append((key, [pod["metadata"]["uid"] for pod in pods]))
+        return Load(held=3)
+
+    remembered = Remembered(asked=2)
+    carried = Carried(remembered=remembered)
+    observed = await replace(observer(cache), load=told).observe(KEY, carried)
+    assert observed is not None
+    assert (observed.load.held, observed.remembered) == (3, remembered)
+    assert asked == [(KEY, ["p"])]

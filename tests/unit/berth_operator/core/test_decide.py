@@ -103,7 +103,7 @@ def test_a_new_revision_starts_beside_the_old_one_and_replaces_it_once_it_is_rea
     assert cluster.cr["status"]["currentRevision"] == old
     assert ready_condition(cluster) == ("True", "Serving")
     cluster.serve(new, name="new")
-    cluster.settle()
+    cluster.drain()
     assert [d["metadata"]["labels"][names.LABEL_REVISION] for d in cluster.kind("Deployment")] == [
         new
     ]
@@ -114,7 +114,9 @@ def test_recreate_empties_the_old_revision_before_the_new_one_starts() -> None:
     cluster = serving()
     cluster.change(runtime={"maxModelLen": 4096}, rollout={"strategy": "Recreate"})
     cluster.settle()
-    assert [d["spec"]["replicas"] for d in cluster.kind("Deployment")] == [0]
+    assert [d["spec"]["replicas"] for d in cluster.kind("Deployment")] == [1, 0]
+    cluster.drain()
+    assert [d["spec"]["replicas"] for d in cluster.kind("Deployment")] == [0, 0]
     cluster.pods = ()
     cluster.settle()
     assert [d["spec"]["replicas"] for d in cluster.kind("Deployment")] == [0, 1]
@@ -328,7 +330,7 @@ def test_a_roll_out_that_waits_does_not_stop_scaling() -> None:
     cluster.settle()
     cluster.change(replicas=4)
     cluster.settle()
-    assert [d["spec"]["replicas"] for d in cluster.kind("Deployment")] == [4, 4]
+    assert [d["spec"]["replicas"] for d in cluster.kind("Deployment")] == [4, 1]
 
 
 def test_a_half_loaded_pod_does_not_spoil_the_measures() -> None:

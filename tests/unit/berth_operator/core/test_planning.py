@@ -326,7 +326,7 @@ def test_once_the_old_revision_goes_first_the_wait_for_its_card_is_forgotten() -
     serving, waiting = waits_beside(one, wanted=("h100", "l40s"), seconds=100 * LIMIT)
     one.step()
     one.change(rollout={"strategy": "Recreate"})
-    one.step()
+    one.drain()
     assert replicas(one) == {serving: 0, waiting: 0}
     one.pods = ()
     one.settle()

@@ -140,7 +140,7 @@ def test_another_spec_is_planned_beside_it_and_takes_its_place_once_it_serves() 
     numbers = [one["revision"] for one in cluster.kind("ControllerRevision")]
     assert sorted(numbers) == [old["revision"], old["revision"] + 1]
     cluster.serve(cluster.cr["status"]["updateRevision"], name="new")
-    cluster.settle()
+    cluster.drain()
     assert [one["metadata"]["name"] for one in cluster.kind("Deployment")] != [name]
     assert len(cluster.kind("Deployment")) == 1
     assert "cannot be read" not in progress(cluster)

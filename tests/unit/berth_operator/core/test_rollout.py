@@ -1,0 +1,326 @@
+"""Roll-outs step by step, on a cluster with a few accelerators."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fakes.cluster_with_cards import ClusterWithCards, serving
+
+from berth_operator.core.kubernetes import is_active
+from berth_operator.core.rollout import PATIENCE
+
+UPDATE, THIRD, BROKEN = 4096, 2048, 512
+
+
+def update(cluster: ClusterWithCards, length: int = UPDATE) -> tuple[str, str]:
+    """Another spec; the revision that serves, and the one that is wanted now."""
+    old: str = cluster.status["currentRevision"]
+    cluster.wants(runtime={"maxModelLen": length})
+    cluster.look()
+    return old, cluster.status["updateRevision"]
+
+
+def looks(cluster: ClusterWithCards, seconds: float, every: float = 1.0) -> None:
+    for _ in range(int(seconds / every)):
+        cluster.wait(every)
+        cluster.look()
+
+
+def drain(cluster: ClusterWithCards) -> None:
+    """Those that are to go are idle, and end."""
+    cluster.answer_all()
+    looks(cluster, 4)
+    cluster.finish()
+    cluster.look()
+
+
+def give_up_the_surge(cluster: ClusterWithCards) -> None:
+    looks(cluster, PATIENCE.total_seconds())
+
+
+def progressing(cluster: ClusterWithCards) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        one for one in cluster.status["conditions"] if one["type"] == "Progressing"
+    )
+    return found
+
+
+def test_with_a_spare_accelerator_old_pods_go_one_by_one_as_new_ones_serve() -> None:
+    cluster = serving(cards=4, replicas=3)
+    old, new = update(cluster)
+    assert cluster.replicas == {old: 3, new: 1}
+    seen = []
+    for _ in range(3):
+        cluster.start()
+        cluster.look()
+        assert len(cluster.serving) == 3
+        drain(cluster)
+        seen.append((cluster.replicas.get(old, 0), cluster.replicas[new]))
+    assert seen == [(2, 2), (1, 3), (0, 3)]
+    assert cluster.replicas == {new: 3}
+
+
+@pytest.mark.parametrize(("replicas", "beside"), [(1, 1), (4, 1), (7, 1), (8, 2), (12, 3)])
+def test_a_quarter_of_the_replicas_but_at_least_one_starts_beside_the_old_ones(
+    replicas: int, beside: int
+) -> None:
+    cluster = serving(cards=20, replicas=replicas)
+    old, new = update(cluster)
+    assert cluster.replicas == {old: replicas, new: beside}
+
+
+def test_the_surge_is_given_up_only_after_a_while() -> None:
+    cluster = serving(cards=1)
+    old, new = update(cluster)
+    looks(cluster, PATIENCE.total_seconds() - 1)
+    assert len(cluster.serving) == 1
+    looks(cluster, 1)
+    assert cluster.serving == []
+    drain(cluster)
+    assert cluster.replicas == {old: 0, new: 1}
+    cluster.start()
+    cluster.look()
+    assert cluster.replicas == {new: 1}
+
+
+def test_without_a_spare_accelerator_one_place_at_a_time_is_given() -> None:
+    cluster = serving(cards=3, replicas=3)
+    _, new = update(cluster)
+    give_up_the_surge(cluster)
+    for served in (1, 2, 3):
+        assert len(cluster.serving) == 2
+        drain(cluster)
+        cluster.start()
+        cluster.look()
+        assert sum(is_active(pod) for pod in cluster.of(new)) >= served
+    drain(cluster)
+    assert cluster.replicas == {new: 3}
+
+
+def test_a_place_that_comes_free_meanwhile_does_as_well() -> None:
+    cluster = serving(cards=1)
+    old, _ = update(cluster)
+    give_up_the_surge(cluster)
+    assert cluster.serving == []
+    cluster.cards = 2
+    cluster.controllers()
+    cluster.look()
+    assert [pod["metadata"]["labels"]["berth.dev/revision"] for pod in cluster.serving] == [old]
+
+
+def test_an_update_for_which_an_old_pods_place_is_no_use_waits_beside_it() -> None:
+    cluster = serving(cards=1)
+    cluster.full = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
+    old, new = update(cluster)
+    looks(cluster, 1000, every=100)
+    assert len(cluster.serving) == 1
+    assert cluster.replicas == {old: 1, new: 1}
+
+
+def test_an_update_that_fails_in_an_old_ones_place_is_given_up_and_the_old_one_comes_back() -> None:
+    cluster = serving(cards=1)
+    cluster.broken = {BROKEN}
+    old, new = update(cluster, BROKEN)
+    give_up_the_surge(cluster)
+    drain(cluster)
+    cluster.start()
+    cluster.look()
+    assert cluster.replicas == {old: 0, new: 1}, "an engine may end once"
+    cluster.start()
+    events = cluster.look().events
+    assert cluster.replicas == {old: 1, new: 0}
+    assert "RolloutBlocked" in {event.reason for event in events}
+    cluster.finish()
+    cluster.start()
+    cluster.look()
+    told = cluster.status
+    assert (told["blockedRevision"], told["currentRevision"]) == (new, old)
+    assert (told["phase"], told["readyReplicas"]) == ("Serving", 1)
+    assert progressing(cluster)["reason"] == "RolloutBlocked"
+    assert f"delete Deployment smollm2-{new} to retry" in progressing(cluster)["message"]
+
+
+def blocked(cards: int = 1) -> tuple[ClusterWithCards, str, str]:
+    cluster = serving(cards=cards, replicas=cards)
+    cluster.broken = {BROKEN}
+    old, new = update(cluster, BROKEN)
+    give_up_the_surge(cluster)
+    drain(cluster)
+    for _ in range(2):
+        cluster.start()
+        cluster.look()
+    for _ in range(3):
+        drain(cluster)
+        cluster.start()
+        cluster.look()
+    assert cluster.replicas == {old: cards, new: 0}
+    return cluster, old, new
+
+
+@pytest.mark.parametrize("cards", [1, 2, 3])
+def test_a_blocked_update_is_not_tried_again_by_itself(cards: int) -> None:
+    cluster, old, new = blocked(cards)
+    for _ in range(20):
+        cluster.start()
+        cluster.wait(600)
+        outcome = cluster.look()
+        assert (outcome.patch, outcome.delete, outcome.events) == ((), (), ())
+    assert cluster.replicas == {old: cards, new: 0}
+    assert len(cluster.serving) == cards
+
+
+def test_a_blocked_update_follows_no_size_and_the_one_that_serves_does() -> None:
+    cluster, old, new = blocked(2)
+    cluster.wants(replicas=1)
+    cluster.look()
+    drain(cluster)
+    assert cluster.replicas == {old: 1, new: 0}
+
+
+def test_deleting_its_deployment_has_a_blocked_update_tried_again() -> None:
+    cluster, old, new = blocked()
+    del cluster.one.objects["Deployment", f"smollm2-{new}"]
+    cluster.look()
+    assert cluster.replicas == {old: 1, new: 1}
+    assert "blockedRevision" not in cluster.status
+
+
+def test_another_spec_replaces_a_blocked_update() -> None:
+    cluster, old, new = blocked()
+    _, third = update(cluster, THIRD)
+    assert cluster.replicas == {old: 1, third: 1}
+    assert new not in cluster.replicas
+    give_up_the_surge(cluster)
+    drain(cluster)
+    cluster.start()
+    cluster.look()
+    assert cluster.replicas == {third: 1}
+
+
+def test_going_back_to_the_spec_that_serves_ends_a_blocked_update() -> None:
+    cluster, old, _ = blocked()
+    cluster.wants(runtime={})
+    cluster.look()
+    assert cluster.replicas == {old: 1}
+    assert "blockedRevision" not in cluster.status
+
+
+def test_an_update_that_fails_beside_the_old_one_goes_on_trying() -> None:
+    cluster = serving(cards=2)
+    cluster.broken = {BROKEN}
+    old, new = update(cluster, BROKEN)
+    for _ in range(5):
+        cluster.start()
+        looks(cluster, 60, every=10)
+    assert cluster.replicas == {old: 1, new: 1}
+    assert len(cluster.serving) == 1
+    assert progressing(cluster)["reason"] == "RolloutBlocked"
+
+
+def test_a_failing_update_in_the_way_of_growing_demand_is_given_up() -> None:
+    cluster = serving(cards=2)
+    cluster.broken = {BROKEN}
+    old, new = update(cluster, BROKEN)
+    cluster.start()
+    cluster.start()
+    cluster.wants(replicas=2)
+    looks(cluster, 2)
+    cluster.finish()
+    assert cluster.replicas == {old: 2, new: 0}
+
+
+def test_an_update_that_finds_no_place_even_then_is_given_up() -> None:
+    cluster = serving(cards=1)
+    old, new = update(cluster)
+    give_up_the_surge(cluster)
+    looks(cluster, 4)
+    cluster.cards = 0  # someone else's pod was quicker
+    cluster.finish()
+    looks(cluster, 70, every=10)
+    assert cluster.replicas == {old: 1, new: 0}
+    assert "Insufficient" in progressing(cluster)["message"]
+
+
+def test_recreate_drains_all_then_starts_the_new_one() -> None:
+    cluster = serving(cards=5, replicas=2, rollout={"strategy": "Recreate"})
+    old, new = update(cluster)
+    assert cluster.serving == []
+    assert cluster.replicas == {old: 2, new: 0}
+    cluster.answer_all()
+    looks(cluster, 4)
+    assert cluster.replicas == {old: 0, new: 0}, "its pods have not gone yet"
+    cluster.finish()
+    cluster.look()
+    assert cluster.replicas == {old: 0, new: 2}
+    cluster.start()
+    cluster.look()
+    assert cluster.replicas == {new: 2}
+
+
+def test_recreate_comes_back_to_the_old_revision_if_the_new_one_fails() -> None:
+    cluster = serving(cards=1, rollout={"strategy": "Recreate"})
+    cluster.broken = {BROKEN}
+    old, new = update(cluster, BROKEN)
+    drain(cluster)
+    for _ in range(3):
+        cluster.start()
+        cluster.look()
+    drain(cluster)
+    assert cluster.replicas == {old: 1, new: 0}
+
+
+def test_a_third_revision_midway_ends_with_one_deployment() -> None:
+    cluster = serving(cards=5, replicas=4)
+    _, second = update(cluster)
+    cluster.start()
+    cluster.look()
+    drain(cluster)
+    _, third = update(cluster, THIRD)
+    assert second in cluster.replicas, "one of its pods serves"
+    for _ in range(6):
+        cluster.start()
+        cluster.look()
+        assert len(cluster.serving) == 4
+        drain(cluster)
+    assert cluster.replicas == {third: 4}
+
+
+def test_a_restarted_operator_goes_on_in_the_middle() -> None:
+    cluster = serving(cards=1)
+    _, new = update(cluster)
+    give_up_the_surge(cluster)
+    looks(cluster, 4)
+    cluster.one.known.pop("remembered", None)
+    drain(cluster)
+    cluster.start()
+    cluster.look()
+    assert cluster.replicas == {new: 1}
+
+
+def test_at_zero_the_old_revision_goes_at_once() -> None:
+    cluster = serving(cards=1)
+    cluster.wants(replicas=0)
+    cluster.look()
+    drain(cluster)
+    _, new = update(cluster)
+    assert cluster.replicas == {new: 0}
+
+
+def test_a_roll_out_writes_a_bounded_number_of_times() -> None:
+    cluster = serving(cards=3, replicas=3)
+    before = json.dumps(cluster.replicas)
+    _, new = update(cluster)
+    written = 0
+    for _ in range(12):
+        cluster.start()
+        for _ in range(5):
+            deployments = json.dumps(cluster.one.kind("Deployment"))
+            cluster.wait(timedelta(seconds=3).total_seconds())
+            outcome = cluster.look()
+            changed = json.dumps(cluster.one.kind("Deployment")) != deployments
+            written += len(outcome.patch) + changed
+            cluster.finish()
+    assert cluster.replicas == {new: 3}
+    assert before != json.dumps(cluster.replicas)
+    assert written <= 3 * 6, "two patches and a few sizes for each replica"
