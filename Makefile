@@ -63,6 +63,11 @@ binaries: ## Kubernetes, etcd and helm, built once for this machine
 integration: venv binaries ## against a real API server
 	$(PYTHON) -m pytest -q tests/integration
 
+.PHONY: keda
+keda: venv ## against a real KEDA; builds it the first time, ten minutes on two cores
+	python3 -m dev build --keda
+	$(PYTHON) -m pytest -q -s tests/keda
+
 .PHONY: e2e
 e2e: venv ## against a real node, with real weights
 	$(PYTHON) -m pytest -q tests/e2e
@@ -93,3 +98,28 @@ clean: ## stop the cluster and remove it with every cache
 .PHONY: bench-startup
 bench-startup: ## a pod's start by phase, beside a plain vllm serve; on the cluster of `make up`
 	python3 -m bench.startup
+
+.PHONY: bench-calibration
+bench-calibration: venv ## the stand-in engine beside a real vLLM on one core; MODEL=folder, BERTH_ENGINE_PYTHON
+	$(PYTHON) -m bench.engine --model $(MODEL)
+
+.PHONY: bench-prefix
+bench-prefix: venv ## routing policies on two real vLLM replicas; BERTH_ENGINE_PYTHON
+	$(PYTHON) -m bench.prefix
+	$(PYTHON) -m bench.prefix --opening
+
+.PHONY: bench-gateway
+bench-gateway: venv ## the gateway on one core beside litellm, vllm-router and nginx; an hour
+	python3 -m bench.gateway $(BENCH_FLAGS)
+
+.PHONY: bench-engine64
+bench-engine64: venv ## a real vLLM at 64 streams, with the gateway and without; MODEL=folder with weights
+	python3 -m bench.gateway.engine64 --model $(or $(MODEL),$(error name a folder with weights in MODEL)) $(BENCH_FLAGS)
+
+.PHONY: bench-designs
+bench-designs: venv ## four data paths with one policy, from which the gateway's was chosen; ten minutes
+	python3 -m bench.gateway.designs $(BENCH_FLAGS)
+
+.PHONY: bench-scaling
+bench-scaling: venv ## replica laws in simulated time, Berth's beside its peers'; 20 minutes, BENCH_FLAGS=--quick one
+	$(PYTHON) -m bench.simulator $(BENCH_FLAGS)

@@ -1,0 +1,1 @@
+"""A real vLLM on one core, and how closely the stand-in engine follows it."""

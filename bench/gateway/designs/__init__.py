@@ -1,0 +1,1 @@
+"""Small, complete gateways with one policy and different data paths: what each path costs."""

@@ -1,0 +1,3 @@
+module berth.dev/bench/gateway/load
+
+go 1.24.0

@@ -1,0 +1,1 @@
+"""Control laws, each written anew from its project's published one, with its published defaults."""
