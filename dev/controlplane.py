@@ -60,11 +60,13 @@ class ControlPlane:
 
     `api_port` 0 takes a free one; a given one stays the same over restarts. `address` is where the
     API server listens and, unless it is loopback, what it tells pods to connect to.
+    `controller_flags` are the controller manager's, after those that it always gets.
     """
 
     state_dir: Path
     address: str = LOOPBACK
     api_port: int = 0
+    controller_flags: tuple[str, ...] = ()
     authority: Authority = field(init=False)
 
     def __post_init__(self) -> None:
@@ -211,6 +213,21 @@ class ControlPlane:
             f"--service-account-signing-key-file={accounts.key}",
             f"--audit-policy-file={policy}",
             f"--audit-log-path={self.audit_log}",
+            *self._aggregation_flags(),
+        ]
+
+    def _aggregation_flags(self) -> list[str]:
+        """For API servers behind this one, such as those that give an HPA its metrics."""
+        user = "front-proxy-client"
+        proxy = self.authority.issue(user, user=user)
+        return [
+            f"--requestheader-client-ca-file={self.authority.root.certificate}",
+            f"--requestheader-allowed-names={user}",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-username-headers=X-Remote-User",
+            f"--proxy-client-cert-file={proxy.certificate}",
+            f"--proxy-client-key-file={proxy.key}",
         ]
 
     def _serving_pair(self) -> KeyPair:
@@ -238,6 +255,7 @@ class ControlPlane:
             f"--root-ca-file={root.certificate}",
             f"--service-account-private-key-file={self.authority.folder / 'service-accounts.key'}",
             "--use-service-account-credentials",
+            *self.controller_flags,
         ]
 
     def _scheduler_command(self) -> list[str | Path]:

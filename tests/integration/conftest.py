@@ -4,13 +4,15 @@ They run against a control plane of their own, or against the cluster that BERTH
 names; never against the one that kubectl happens to point at.
 """
 
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from clusterapi import CRD_NAME, Api
+from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
 
 from berth_api import names
 from dev import binaries, progress
@@ -24,7 +26,10 @@ DEFINITION = REPOSITORY / f"crds/{CRD_NAME}.yaml"
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as running:
+    # Fifteen seconds by default, and a test of an HPA waits for several looks.
+    flags = ("--horizontal-pod-autoscaler-sync-period=1s",)
+    folder = tmp_path_factory.mktemp("control-plane")
+    with ControlPlane(folder, controller_flags=flags) as running:
         yield running
 
 
@@ -57,6 +62,34 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
     kubectl("create", "namespace", name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def models(kubectl: Kubectl, definition: None, namespace: str) -> Models:
+    return Models(kubectl, namespace)
+
+
+@pytest.fixture
+def start(
+    kubectl: Kubectl, namespace: str, tmp_path: Path
+) -> Iterator[Callable[..., OperatorProcess]]:
+    """Starts operators with the chart's rights."""
+    rights = json.dumps({"apiVersion": "v1", "kind": "List", "items": chart_rights(namespace)})
+    kubectl("apply", "-f", "-", stdin=rights)
+    kubeconfig = account_kubeconfig(kubectl, namespace, tmp_path)
+    started: list[OperatorProcess] = []
+
+    def begin(*, leader_election: bool = False) -> OperatorProcess:
+        directory = tmp_path / str(len(started))
+        directory.mkdir()
+        one = OperatorProcess(kubeconfig, namespace, directory, leader_election).start()
+        started.append(one)
+        return one.wait_until_ready()
+
+    yield begin
+    for one in started:
+        one.kill()
+    kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=rights)
 
 
 @pytest.fixture

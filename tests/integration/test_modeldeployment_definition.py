@@ -185,11 +185,6 @@ REFUSED = [
         changed("spec.resources.memory", "16GB"),
         'spec.resources.memory "16GB" must be a quantity: for example "16Gi", "1500m" or "4"',
     ),
-    (
-        "scaling that is not served yet",
-        changed("spec.scaling.mode", "Auto"),
-        "spec.scaling.mode Auto is not served yet; use Fixed or External with spec.replicas",
-    ),
     *(
         (
             f"the unserved field {field}",
@@ -197,11 +192,9 @@ REFUSED = [
             f"spec.{field} is not served yet; leave it out",
         )
         for field, value in (
-            ("keepAlive", "5m"),
             ("pool", "small"),
             ("priority", 1),
             ("evictable", True),
-            ("queue", {}),
             ("adapters", [{"name": "a", "source": "hf://a/b"}]),
         )
     ),

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,27 @@ async def test_a_deletion_meets_only_the_object_with_the_uid(
     await api.delete(kinds.DEPLOYMENT, namespace, "smol-1", uid=live["metadata"]["uid"])
     with pytest.raises(NotFound):
         await api.get(kinds.DEPLOYMENT, namespace, "smol-1")
+
+
+async def test_a_patch_meets_only_the_object_with_the_uid(
+    api: KubernetesApi, kubectl: Kubectl, namespace: str
+) -> None:
+    container = {"name": "engine", "image": "example.test/x:1"}
+    labels = {names.LABEL_MODEL: "smol", names.LABEL_ROUTE: names.ROUTE_OPEN}
+    metadata = {"name": "smol-1", "namespace": namespace, "labels": labels}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+    spec = {"containers": [container], "nodeSelector": {"no": "node"}}
+    kubectl("create", "-f", "-", stdin=json.dumps(pod | {"spec": spec}))
+    off = {"labels": {names.LABEL_ROUTE: None}}
+    with pytest.raises(Conflict):
+        await api.patch(
+            kinds.POD, namespace, "smol-1", {"metadata": off | {"uid": str(uuid.uuid4())}}
+        )
+    (live,) = await api.list_all(kinds.POD, namespace, labels=names.LABEL_ROUTE)
+    done = await api.patch(
+        kinds.POD, namespace, "smol-1", {"metadata": off | {"uid": live["metadata"]["uid"]}}
+    )
+    assert done["metadata"]["labels"] == {names.LABEL_MODEL: "smol"}
 
 
 async def test_lists_come_in_pages_with_their_kind(

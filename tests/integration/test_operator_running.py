@@ -3,11 +3,10 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import gpu_nodes
 import pytest
-from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
+from operator_process import Models, OperatorProcess
 
 from berth_api import names
 from berth_api.shape import Failure, Short, Shortage
@@ -18,31 +17,6 @@ ALL = ("Secret", "Service", "PodDisruptionBudget", "ControllerRevision", "Deploy
 REST_SECONDS = 5.0  # pods that do not come up are asked every second meanwhile
 
 Start = Callable[..., OperatorProcess]
-
-
-@pytest.fixture
-def models(kubectl: Kubectl, definition: None, namespace: str) -> Models:
-    return Models(kubectl, namespace)
-
-
-@pytest.fixture
-def start(kubectl: Kubectl, namespace: str, tmp_path: Path) -> Iterator[Start]:
-    rights = json.dumps({"apiVersion": "v1", "kind": "List", "items": chart_rights(namespace)})
-    kubectl("apply", "-f", "-", stdin=rights)
-    kubeconfig = account_kubeconfig(kubectl, namespace, tmp_path)
-    started: list[OperatorProcess] = []
-
-    def begin(*, leader_election: bool = False) -> OperatorProcess:
-        directory = tmp_path / str(len(started))
-        directory.mkdir()
-        one = OperatorProcess(kubeconfig, namespace, directory, leader_election).start()
-        started.append(one)
-        return one.wait_until_ready()
-
-    yield begin
-    for one in started:
-        one.kill()
-    kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=rights)
 
 
 @pytest.fixture

@@ -16,6 +16,15 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
+{{- /* The gateway's own, as a label selector in one line. */ -}}
+{{- define "berth.gatewaySelector" -}}
+{{- $pairs := list }}
+{{- range $name, $value := include "berth.selector" (dict "root" . "component" "gateway") | fromYaml }}
+{{- $pairs = append $pairs (printf "%s=%s" $name $value) }}
+{{- end }}
+{{- join "," $pairs }}
+{{- end }}
+
 {{- define "berth.labels" -}}
 {{ include "berth.selector" . }}
 app.kubernetes.io/part-of: berth

@@ -23,9 +23,10 @@
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
+# Patched to take a chosen one off its Service before it is given up.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, patch]
 # Written and never read: a model's engine key.
 - apiGroups: [""]
   resources: [secrets]
@@ -62,6 +63,11 @@
   resources: [configmaps]
   resourceNames: [berth-learned]
   verbs: [get, patch]
+# The gateways: each is asked who waits.
+# Patched to drain a pod before it goes: its route label and its deletion cost.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, patch]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

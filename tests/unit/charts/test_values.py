@@ -70,6 +70,8 @@ def test_no_engine_image_is_latest(image):
         ("gateway.drainSeconds", -1),
         ("engineProfiles", {}),
         ("acceleratorProfiles", []),
+        ("metrics.serviceMonitor.interval", "15"),
+        ("metrics.dashboard.labels", {"grafana_dashboard": 1}),
     ],
 )
 def test_a_value_that_nothing_reads_or_that_makes_no_sense_is_refused(path, value):

@@ -15,6 +15,15 @@ def test_a_build_is_named_by_its_flags() -> None:
     assert binaries.fingerprint(ETCD) != binaries.fingerprint(other)
 
 
+def test_a_build_is_named_by_what_it_keeps() -> None:
+    keda = binaries.KEDA_MODULE
+    assert binaries.fingerprint(keda) != binaries.fingerprint(replace(keda, definitions=()))
+
+
+def test_keda_is_built_for_its_own_tests_only() -> None:
+    assert binaries.KEDA_MODULE not in binaries.MODULES
+
+
 def test_a_build_is_named_by_its_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "_MODULES_DIR", tmp_path)
     (tmp_path / "etcd").mkdir()
