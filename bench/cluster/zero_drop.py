@@ -31,7 +31,7 @@ MODEL = "steady"
 REPLICAS = 3
 GATEWAYS = 2
 POLL_SECONDS = 0.2
-STEP_SECONDS = 420.0  # for any one disturbance to be over, long streams included
+STEP_SECONDS = 300.0  # for any one disturbance to be over, long streams included
 # Enough different prompts that no cache answers, few enough that most are asked again.
 PROMPTS = 40
 # A third of all requests: a stream of ten seconds or so at the stand-in's pace.
@@ -39,7 +39,7 @@ LONG_TOKENS = 500
 SHORT_TOKENS = 8
 TOKENS_PER_SECOND = "50"
 # Of a pod of the stand-in; three of them and a fourth for a surge leave room on a small node.
-POD_MEMORY = "1Gi"
+POD_MEMORY = "3Gi"
 # Ends that no request may have, whatever happens to the pods.
 FORBIDDEN = (End.REFUSED, End.UNREACHABLE, End.TRUNCATED, End.DIFFERENT)
 
