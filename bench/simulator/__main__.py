@@ -27,14 +27,13 @@ from .fleet import Fleet, Setup
 from .workloads import HOUR, WARM_SECONDS
 
 TRACES = Path("../shared/data/traces")
-QUICK_SEEDS = 2
+QUICK_SEEDS = 1
 PROCESSES = 2
 NICE = 10
 
 
 def main() -> None:
     args = _arguments()
-    os.nice(NICE)
     if args.command == "target":
         print(targets.report(args.conversation, args.mooncake))
         return
@@ -54,7 +53,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.simulator")
     parser.add_argument("command", nargs="?", choices=["compare", "target"], default="compare")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
+    parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--cold-start", type=float, default=60.0, help="seconds")
@@ -73,7 +72,7 @@ def _measured(args: argparse.Namespace, seeds: Sequence[int]) -> list[dict[str, 
     jobs = [(name, seed) for seed in seeds for name in names]
     work = partial(_seed, args.conversation, args.mooncake, args.cold_start, args.only)
     results: list[dict[str, object]] = []
-    with Pool(PROCESSES) as pool:
+    with Pool(PROCESSES, initializer=os.nice, initargs=(NICE,)) as pool:
         for done, found in enumerate(pool.imap_unordered(work, jobs), 1):
             results += found
             print(f"\r{done}/{len(jobs)}", end="", file=sys.stderr, flush=True)

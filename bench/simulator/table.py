@@ -28,7 +28,7 @@ class Line:
 
 def per_workload(lines: Sequence[Line]) -> str:
     names = list(lines[0].means)
-    head = ["law", *names, "late", "replica-s", "flaps/h", "failed", "slowest raise s"]
+    head = ["law", *names, "late", "replica-s", "flaps/h", "failed", "slowest decision s"]
     rows = [_row(line, names) for line in lines]
     return _markdown(head, rows)
 
@@ -46,7 +46,7 @@ def _row(line: Line, names: Sequence[str]) -> list[str]:
         f"{line.total('replica_seconds'):.0f}",
         f"{line.turns:.1f}",
         f"{line.total('failed'):.1f}",
-        f"{slowest:.2f}",
+        f"{slowest:.2f}" if line.kind == "berth" else "",
     ]
 
 

@@ -240,6 +240,13 @@ class Scaling(ApiModel):
         default="auto", description="Requests per replica, running and waiting."
     )
     scale_down_delay_seconds: int = Field(default=60, ge=0, le=86_400)
+    headroom: int = Field(
+        default=1,
+        ge=0,
+        le=10,
+        description="Replicas that one busy replica has beside it for bursts, under Auto; less "
+        "with many replicas, which have their room in each other.",
+    )
 
 
 class Queue(ApiModel):

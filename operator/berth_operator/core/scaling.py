@@ -143,6 +143,7 @@ def _law(
         keep_alive_seconds=parse_duration(resolved.spec.keep_alive or DEFAULT_KEEP_ALIVE),
         cold_start_seconds=planned if start is None else start[1],
         room=room.replicas(observed, revision, settings),
+        headroom=float(scaling.headroom),
     )
 
 

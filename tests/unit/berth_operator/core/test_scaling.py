@@ -10,6 +10,7 @@ import pytest
 from fakes.cluster_of_one import ClusterOfOne
 
 from berth_api import names
+from berth_operator.core import replicas
 from berth_operator.core.kubernetes import is_routed
 from berth_operator.core.observed import Load, Node, Pod, Remembered
 from berth_operator.core.outcome import Outcome
@@ -160,6 +161,19 @@ def test_after_keep_alive_without_a_request_the_last_replica_goes() -> None:
     assert model.asked == 0
     assert scaled(model) == ["ScaledFromZero", "ScaledToZero"]
     assert (model.status["phase"], model.condition("Ready")) == ("Idle", ("True", "ScaledToZero"))
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, 1.0), ({"headroom": 0}, 0.0)])
+def test_the_law_keeps_the_headroom_that_the_user_wants(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], kept: float
+) -> None:
+    laws: list[replicas.Law] = []
+    decide = replicas.decide
+    monkeypatch.setattr(
+        replicas, "decide", lambda law, *rest: laws.append(law) or decide(law, *rest)
+    )
+    Model({"scaling": given}).look(1)
+    assert {law.headroom for law in laws} == {kept}
 
 
 def test_a_negative_keep_alive_is_for_ever() -> None:
