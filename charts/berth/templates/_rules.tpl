@@ -23,7 +23,7 @@
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
-# Patched to take a chosen one off its Service before it is given up.
+# Patched to drain a chosen one before it goes: its route label and its deletion cost.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
@@ -64,10 +64,9 @@
   resourceNames: [berth-learned]
   verbs: [get, patch]
 # The gateways: each is asked who waits.
-# Patched to drain a pod before it goes: its route label and its deletion cost.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch, patch]
+  verbs: [list, watch]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]
