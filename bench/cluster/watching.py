@@ -54,7 +54,7 @@ def watching(kubectl: Kubectl, namespace: str, kinds: tuple[str, ...]) -> Iterat
 def _watch(kubectl: Kubectl, namespace: str, kind: str) -> "subprocess.Popen[str]":
     flags = ("--watch", "--output-watch-events", "--output=json", f"--namespace={namespace}")
     command = [kubectl.program, "--kubeconfig", kubectl.kubeconfig, "get", kind, *flags]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def _read(program: "subprocess.Popen[str]", log: Log) -> None:

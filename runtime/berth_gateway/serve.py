@@ -24,9 +24,8 @@ from berth_gateway.telemetry import Telemetry
 from berth_gateway.upstream.pool import Pool
 from berth_gateway.upstream.sockets import keep_alive
 from berth_gateway.waiting import Waiting
-from berth_gateway.world import kube, static
+from berth_gateway.world import static
 from berth_gateway.world.board import Board
-from berth_gateway.world.cluster import ClusterWorld
 from berth_gateway.world.load import Load
 from berth_gateway.world.meters import Meters
 from berth_gateway.world.queue_counts import QueueCounts
@@ -116,14 +115,27 @@ async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> No
 async def _world(settings: Settings, board: Board) -> AsyncIterator[Coroutine[Any, Any, None]]:
     """What keeps the board up to date for as long as the context lasts."""
     if settings.routes is None:
-        async with await kube.connect(settings.kubeconfig) as api:
-            yield ClusterWorld(kube.AioKubeApi(api), settings, board).run()
+        async with _cluster(settings, board) as world:
+            yield world
         return
     board.publish(static.read_routes(settings.routes))
     if settings.keys is not None:
         board.admit_keys(static.read_keys(settings.keys))
     board.synced = True
     yield _forever()
+
+
+@contextlib.asynccontextmanager
+async def _cluster(settings: Settings, board: Board) -> AsyncIterator[Coroutine[Any, Any, None]]:
+    from berth_gateway.world import access, kube  # noqa: PLC0415 -- aiohttp's 10 MB
+    from berth_gateway.world.cluster import ClusterWorld  # noqa: PLC0415
+
+    if settings.kubeconfig is None:
+        way = access.of_service_account(settings.api_server)
+    else:
+        way = await access.of_kubeconfig(settings.kubeconfig)
+    async with kube.connect(way) as api:
+        yield ClusterWorld(api, settings, board).run()
 
 
 async def _forever() -> None:

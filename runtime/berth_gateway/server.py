@@ -38,6 +38,10 @@ BACKLOG: Final = 2048  # connections that wait for accept(), uvicorn's default
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
+def _nothing() -> None:
+    pass
+
+
 class Cycle(RequestResponseCycle):
     """One request and its answer: uvicorn's own, and a `Direct`.
 
@@ -70,6 +74,21 @@ class Cycle(RequestResponseCycle):
         self._wanted = False  # the application has asked for the body
         self._handed_over = False  # all of the body
         self._head = b""  # of the answer, not yet sent
+
+    async def run(self, app: Any, tasks: set[Any]) -> None:
+        """Until the application has answered, or failed to; then its task is none of `tasks`.
+
+        A callback that took it off would be one more turn of the loop.
+        """
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:
+            self.logger.exception("a fault of the application")
+        finally:
+            tasks.discard(self.task)
+            self.on_response = _nothing  # or it would keep the connection alive
+            if not (self.response_complete or self.disconnected):
+                self.transport.close()  # what is cut is taken for a whole answer by nobody
 
     # The way in.
 
@@ -306,8 +325,12 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Trailers, which come after the header's end, are dropped: they are no header fields."""
-        if self._in_header:
-            super().on_header(name, value)
+        if not self._in_header:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """As uvicorn's, without what the data path has no use for: WebSockets, a root path."""
@@ -347,9 +370,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._active = cycle
-        task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        cycle.task = self.loop.create_task(cycle.run(app, self.tasks))
+        self.tasks.add(cycle.task)
 
     def on_body(self, body: bytes) -> None:
         if not self.cycle.response_complete:

@@ -56,6 +56,7 @@ class Settings:
     namespace: str  # the release's, where the Secrets are
     watch_namespaces: tuple[str, ...] = ()  # empty: all
     kubeconfig: Path | None = None  # None: the pod's service account
+    api_server: str = ""  # host:port, as every pod is told it; empty: outside of a cluster
     port: int = names.PORT_GATEWAY
     management_port: int = names.PORT_GATEWAY_MANAGEMENT
     auth: AuthMode = AuthMode.KEYS
@@ -92,6 +93,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         namespace=given.namespace,
         watch_namespaces=given.watch_namespaces,
         kubeconfig=given.kubeconfig,
+        api_server=_api_server(environ),
         port=given.port,
         management_port=given.management_port,
         auth=given.auth,
@@ -141,6 +143,14 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         shown = f"{words} [{variable}]" if variable else words
         parser.add_argument(f"--{flag}", type=parse, default=value, help=shown)
     return parser
+
+
+def _api_server(environ: Mapping[str, str]) -> str:
+    """host:port of the cluster that this pod runs in; empty: in none."""
+    host, port = (environ.get(f"KUBERNETES_SERVICE_{name}", "") for name in ("HOST", "PORT"))
+    if not (host and port):
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ Whether an endpoint takes it now is for `pick` to say, which comes first. Held r
 so they are bounded for each model by its own queue, and for the whole gateway by a threshold that
 moves: a model may hold at most as much as is still free (Choudhury and Hahne, "Dynamic queue length
 thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998). One
-model alone can fill half of the gateway, two a third each: there is always room for another's.
+model alone can fill half of the gateway, two a third each: there is room for another's, unless
+bodies of a large part of all bytes happen to fill it to the last.
 """
 
 from collections.abc import Callable

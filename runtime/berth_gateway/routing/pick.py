@@ -1,6 +1,6 @@
 """Which endpoint takes a request: filters, then a policy's choice among the rest, with the reason.
 
-The bench's simulator runs these very functions.
+The bench's simulator is held equal to these functions by a test.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,6 +71,8 @@ def candidates(endpoints: Sequence[Endpoint], view: View) -> Sequence[Endpoint] 
     """
     if not endpoints:
         return NO_ENDPOINT
+    if not (view.failed or view.ejected or view.paused) and view.room is None:
+        return endpoints  # as nearly always
     untried = _without(endpoints, view.failed)
     if not untried:
         return NoneLeft(f"{len(endpoints)} endpoints, none left to try")
@@ -82,9 +84,13 @@ def candidates(endpoints: Sequence[Endpoint], view: View) -> Sequence[Endpoint] 
 def least_in_flight(found: Sequence[Endpoint], view: View, rule: str = "least busy") -> Picked:
     """`found` holds at least one. Among equals, by turns."""
     get = view.in_flight.get
-    counts = [get(one.key, 0) for one in found]
-    lowest = min(counts)
-    best = [one for one, count in zip(found, counts, strict=True) if count == lowest]
+    lowest, best = get(found[0].key, 0), [found[0]]
+    for one in found[1:]:
+        count = get(one.key, 0)
+        if count < lowest:
+            lowest, best = count, [one]
+        elif count == lowest:
+            best.append(one)
     return Picked(best[view.turn % len(best)], rule, lowest, len(found))
 
 

@@ -1,22 +1,19 @@
 """The two requests that the gateway makes to the Kubernetes API: list and watch, as plain JSON.
 
-`kubernetes.aio` supplies credentials, TLS and the connection; its typed models and its own watch
-are left aside: the first drop fields that they do not know, the second asks for no bookmarks.
-Foreign errors become ApiError here.
+No client library's typed models or watch: the first drop fields that they do not know, the second
+asks for no bookmarks. Foreign errors become ApiError here.
 """
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import aiohttp
-from kubernetes.aio import client, config
-from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.config import ConfigException
 
-from berth_gateway.errors import ApiError, ConfigurationError, ExpiredError
+from berth_gateway.errors import ApiError, ExpiredError
+from berth_gateway.world.access import Access
 
 Json = dict[str, Any]
 
@@ -26,15 +23,11 @@ LIST_SECONDS: Final = 30.0
 INACTIVITY_SECONDS: Final = 70.0
 # The server ends a watch after so long by itself, so that connections spread over its replicas.
 WATCH_SECONDS: Final = 290
+# An event is one line, of at most twice this; etcd takes objects of 1.5 MiB.
+READ_BYTES: Final = 2 * 2**20
 
-_FAILURES: Final = (
-    aiohttp.ClientError,
-    TimeoutError,
-    OSError,
-    ValueError,
-    ApiException,
-    ConfigException,  # the token's file, which is read again every minute
-)
+# OSError and ValueError are also the token's file, which is read again every minute.
+_FAILURES: Final = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
 class KubeApi(Protocol):
@@ -47,11 +40,15 @@ class KubeApi(Protocol):
         ...
 
 
-class AioKubeApi:
+class HttpKubeApi:
     def __init__(
-        self, api: client.ApiClient, inactivity_seconds: float = INACTIVITY_SECONDS
+        self,
+        session: aiohttp.ClientSession,
+        access: Access,
+        inactivity_seconds: float = INACTIVITY_SECONDS,
     ) -> None:
-        self._api = api
+        self._session = session
+        self._access = access
         self._list_timeout = aiohttp.ClientTimeout(total=LIST_SECONDS, sock_connect=CONNECT_SECONDS)
         self._watch_timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=inactivity_seconds
@@ -84,15 +81,18 @@ class AioKubeApi:
     async def _get(
         self, path: str, query: Mapping[str, str], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        serialized = await self._api.param_serialize(
-            "GET",
-            path,
-            query_params=list(query.items()),
-            header_params={"Accept": "application/json"},
-            auth_settings=["BearerToken"],
+        headers = {"accept": "application/json"}
+        authorization = await self._access.authorization()
+        if authorization is not None:
+            headers["authorization"] = authorization
+        response = await self._session.get(
+            self._access.url + path,
+            params=query,
+            headers=headers,
+            timeout=timeout,
+            proxy=self._access.proxy,
+            server_hostname=self._access.server_name,
         )
-        answer = await self._api.call_api(*serialized, _request_timeout=timeout)
-        response: aiohttp.ClientResponse = answer.response
         if response.status != HTTPStatus.OK:
             async with response:
                 reason = (await response.text())[:200]
@@ -100,20 +100,17 @@ class AioKubeApi:
         return response
 
 
-async def connect(kubeconfig: Path | None) -> client.ApiClient:
-    """With the pod's service account, or with a kubeconfig. ConfigurationError if unusable."""
-    settings = client.Configuration()
-    settings.connection_pool_maxsize = 0  # no limit: every watch holds a connection
-    try:
-        if kubeconfig is None:
-            config.load_incluster_config(client_configuration=settings)
-        else:
-            await config.load_kube_config(str(kubeconfig), client_configuration=settings)
-    except (ConfigException, OSError, ValueError) as error:
-        where = "the pod's service account" if kubeconfig is None else f"kubeconfig {kubeconfig}"
-        hint = "give --kubeconfig FILE outside a cluster, or --routes FILE without one"
-        raise ConfigurationError(f"{where}: {error}; {hint}") from error
-    return client.ApiClient(settings)
+@contextlib.asynccontextmanager
+async def connect(access: Access) -> AsyncIterator[HttpKubeApi]:
+    """For as long as the context lasts."""
+    connector = aiohttp.TCPConnector(
+        limit=0,  # every watch holds a connection
+        ssl=True if access.tls is None else access.tls,
+    )
+    async with aiohttp.ClientSession(
+        connector=connector, trust_env=True, read_bufsize=READ_BYTES
+    ) as session:
+        yield HttpKubeApi(session, access)
 
 
 def _event(path: str, line: bytes) -> Json:

@@ -25,6 +25,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run_with
 
 
+async def test_what_only_a_cluster_needs_takes_no_memory_without_one() -> None:
+    asked = "import berth_gateway.serve, sys; print({'aiohttp', 'kubernetes'} & sys.modules.keys())"
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join((f"{ROOT}/crds", f"{ROOT}/runtime"))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", asked, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+
+    assert told == b"set()\n"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

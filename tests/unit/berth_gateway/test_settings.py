@@ -76,3 +76,18 @@ def test_a_mistake_is_one_line_that_names_it(arguments, environ, words) -> None:
 
     assert words in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [
+        ("10.0.0.1", "443", "10.0.0.1:443"),
+        ("fd00::1", "6443", "[fd00::1]:6443"),
+        ("10.0.0.1", "", ""),
+        ("", "443", ""),
+    ],
+)
+def test_a_pod_is_told_where_the_api_server_is(host, port, expected) -> None:
+    told = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+
+    assert settings.load([], CLUSTER | told).api_server == expected

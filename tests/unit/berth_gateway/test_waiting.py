@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import openai
 import pytest
 
 from berth_gateway.routing.admission import Backlog
+from berth_gateway.routing.ejection import FIRST_PAUSE_SECONDS
 from berth_gateway.routing.snapshot import Endpoint, Model
 
 CHAT = "/v1/chat/completions"
@@ -249,12 +251,20 @@ async def test_when_all_are_busy_a_request_waits_until_one_is_not(
 async def test_a_busy_engine_is_asked_again_and_again_but_not_without_a_pause(
     gateway, http, engine, kit
 ) -> None:
-    engine.behave = lambda request: request.reply(429, {})
-    gateway.route(_warm(kit, engine, max_wait_seconds=1))
+    asked_at = []
+
+    async def busy(request: Any) -> None:
+        asked_at.append(time.monotonic())
+        await request.reply(429, {})
+
+    engine.behave = busy
+    gateway.route(_warm(kit, engine, max_wait_seconds=2))
     answers = await asyncio.gather(*(_post(http, gateway, ASK) for _ in range(5)))
 
     assert [one.status for one in answers] == [503] * 5
-    assert 5 < len(engine.received) < 15
+    assert asked_at[-1] - asked_at[0] >= FIRST_PAUSE_SECONDS
+    # All five before the first answer; then one after each pause: 0.1, 0.2, 0.4, 0.8 seconds.
+    assert len(asked_at) <= 5 + 4
 
 
 async def test_when_none_can_be_reached_a_request_waits_for_another(

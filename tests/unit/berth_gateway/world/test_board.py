@@ -13,7 +13,7 @@ def _board() -> Board:
 
 
 def test_nobody_is_let_in_before_keys_are_known() -> None:
-    assert _board().keyring.find("Bearer ") is None
+    assert _board().keyring.find(b"Bearer ") is None
 
 
 def test_new_keys_replace_the_old_ones() -> None:
@@ -21,8 +21,8 @@ def test_new_keys_replace_the_old_ones() -> None:
     board.admit_keys(keyring.hashed(["sk-1"]))
     board.admit_keys(keyring.hashed(["sk-2"]))
 
-    assert board.keyring.find("Bearer sk-1") is None
-    assert board.keyring.find("Bearer sk-2") is not None
+    assert board.keyring.find(b"Bearer sk-1") is None
+    assert board.keyring.find(b"Bearer sk-2") is not None
 
 
 def test_a_snapshot_without_an_endpoint_forgets_its_failures() -> None:

@@ -7,17 +7,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from kubernetes.aio import client
 
 from berth_api import names
 from berth_api.keys import engine_key
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.settings import Settings
-from berth_gateway.world import cluster
+from berth_gateway.world import cluster, kube
+from berth_gateway.world.access import Access
 from berth_gateway.world.board import Board
 from berth_gateway.world.cluster import ClusterWorld
-from berth_gateway.world.kube import AioKubeApi
 from berth_gateway.world.load import Load
 from berth_gateway.world.meters import Meters
 from berth_gateway.world.queues import Queues
@@ -53,6 +52,10 @@ def _secret(name: str, **fields: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": "berth"}, "data": data}
 
 
+async def _nobody() -> None:
+    return None
+
+
 @pytest.fixture
 def board() -> Board:
     return Board(Queues(Load(), Backlog(10, 10)), Meters())
@@ -61,8 +64,8 @@ def board() -> Board:
 @asynccontextmanager
 async def _running(kit: Any, api_server: Any, board: Board, *spaces: str) -> AsyncIterator[Any]:
     settings = Settings(routes=None, keys=None, namespace="berth", watch_namespaces=spaces)
-    async with client.ApiClient(client.Configuration(host=api_server.url)) as api:
-        running = asyncio.create_task(ClusterWorld(AioKubeApi(api), settings, board).run())
+    async with kube.connect(Access(api_server.url, _nobody)) as api:
+        running = asyncio.create_task(ClusterWorld(api, settings, board).run())
         await kit.until(lambda: board.synced)
         yield running
         running.cancel()
@@ -96,7 +99,7 @@ async def test_keys_are_read_from_the_two_secrets_and_from_no_other(
     api_server.put(MODELS, _deployment())
     api_server.put(SECRETS, _secret(names.SECRET_API_KEYS, admin=digest))
     api_server.put(SECRETS, _secret(names.SECRET_ENGINE_MASTER, masterKey="m"))
-    await kit.until(lambda: board.keyring.find("Bearer sk-1"))
+    await kit.until(lambda: board.keyring.find(b"Bearer sk-1"))
     await kit.until(
         lambda: [m.engine_key for m in board.snapshot.models] == [engine_key(b"m", "u-1")]
     )
@@ -115,7 +118,7 @@ async def test_a_keys_limits_are_read_and_read_again(kit, api_server, board, wor
         api_server.put(SECRETS, _secret(names.SECRET_API_KEYS, team=entry))
         await kit.until(
             lambda limit=limit: (
-                board.keyring.find("Bearer sk-1") == ApiKey("team", digest, ("llama",), limit)
+                board.keyring.find(b"Bearer sk-1") == ApiKey("team", digest, ("llama",), limit)
             )
         )
 
@@ -123,9 +126,9 @@ async def test_a_keys_limits_are_read_and_read_again(kit, api_server, board, wor
 async def test_a_key_that_is_taken_out_of_the_secret_is_out(kit, api_server, board, world) -> None:
     digest = hashlib.sha256(b"sk-1").hexdigest()
     api_server.put(SECRETS, _secret(names.SECRET_API_KEYS, admin=digest))
-    await kit.until(lambda: board.keyring.find("Bearer sk-1"))
+    await kit.until(lambda: board.keyring.find(b"Bearer sk-1"))
     api_server.put(SECRETS, _secret(names.SECRET_API_KEYS))
-    await kit.until(lambda: board.keyring.find("Bearer sk-1") is None)
+    await kit.until(lambda: board.keyring.find(b"Bearer sk-1") is None)
 
 
 async def test_what_was_there_before_the_gateway_is_seen_whole_at_the_first_sight(

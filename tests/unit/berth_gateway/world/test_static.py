@@ -87,7 +87,7 @@ def test_keys_are_lines_without_comments_and_kept_as_hashes(tmp_path: Path) -> N
     ring = Keyring(hashes, b"salt")
 
     assert len(ring) == 2
-    assert ring.find("Bearer sk-2") is not None
+    assert ring.find(b"Bearer sk-2") is not None
     assert "sk-1" not in str(hashes)
 
 
