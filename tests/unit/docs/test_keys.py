@@ -54,5 +54,5 @@ def test_the_commands_make_a_key_and_take_it_away(tmp_path: Path) -> None:
     )
     assert (found.name, found.models, found.requests_per_minute) == ("team-a", ("smollm2",), 600)
     assert printed.startswith(names.API_KEY_PREFIX)
-    assert Keyring([found], b"salt").find(f"Bearer {printed}") == found
+    assert Keyring([found], b"salt").find(f"Bearer {printed}".encode()) == found
     assert run(remove, tmp_path)[1] == {"team-a": None}
