@@ -139,6 +139,10 @@ class _Group:
         return tuple(pod for pod in self.pods if is_active(pod.object))
 
     @property
+    def placed(self) -> int:
+        return sum(bool(pod.object["spec"].get("nodeName")) for pod in self.active)
+
+    @property
     def serving(self) -> int:
         return sum(is_serving(pod.object) for pod in self.pods)
 
@@ -255,7 +259,7 @@ def _after(
 
 def _beside(look: _Look, goal: _Group, kept: list[tuple[_Group, int]], leaving: int) -> int:
     """As many new pods as there are places, and so many more as a roll-out may take."""
-    held = leaving + sum(max(len(one.active), size) for one, size in kept)
+    held = leaving + sum(max(one.placed, size) for one, size in kept)
     surge = max(1, look.wanted // _REPLICAS_PER_SURGE)
     begun = goal.serving + len(goal.starting) if goal.serving else 0
     return min(look.wanted, max(begun, look.wanted + surge - held))

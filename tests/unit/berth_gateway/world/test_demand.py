@@ -118,7 +118,7 @@ async def test_many_changes_are_few_lines_and_the_last_state_is_told(queues, kit
     gaps = [
         after[0] - before[0] for before, after in zip(reader.lines, reader.lines[1:], strict=False)
     ]
-    assert min(gaps) >= 0.1
+    assert min(gaps) >= 0.1 - 1e-6  # of the clock's own rounding
     assert len(reader.lines) <= 10
 
 
