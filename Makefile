@@ -99,6 +99,14 @@ clean: ## stop the cluster and remove it with every cache
 bench-startup: ## a pod's start by phase, beside a plain vllm serve; on the cluster of `make up`
 	python3 -m bench.startup
 
+.PHONY: bench-wake
+bench-wake: venv ## from zero to the first token, by step, on real vLLM; on the cluster of `make up`
+	PYTHONPATH=$(PYTHONPATH):.:tests $(PYTHON) -m bench.cluster.wake $(BENCH_FLAGS)
+
+.PHONY: bench-zero-drop
+bench-zero-drop: venv ## 10,000 requests through roll-outs, scale-downs, kills; on the cluster of `make up`
+	PYTHONPATH=$(PYTHONPATH):.:tests $(PYTHON) -m bench.cluster.zero_drop $(BENCH_FLAGS)
+
 .PHONY: bench-calibration
 bench-calibration: venv ## the stand-in engine beside a real vLLM on one core; MODEL=folder, BERTH_ENGINE_PYTHON
 	$(PYTHON) -m bench.engine --model $(MODEL)
@@ -121,5 +129,5 @@ bench-designs: venv ## four data paths with one policy, from which the gateway's
 	python3 -m bench.gateway.designs $(BENCH_FLAGS)
 
 .PHONY: bench-scaling
-bench-scaling: venv ## replica laws in simulated time, Berth's beside its peers'; 20 minutes, BENCH_FLAGS=--quick one
+bench-scaling: venv ## replica laws in simulated time, beside their peers'; BERTH_TRACES, 20 minutes, BENCH_FLAGS=--quick one
 	$(PYTHON) -m bench.simulator $(BENCH_FLAGS)

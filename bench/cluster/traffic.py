@@ -87,7 +87,7 @@ class Clients:
         self._headers = {"Authorization": f"Bearer {key}"}
         self._compare_text = compare_text
         self._answers = Answers()
-        self._started = time.monotonic()
+        self.started = time.monotonic()  # what Result.at counts from
         self.results: list[Result] = []
         self.under_way = 0
 
@@ -116,7 +116,7 @@ class Clients:
             while not stop.is_set():
                 group.create_task(self.send(asks[number % len(asks)]))
                 number += 1
-                due = self._started + number / per_second
+                due = self.started + number / per_second
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _send(self, ask: Ask) -> Result:
@@ -127,7 +127,7 @@ class Clients:
 
         def ended(end: End, detail: str = "", digest: str = "") -> Result:
             total = time.monotonic() - began
-            at = began - self._started
+            at = began - self.started
             return Result(ask, end, at, first, total, held, detail, digest)
 
         try:

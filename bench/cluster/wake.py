@@ -1,6 +1,6 @@
 """From zero: a model that nobody uses is asked, and every step until the first token is timed.
 
-    python3 -m bench.cluster.wake [--cycles 20] [--model smollm2]
+    make bench-wake [BENCH_FLAGS='--cycles 20 --model smollm2']
 
 Runs on the cluster of `make up`, with real vLLM. Each cycle waits until the model has gone to zero
 and its pod is gone, sends one streamed request, and waits for the answer. `engine` is the engine's

@@ -1,8 +1,12 @@
 """The comparison of replica laws.
 
-    python3 -m bench.simulator [--quick] [--seeds 30] [--cold-start 60] [--out FILE]
-        [--conversation FILE] [--mooncake FILE]
-    python3 -m bench.simulator target
+    python3 -m bench.simulator --traces FOLDER [--quick] [--seeds 30] [--cold-start 60] [--out FILE]
+    python3 -m bench.simulator target --traces FOLDER
+
+FOLDER (or the variable BERTH_TRACES) holds two published traces, under these names or others
+(`--conversation`, `--mooncake`): azure-llm-2023-conv.csv.gz is AzureLLMInferenceTrace_conv.csv of
+Azure/AzurePublicDataset, mooncake-conversation.jsonl.gz is conversation_trace.jsonl of Mooncake's
+FAST25 release. Exit code 1 where a bar is missed.
 
 Every law sees the same requests; each seed draws them anew. Tables are Markdown, means over seeds.
 """
@@ -26,17 +30,18 @@ from .engine import Request
 from .fleet import Fleet, Setup
 from .workloads import HOUR, WARM_SECONDS
 
-TRACES = Path("../shared/data/traces")
+CONVERSATION = "azure-llm-2023-conv.csv.gz"
+MOONCAKE = "mooncake-conversation.jsonl.gz"
 QUICK_SEEDS = 1
 PROCESSES = 2
 NICE = 10
 
 
-def main() -> None:
+def main() -> int:
     args = _arguments()
     if args.command == "target":
         print(targets.report(args.conversation, args.mooncake))
-        return
+        return 0
     began = time.monotonic()
     results = [row for path in args.merge for row in json.loads(path.read_text())]
     if not results:
@@ -48,6 +53,7 @@ def main() -> None:
     print(table.per_workload(lines), table.bars(lines), sep="\n\n")
     if args.out:
         args.out.write_text(json.dumps(results, indent=1))
+    return 0 if table.passed(lines) else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -62,9 +68,15 @@ def _arguments() -> argparse.Namespace:
         "--merge", type=Path, nargs="+", default=[], help="show what earlier --out files hold"
     )
     parser.add_argument("--out", type=Path, help="every run's numbers, as JSON")
-    parser.add_argument("--conversation", type=Path, default=TRACES / "azure-llm-2023-conv.csv.gz")
-    parser.add_argument("--mooncake", type=Path, default=TRACES / "mooncake-conversation.jsonl.gz")
-    return parser.parse_args()
+    parser.add_argument("--traces", type=Path, default=os.environ.get("BERTH_TRACES"))
+    parser.add_argument("--conversation", type=Path)
+    parser.add_argument("--mooncake", type=Path)
+    args = parser.parse_args()
+    if args.traces is None and not (args.conversation and args.mooncake):
+        parser.error("--traces is missing: the folder with the two traces; see --help")
+    args.conversation = args.conversation or Path(args.traces) / CONVERSATION
+    args.mooncake = args.mooncake or Path(args.traces) / MOONCAKE
+    return args
 
 
 def _measured(args: argparse.Namespace, seeds: Sequence[int]) -> list[dict[str, object]]:
@@ -128,4 +140,4 @@ def _lines(results: Sequence[dict[str, object]]) -> list[table.Line]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -34,7 +34,7 @@ def scene(berth: Berth) -> Iterator[Scene]:
 def test_nothing_is_dropped_through_all_that_happens_to_pods(scene: Scene) -> None:
     plan = Plan(REQUESTS, PER_SECOND, LONG_TOKENS, compare_text=False)
     results = asyncio.run(zero_drop.run(scene, plan, DISTURBANCES))
-    text, _ = zero_drop.report(scene, results, killed=1)
+    text, _ = zero_drop.report(scene, results)
     print(text)
-    assert failures(results, killed=1) == [], text
+    assert failures(results, scene.kills) == [], text
     assert sum(result.end is End.WHOLE for result in results) >= REQUESTS * 0.97

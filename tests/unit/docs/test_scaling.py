@@ -13,6 +13,7 @@ from berth_gateway.errors import Kind
 from berth_gateway.routing import ejection
 from berth_gateway.world import queue_gauges
 from berth_operator.core import replicas
+from berth_operator.core.scaling import DEFAULT_KEEP_ALIVE
 
 ROOT = Path(__file__).parents[3]
 SCALING = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
@@ -46,6 +47,15 @@ def test_the_example_of_a_spec_is_valid() -> None:
     spec = yaml.safe_load(text[0])["spec"]
     read = Spec.model_validate(spec | {"model": {"source": "hf://organisation/model"}})
     assert read.scaling.mode is ScalingMode.AUTO
+
+
+def test_the_example_of_auto_scales_from_zero() -> None:
+    example = yaml.safe_load((EXAMPLES / "auto.yaml").read_text(encoding="utf-8"))
+    spec = Spec.model_validate(example["spec"])
+    left_out = Spec.model_validate({"model": example["spec"]["model"]}).scaling
+    assert spec.scaling.mode is ScalingMode.AUTO
+    assert (spec.scaling.min_replicas, left_out.min_replicas, left_out.max_replicas) == (0, 0, 1)
+    assert spec.keep_alive == DEFAULT_KEEP_ALIVE
 
 
 def test_numbers_of_ejections_are_those_of_the_code() -> None:

@@ -39,6 +39,14 @@ def test_tables_and_raw_numbers_come_of_any_traces(traces, tmp_path, monkeypatch
     }  # fmt: skip
     assert all(row["requests"] > 0 and row["failed"] == 0 for row in rows)
 
-    monkeypatch.setattr(sys, "argv", ["x", "--merge", str(out)])
-    command.main()
+    monkeypatch.setattr(sys, "argv", ["x", *traces, "--merge", str(out)])
+    assert command.main() == 1  # no point of Berth's was measured, so no bar is met
     assert "| KEDA+HPA |" in capsys.readouterr().out
+
+
+def test_without_traces_it_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.delenv("BERTH_TRACES", raising=False)
+    monkeypatch.setattr(sys, "argv", ["x"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "--traces is missing" in capsys.readouterr().err
