@@ -71,7 +71,9 @@ class DirectCalls:
 
     @asynccontextmanager
     async def open(self, pod: Object, path: str) -> AsyncIterator[Chunks]:
-        address = pod["status"]["podIP"]
+        address = pod.get("status", {}).get("podIP")
+        if not address:
+            raise Unavailable(f"pod {pod['metadata']['name']} has no address")
         host = f"[{address}]" if ":" in address else address
         url = f"http://{host}:{port(pod)}{path}"
         limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
@@ -258,15 +260,15 @@ class DemandFeed:
     def _take(self, uid: str, told: Demand) -> None:
         now = self._clock()
         changed = self._ledger.changed(uid, told)
-        before = {key: self._ledger.load(key, now) for key in changed}
-        self._ledger.take(uid, told)
-        for key in changed:
-            self._wakes.news(ModelKey(*key), before[key], self._ledger.load(key, now))
+        before = self._ledger.loads(changed, now)
+        self._ledger.take(uid, told, now)
+        for key, after in self._ledger.loads(changed, now).items():
+            self._wakes.news(ModelKey(*key), before[key], after)
         self._judge()
 
     def _judge(self) -> None:
         """Once the sums are complete, what was put off for want of them is decided."""
-        complete = self._ledger.complete(self._clock())
+        complete = self._ledger.judge(self._clock())
         if complete and not self._was_complete:
             self._wakes.all()
         self._was_complete = complete

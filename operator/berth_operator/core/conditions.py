@@ -113,7 +113,7 @@ def _ready(view: View) -> Truth:
         return Truth(ConditionType.READY, True, "Serving", _replicas(view))
     if view.problem is not None:
         return Truth(ConditionType.READY, False, "Failed", _with_fix(view.problem.failure))
-    if view.size.awaits_requests:
+    if view.size.awaits_requests and not view.observed.load.held:
         message = "nothing runs; the first request starts a replica"
         return Truth(ConditionType.READY, True, "ScaledToZero", message)
     if view.wanted == 0 and view.resolved.spec.scaling.mode is not ScalingMode.AUTO:
@@ -130,7 +130,7 @@ def _scaling_active(view: View) -> Truth | None:
         reason = "ScaleLimited" if told.reason in _LIMITS else told.reason
         return Truth(ConditionType.SCALING_ACTIVE, True, reason, told.message)
     if load.overdue:
-        message = f"{_unheard(load)}; until then replicas are added, and none is taken away"
+        message = f"{_unheard(load)}; until then none goes, and only the first is added"
         return Truth(ConditionType.SCALING_ACTIVE, False, "MetricsUnavailable", message)
     return _as_before(view, ConditionType.SCALING_ACTIVE) or Truth(
         ConditionType.SCALING_ACTIVE, None, "Waiting", "no gateway has been heard yet"

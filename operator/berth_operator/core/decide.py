@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from berth_api.server import Phase
-from berth_operator.core import lessons, planning, rollout, scaling, status
+from berth_operator.core import draining, lessons, planning, rollout, scaling, status
 from berth_operator.core.accelerators import room
 from berth_operator.core.context import Context
 from berth_operator.core.kubernetes import is_ready, is_starting, is_terminating
@@ -50,9 +50,11 @@ def decide(observed: Observed, context: Context) -> Outcome:
     try:
         resolved = resolve(observed.cr)
     except (ValidationError, ValueError) as invalid:
-        return Outcome(status=status.of_invalid(observed, str(invalid)))
+        told = status.of_invalid(observed, str(invalid))
+        return Outcome(status=told, patch=draining.reopened(observed))
     if resolved.spec.paused:
-        return Outcome(status=status.of_paused(observed, resolved))
+        told = status.of_paused(observed, resolved)
+        return Outcome(status=told, patch=draining.reopened(observed))
     return _decide(observed, resolved, context)
 
 

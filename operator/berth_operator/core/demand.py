@@ -45,6 +45,7 @@ class Ledger:
     _heard: dict[str, _Heard] = field(default_factory=dict)
     _ended: dict[Key, tuple[int, int]] = field(default_factory=dict)  # counters of the gone
     _incomplete_since: float | None = None
+    _epoch: int = 0
 
     def serves(self, gateway: str, now: float) -> None:
         """The pod is ready: clients may be sent to it, so its word is needed."""
@@ -60,9 +61,14 @@ class Ledger:
         known = {} if heard is None else heard.models
         return {key for key in known.keys() | models.keys() if known.get(key) != models.get(key)}
 
-    def take(self, gateway: str, told: Demand) -> None:
-        """Takes in one line: it replaces what the gateway has told before."""
+    def take(self, gateway: str, told: Demand, now: float) -> None:
+        """Takes in one line: it replaces what the gateway has told before.
+
+        What a gateway has counted unheard did not come at this moment: another epoch begins.
+        """
         before = self._heard.get(gateway)
+        if before is None or not before.counts(now):
+            self._epoch += 1
         if before is not None and before.process != told.gateway:
             self._end(before)
         self._heard[gateway] = _Heard(told.gateway, told.synced, _models(told))
@@ -87,8 +93,17 @@ class Ledger:
     def gateways(self, now: float) -> int:
         return sum(one.counts(now) for one in self._heard.values())
 
-    def complete(self, now: float) -> bool:
-        """Whether the sums are the whole truth, as far as can be known."""
+    def judge(self, now: float) -> bool:
+        """Whether the sums are the whole truth; remembers since when they are not."""
+        complete = self._complete(now)
+        if complete:
+            self._incomplete_since = None
+        elif self._incomplete_since is None:
+            self._incomplete_since = now
+        return complete
+
+    def _complete(self, now: float) -> bool:
+        """As far as can be known."""
         speaking = any(one.silent_since is None for one in self._heard.values())
         in_grace = any(
             one.silent_since is not None and one.counts(now) for one in self._heard.values()
@@ -101,7 +116,13 @@ class Ledger:
 
     def load(self, key: Key, now: float) -> Load:
         """Of one model; `engines` is someone else's to fill in."""
-        complete = self._judge(now)
+        return self.loads((key,), now)[key]
+
+    def loads(self, keys: Iterable[Key], now: float) -> dict[Key, Load]:
+        complete = self.judge(now)
+        return {key: self._load(key, now, complete=complete) for key in keys}
+
+    def _load(self, key: Key, now: float, *, complete: bool) -> Load:
         all_told = [one.models[key] for one in self._heard.values() if key in one.models]
         counting = [one for one in self._heard.values() if one.counts(now)]
         live = [one.models[key] for one in counting if key in one.models]
@@ -116,15 +137,8 @@ class Ledger:
             gateways=len(counting),
             complete=complete,
             overdue=self._overdue(now),
+            epoch=self._epoch,
         )
-
-    def _judge(self, now: float) -> bool:
-        complete = self.complete(now)
-        if complete:
-            self._incomplete_since = None
-        elif self._incomplete_since is None:
-            self._incomplete_since = now
-        return complete
 
     def _overdue(self, now: float) -> bool:
         since = self._incomplete_since

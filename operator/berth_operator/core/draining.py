@@ -94,14 +94,14 @@ def _may_go(pod: Pod, observed: Observed, timeout: timedelta) -> bool:
     """Serves nobody, or has been given up for so long that its ReplicaSet knows."""
     if not is_ready(pod.object):
         return True
-    since = moment(annotation(pod.object, ANNOTATION_IDLE))
+    since = past(annotation(pod.object, ANNOTATION_IDLE), observed.now)
     marked = since is not None and observed.now - since >= IDLE
     return marked and is_draining(pod.object) and _is_done(pod, observed, timeout)
 
 
 def _is_done(pod: Pod, observed: Observed, timeout: timedelta) -> bool:
     """A pod that has just left the endpoints may yet get what was on its way to it."""
-    since = moment(annotation(pod.object, names.ANNOTATION_DRAINING))
+    since = past(annotation(pod.object, names.ANNOTATION_DRAINING), observed.now)
     if since is None:
         return False
     drained = observed.now - since
@@ -116,16 +116,22 @@ def _is_idle(pod: Pod, load: Load) -> bool:
 
 def _onwards(pod: Pod, observed: Observed, timeout: timedelta) -> Patch | None:
     """The next mark of a ready pod that is to go; None while it is waited for."""
-    if moment(annotation(pod.object, names.ANNOTATION_DRAINING)) is None:
+    if past(annotation(pod.object, names.ANNOTATION_DRAINING), observed.now) is None:
         since = {names.ANNOTATION_DRAINING: _text(observed.now)}
         return _patch(pod.object, {names.LABEL_ROUTE: None}, since)
-    marked = moment(annotation(pod.object, ANNOTATION_IDLE)) is not None
+    marked = past(annotation(pod.object, ANNOTATION_IDLE), observed.now) is not None
     if marked == _is_done(pod, observed, timeout):
         return None
     if marked:  # a request came after all
         return _patch(pod.object, {}, {ANNOTATION_IDLE: None, ANNOTATION_COST: None})
     done = {ANNOTATION_IDLE: _text(observed.now), ANNOTATION_COST: LOWEST_COST}
     return _patch(pod.object, {}, done)
+
+
+def reopened(observed: Observed) -> tuple[Patch, ...]:
+    """What takes every ready pod that drains back: for whoever is not to lower any size."""
+    pods = (pod.object for pod in observed.engines)
+    return tuple(_undrained(pod) for pod in pods if is_ready(pod) and is_draining(pod))
 
 
 def _undrained(pod: Object) -> Patch:
@@ -143,6 +149,12 @@ def _patch(pod: Object, labels: dict[str, Any], annotations: dict[str, Any]) -> 
         uid=pod["metadata"]["uid"],
         changes={"metadata": metadata},
     )
+
+
+def past(text: str | None, now: datetime) -> datetime | None:
+    """A time that was marked; none from before a clock was put back, which would stand still."""
+    since = moment(text)
+    return None if since is None or since > now else since
 
 
 def _text(now: datetime) -> str:

@@ -57,6 +57,7 @@ class Load:
     gateways: int = 0  # that the numbers are of
     complete: bool = False  # every gateway that serves is among them, and speaks
     overdue: bool = False  # not complete, for longer than a start or a reconnection takes
+    epoch: int = 0  # another one: counts from a gateway that was not heard have come in at once
     engines: Mapping[str, int] = field(default_factory=dict)
     """By pod uid, what the engine itself runs and keeps waiting, where it was asked lately."""
 

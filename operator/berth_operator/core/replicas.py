@@ -27,7 +27,7 @@ Reason = Literal[
     "AtMinimum",
     "AtMaximum",
     "NoRoom",  # the accelerators hold no more
-    "DataIncomplete",  # a gateway has not reported: not fewer, and more only from zero
+    "DataIncomplete",  # not fewer; where it is a gateway that is not heard, more only from zero
 ]
 
 MARK_SECONDS: Final = 1.0  # between two remembered moments
@@ -93,6 +93,8 @@ class Signal:
     ready: int  # replicas that serve
     starting: int  # replicas that were asked for and do not serve yet
     complete: bool = True  # every gateway has reported
+    engines_known: bool = True  # every engine has told what it runs; else none is taken away
+    epoch: int = 0  # another one: the counts are not to be compared with those before
 
 
 class Mark(NamedTuple):
@@ -121,6 +123,8 @@ class Memory(NamedTuple):
     began: float | None = None  # the first look with complete data
     raised: float = -inf
     asked: float | None = None  # when a request was last here
+    arrivals: int = 0  # counted, at the latest look
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,9 @@ class Need(NamedTuple):
 
 def decide(law: Law, signal: Signal, memory: Memory, current: int) -> Decision:
     """`current` is the number of replicas that is asked for now."""
+    memory = _asked(signal, memory)
+    if signal.epoch != memory.epoch:
+        memory = _anew(memory)._replace(epoch=signal.epoch)
     if not signal.complete:
         return _blind(law, signal, memory, current)
     memory = _remembered(law, signal, memory)
@@ -158,7 +165,7 @@ def decide(law: Law, signal: Signal, memory: Memory, current: int) -> Decision:
     if replicas > current:
         memory = memory._replace(raised=signal.now)
     again = _look_again(law, signal, memory, replicas)
-    return Decision(replicas, reason, _message(law, signal, need), memory, again)
+    return Decision(replicas, reason, _message(law, signal, need, reason), memory, again)
 
 
 def _load(signal: Signal) -> int:
@@ -167,7 +174,7 @@ def _load(signal: Signal) -> int:
 
 def _blind(law: Law, signal: Signal, memory: Memory, current: int) -> Decision:
     """A gateway that is missing hides load, and its counts would look like a burst later."""
-    memory = memory._replace(latest=None, marks=(), began=None, asked=signal.now)
+    memory = _anew(memory)
     wanted = max(current, min(_load(signal), 1))
     replicas, reason = _bounded(law, wanted, "DataIncomplete", current)
     message = f"{_load(signal)} requests at the gateways that have reported"
@@ -177,19 +184,30 @@ def _blind(law: Law, signal: Signal, memory: Memory, current: int) -> Decision:
 # What is remembered
 
 
+def _asked(signal: Signal, memory: Memory) -> Memory:
+    """Half the truth shows requests too; that nothing was seen in it does not restart keepAlive."""
+    seen = memory.asked is None or _load(signal) or signal.arrivals > memory.arrivals
+    return memory._replace(
+        asked=signal.now if seen else memory.asked,
+        arrivals=signal.arrivals,
+    )
+
+
+def _anew(memory: Memory) -> Memory:
+    """Without the counts: the next ones would differ from them by more than what came since."""
+    return memory._replace(latest=None, marks=(), began=None)
+
+
 def _remembered(law: Law, signal: Signal, memory: Memory) -> Memory:
     before, latest = memory.latest, _latest(signal, memory)
     marks = memory.marks
     if before and (latest.arrivals < before.arrivals or latest.answered < before.answered):
         marks = ()  # counts began anew
-    load = _load(signal)
-    asked = load or not before or latest.arrivals > before.arrivals
     memory = memory._replace(
         latest=latest,
-        load=load,
+        load=_load(signal),
         ready=signal.ready,
         began=latest.time if memory.began is None else memory.began,
-        asked=latest.time if asked else memory.asked,
     )
     if marks and latest.time - marks[-1].time < MARK_SECONDS:
         return memory
@@ -371,16 +389,27 @@ def _lowered(
     law: Law, signal: Signal, memory: Memory, wanted: int, current: int
 ) -> tuple[int, Reason]:
     """`wanted` is not more than there is."""
-    if signal.starting:
-        return current, "Activating"
+    fewer, reason = _fewer(law, signal, memory, wanted, current)
+    if fewer < current and not signal.engines_known:
+        return current, "DataIncomplete"
+    return fewer, reason
+
+
+def _fewer(
+    law: Law, signal: Signal, memory: Memory, wanted: int, current: int
+) -> tuple[int, Reason]:
+    """As far as the gateways know."""
     if not _load(signal) and not law.min_replicas and _is_over(law, signal, memory):
         return 0, "KeepAlive"
+    if signal.starting:
+        return current, "Activating"
     if max(wanted, memory.peaks[-1][1]) >= current:
         return current, "Steady"
     if signal.now - memory.raised < PANIC_SECONDS:
         return current, "Panic"
     began = signal.now if memory.began is None else memory.began
-    known = signal.now - began >= law.scale_down_delay_seconds
+    # Before there is a rate, a busy model looks idle.
+    known = signal.now - began >= max(law.scale_down_delay_seconds, BURST_SECONDS[0])
     peak = max(memory.peaks[0][1], wanted, 1) if known else current
     if peak >= current:
         return current, "KeepAlive" if current == 1 and not wanted else "HeldForDelay"
@@ -388,10 +417,14 @@ def _lowered(
 
 
 def _is_over(law: Law, signal: Signal, memory: Memory) -> bool:
-    """Whether nobody has asked for the whole of keepAlive."""
+    """Whether nobody has asked for the whole of keepAlive.
+
+    Who gave up waiting for the first replica may ask again once it can be there.
+    """
     if law.keep_alive_seconds is None:
         return False
-    return _idle_for(signal, memory) >= law.keep_alive_seconds
+    start = law.cold_start_seconds if signal.starting and not signal.ready else 0.0
+    return _idle_for(signal, memory) >= law.keep_alive_seconds + start
 
 
 def _idle_for(signal: Signal, memory: Memory) -> float:
@@ -401,7 +434,8 @@ def _idle_for(signal: Signal, memory: Memory) -> float:
 def _bounded(law: Law, wanted: int, reason: Reason, current: int) -> tuple[int, Reason]:
     if wanted < law.min_replicas:
         return law.min_replicas, "AtMinimum"
-    room = law.max_replicas if law.room is None else max(law.room, law.min_replicas, current)
+    # One pod that waits for a place is what an autoscaler, preemption and a fallback go by.
+    room = law.max_replicas if law.room is None else max(law.room, law.min_replicas, current, 1)
     if wanted > min(room, law.max_replicas):
         return min(room, law.max_replicas), "AtMaximum" if room >= law.max_replicas else "NoRoom"
     return wanted, reason
@@ -418,8 +452,10 @@ def _look_again(law: Law, signal: Signal, memory: Memory, replicas: int) -> floa
     return max(law.keep_alive_seconds - _idle_for(signal, memory), LOOK_SECONDS)
 
 
-def _message(law: Law, signal: Signal, need: Need) -> str:
+def _message(law: Law, signal: Signal, need: Need, reason: Reason) -> str:
     load = f"{_load(signal)} requests ({signal.held} held), {need.rate:.2f}/s"
+    if reason == "DataIncomplete":
+        return f"{load}; a replica does not tell what it runs"
     if need.takes is None:
         return f"{load}, {law.target_queue_depth} per replica"
     rising = f", {need.ahead_rate:.2f}/s expected" if need.ahead_rate > need.rate else ""

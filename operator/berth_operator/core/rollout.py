@@ -28,6 +28,7 @@ from berth_operator.core.kubernetes import (
     is_serving,
     is_terminating,
     moment,
+    requests,
     unschedulable_since,
 )
 from berth_operator.core.observed import Object, Observed, Pod
@@ -53,6 +54,8 @@ _PLACE: Final = timedelta(seconds=60)
 _LOST: Final = timedelta(seconds=60)
 # The scheduler's and the quota's words for what another pod's going would mend.
 _LACKS: Final = ("Insufficient", "exceeded quota")
+# Of a pod's spec: what keeps it from nodes that have what it requests.
+_NARROWS: Final = ("nodeSelector", "affinity", "tolerations", "volumes")
 
 
 class Run(NamedTuple):
@@ -96,12 +99,13 @@ def step(
     found = groups.pop(update.name, None)
     # Earlier answers to the same spec that serve nothing: they would only hold on to a place.
     earlier = [one for one in groups.values() if _answers_as(one, update) and not one.serving]
-    others = _main_first(look, [one for one in groups.values() if one not in earlier])
+    past = [one for one in groups.values() if one in earlier or _never_ran(look, one)]
+    others = _main_first(look, [one for one in groups.values() if one not in past])
     goal = replace(found or _Group(update.name), revision=update)
     if not goal.marks and earlier:  # planned once more: it stands where the one before stood
         goal = replace(goal, marks=_only(earlier[-1].marks, ANNOTATION_PLACE))
     taken = _towards(look, goal, others)
-    gone = (one.deployment for one in earlier if one.deployment is not None)
+    gone = (one.deployment for one in past if one.deployment is not None)
     return replace(taken, retire=(*gone, *taken.retire))
 
 
@@ -113,6 +117,12 @@ class _Look:
     resolved: Resolved
     wanted: int
     patience: timedelta
+
+    @property
+    def current(self) -> str | None:
+        """The revision that served last, as it was told."""
+        told: str | None = self.observed.cr.get("status", {}).get("currentRevision")
+        return told
 
     @property
     def recreates(self) -> bool:
@@ -187,7 +197,7 @@ def _unmade_since(deployment: Object) -> datetime | None:
 def _towards(look: _Look, goal: _Group, others: list[_Group]) -> Step:
     back = next((one for one in others if one.revision is not None), None)
     held_back = blocked.read(goal.deployment, goal.name)
-    if held_back is None and back is not None and look.wanted and not _complete(look, goal):
+    if held_back is None and back is not None and look.wanted and goal.serving < look.wanted:
         problem = _lost_its_place(look, goal, others)
         held_back = None if problem is None else Blocked(goal.name, problem)
         if problem is not None:
@@ -208,20 +218,30 @@ def _backward(
 
 
 def _forward(look: _Look, goal: _Group, others: list[_Group]) -> Step:
-    complete = _complete(look, goal)
-    marks = {} if complete or not others else _place(look, goal, others)
+    complete = _complete(look, goal, others)
+    marks = {} if complete or not (others and look.wanted) else _place(look, goal, others)
     goal = replace(goal, marks=marks)
     sizes = _sizes(look, goal, others, may_lend=bool(marks))
-    stays = {goal.name} if complete else {goal.name, *(one.name for one in others[:1])}
-    taken = _carry_out(look, sizes, stays=stays)
-    alone = not others or (goal.serving and not others[0].serving)
+    kept = [] if complete else [one.name for one in others if one.revision is not None][:1]
+    taken = _carry_out(look, sizes, stays={goal.name, *kept})
+    met = goal.serving or goal.name == look.current
+    alone = not others or (met and not others[0].serving)
     serves = goal if complete or alone else others[0]
     old = () if others else _old_revisions(look, goal)
     return replace(taken, serving=serves.revision, retire=(*taken.retire, *old))
 
 
-def _complete(look: _Look, goal: _Group) -> bool:
-    return goal.serving >= look.wanted
+def _complete(look: _Look, goal: _Group, others: list[_Group]) -> bool:
+    """Whether nothing before it is needed any more: also asleep only what has served is proven."""
+    if look.wanted:
+        return goal.serving >= look.wanted
+    return goal.name == look.current or all(one.revision is None for one in others)
+
+
+def _never_ran(look: _Look, one: _Group) -> bool:
+    """Where none of its pods has a place it has proven nothing, unless it is what served last."""
+    told = look.current is None or look.current == one.name
+    return not (one.placed or told)
 
 
 def _sizes(
@@ -233,7 +253,7 @@ def _sizes(
     """
     if not others:
         return [(goal, look.wanted)]
-    if _complete(look, goal):
+    if goal.serving >= look.wanted:
         return [*((one, 0) for one in others), (goal, look.wanted)]
     proven = goal.serving and not look.recreates
     left = [(one, one.asked) for one in others if one.revision is None and not proven]
@@ -306,8 +326,8 @@ def _place(look: _Look, goal: _Group, others: list[_Group]) -> dict[str, str]:
     given = sum(len(one.active) for one in others) < look.wanted - goal.serving
     if not (stuck and given):
         return {ANNOTATION_PLACE: TAKING}
-    since = before if moment(before) is not None else look.observed.now.isoformat()
-    return {ANNOTATION_PLACE: since}
+    since = draining.past(before, look.observed.now) or look.observed.now
+    return {ANNOTATION_PLACE: since.isoformat()}
 
 
 def _is_stuck(look: _Look, goal: _Group, others: list[_Group]) -> bool:
@@ -338,19 +358,43 @@ def _has_what_lacks(old: _Group, goal: _Group) -> bool:
 def _lost_its_place(look: _Look, goal: _Group, others: list[_Group]) -> Problem | None:
     """Why an update that took an old one's place is given up; None while it may still start."""
     taken = ANNOTATION_PLACE in goal.marks or look.recreates
-    # Interrupted roll-outs may have left nothing to fall back to but a Deployment without pods.
-    alone = not goal.serving and not any(one.asked for one in others)
+    # Woken, or left by an interrupted roll-out: what it falls back to has no pods.
+    alone = not any(one.asked for one in others) and not (goal.serving or goal.name == look.current)
     in_the_way = goal.starting and any(one.waits for one in others)
     if not (taken or alone or in_the_way):
         return None  # it stands beside what serves, and may go on trying
     problem = blocked.failed(pod for pod in goal.pods if not is_terminating(pod.object))
     if problem is not None:
         return problem
+    if alone and _waits_in_vain(look, goal, others):
+        return goal.waits[0].problem
     free_since = moment(goal.marks.get(ANNOTATION_PLACE))
     waited = free_since is not None and look.observed.now - free_since >= _PLACE
     if not waited or not _is_stuck(look, goal, others):
         return None
     return goal.waits[0].problem
+
+
+def _waits_in_vain(look: _Look, goal: _Group, others: list[_Group]) -> bool:
+    """Whether an update that woke alone finds no place where the one before it may find one."""
+    if not _is_stuck(look, goal, others):
+        return False
+    longest = min(goal.waits, key=lambda wait: wait.since)
+    waited = look.observed.now - longest.since >= max(_PLACE, look.patience)
+    return waited and any(_may_fit(one, goal, longest) for one in others)
+
+
+def _may_fit(old: _Group, goal: _Group, wait: _Wait) -> bool:
+    """Whether the old one's pods may go where the new ones' may not; else both wait alike."""
+    if old.revision is None or goal.revision is None:
+        return False
+    before, after = (one.template.get("spec", {}) for one in (old.revision, goal.revision))
+    elsewhere = any(before.get(key) != after.get(key) for key in _NARROWS)
+    had = requests(before)
+    return elsewhere or any(
+        name in wait.problem.failure.message and had.get(name, 0) < amount
+        for name, amount in requests(after).items()
+    )
 
 
 def _carry_out(look: _Look, sizes: Sequence[tuple[_Group, int]], *, stays: set[str]) -> Step:
@@ -410,11 +454,10 @@ def _hold(look: _Look, groups: dict[str, _Group]) -> Step:
 
 def _main_first(look: _Look, groups: Iterable[_Group]) -> list[_Group]:
     """The one that clients meet first, as it was told last; then those that serve, the newest."""
-    told = look.observed.cr.get("status", {}).get("currentRevision")
 
     def rank(one: _Group) -> tuple[bool, bool, bool, int, int, int]:
         given_up = blocked.ANNOTATION_BLOCKED in one.marks
-        current = one.name == told
+        current = one.name == look.current
         serves = bool(one.serving or (current and one.asked))
         number = one.revision.number if one.revision is not None else 0
         return not given_up, serves, current, one.serving, len(one.active), number

@@ -16,7 +16,14 @@ from berth_api.quantity import parse_duration
 from berth_api.types import QueueStatus, ScalingMode, ScalingStatus
 from berth_operator.core import problems, queue_depth, replicas
 from berth_operator.core.accelerators import room
-from berth_operator.core.kubernetes import condition, is_active, is_ready, is_serving, moment
+from berth_operator.core.kubernetes import (
+    condition,
+    is_active,
+    is_ready,
+    is_serving,
+    is_starting,
+    moment,
+)
 from berth_operator.core.objects import pod_template
 from berth_operator.core.observed import Load, Object, Observed, Pod, Remembered
 from berth_operator.core.outcome import Attention, Event, EventType
@@ -33,6 +40,8 @@ TOLD_SECONDS: Final = 5.0
 # While gateways are waited for; and once it is clear that they do not answer.
 _INCOMPLETE_SECONDS: Final = 2.0
 _OVERDUE_SECONDS: Final = 30.0
+# A start that takes so many times as long as planned is none that is waited for, nor one to learn.
+LATE_STARTS: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -81,10 +90,20 @@ def _unplanned(observed: Observed, resolved: Resolved) -> Size:
 def _by_law(observed: Observed, resolved: Resolved, settings: Settings, revision: Revision) -> Size:
     before = observed.remembered
     current, first = _current(observed, resolved)
-    start = _start(observed, revision)
+    planned = float(pod_template.expected_start_seconds(revision.plan))
+    start = _start(observed, revision, LATE_STARTS * planned)
     target, why = queue_depth.per_replica(resolved.spec.scaling.target_queue_depth, revision)
-    law = _law(observed, resolved, settings, revision, target=target, start=start)
-    decision = replicas.decide(law, _signal(observed, law, current), before.replicas, current)
+    law = _law(
+        observed,
+        resolved,
+        settings,
+        revision,
+        target=target,
+        start=planned if start is None else start[1],
+    )
+    decision = replicas.decide(
+        law, _signal(observed, law, current, planned), before.replicas, current
+    )
     told = _told(observed, decision, law, why, scaled=not first and decision.replicas != current)
     return Size(
         decision.replicas,
@@ -131,25 +150,23 @@ def _law(
     revision: Revision,
     *,
     target: int,
-    start: tuple[str, float] | None,
+    start: float,
 ) -> replicas.Law:
     scaling = resolved.spec.scaling
-    planned = float(pod_template.expected_start_seconds(revision.plan))
     return replicas.Law(
         min_replicas=scaling.min_replicas,
         max_replicas=scaling.max_replicas,
         target_queue_depth=target,
         scale_down_delay_seconds=scaling.scale_down_delay_seconds,
         keep_alive_seconds=parse_duration(resolved.spec.keep_alive or DEFAULT_KEEP_ALIVE),
-        cold_start_seconds=planned if start is None else start[1],
+        cold_start_seconds=start,
         room=room.replicas(observed, revision, settings),
         headroom=float(scaling.headroom),
     )
 
 
-def _signal(observed: Observed, law: replicas.Law, current: int) -> replicas.Signal:
+def _signal(observed: Observed, law: replicas.Law, current: int, planned: float) -> replicas.Signal:
     load, serving = observed.load, _serving(observed)
-    failing = sum(problems.of_pod(pod) is not None for pod in _alive(observed))
     return replicas.Signal(
         now=load.at,
         held=load.held,
@@ -157,11 +174,35 @@ def _signal(observed: Observed, law: replicas.Law, current: int) -> replicas.Sig
         arrivals=load.arrivals,
         answered=load.answered,
         ready=len(serving),
-        # One that fails is not waited for: a model that cannot start must not hold its place.
-        starting=max(0, current - len(serving) - failing),
+        starting=max(0, current - len(serving) - _not_coming(observed, current, planned)),
+        complete=load.complete,
         # A replica goes only when its engine has said lately that it does nothing for others.
-        complete=load.complete and (current <= law.min_replicas or serving <= load.engines.keys()),
+        engines_known=current <= law.min_replicas or serving <= load.engines.keys(),
+        epoch=load.epoch,
     )
+
+
+def _not_coming(observed: Observed, current: int, planned: float) -> int:
+    """Replicas that are not waited for: a model that cannot start must not hold its place."""
+    alive = tuple(_alive(observed))
+    lost = sum(
+        problems.of_pod(pod) is not None or _is_late(observed, pod, planned) for pod in alive
+    )
+    return lost + (max(0, current - len(alive)) if _is_refused(observed) else 0)
+
+
+def _is_late(observed: Observed, pod: Pod, planned: float) -> bool:
+    made = moment(pod.object["metadata"].get("creationTimestamp"))
+    if made is None or not is_starting(pod.object):
+        return False
+    return (observed.now - made).total_seconds() > LATE_STARTS * planned
+
+
+def _is_refused(observed: Observed) -> bool:
+    """Whether the API server lets no more pods be made."""
+    made = (problems.of_deployment(one) for one in observed.children.deployments)
+    refused = any(one.kind == "Deployment" for one in observed.refusals)
+    return refused or any(problem is not None for problem in made)
 
 
 def _in_flight(load: Load, uid: str) -> int:
@@ -177,10 +218,11 @@ def _alive(observed: Observed) -> Iterable[Pod]:
     return (pod for pod in observed.engines if is_active(pod.object))
 
 
-def _start(observed: Observed, revision: Revision) -> tuple[str, float] | None:
+def _start(observed: Observed, revision: Revision, most: float) -> tuple[str, float] | None:
     """The revision, and how long its quickest pod took from being made to its first token.
 
-    A pod that was unready for a moment tells too much; remembered, the true value outlives it.
+    A pod that was unready for a moment tells too much. Remembered, the true value outlives it; an
+    operator that has just started does not remember, and believes `most` seconds at most.
     """
     known = observed.remembered.start
     kept = [known[1]] if known is not None and known[0] == revision.name else []
@@ -191,7 +233,7 @@ def _start(observed: Observed, revision: Revision) -> tuple[str, float] | None:
         and (since := moment(condition(pod.object, "Ready").get("lastTransitionTime")))
         and (made := moment(pod.object["metadata"].get("creationTimestamp")))
     ]
-    return (revision.name, min(took)) if took else None
+    return (revision.name, min(*took, most)) if took else None
 
 
 def _events(current: int, decision: replicas.Decision) -> tuple[Event, ...]:

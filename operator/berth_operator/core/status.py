@@ -104,13 +104,19 @@ def _frozen(observed: Observed, generation: int, truth: Truth) -> dict[str, Any]
     shown = _conditions(observed, generation, [roll_up, truth])
     return previous | {
         "observedGeneration": generation,
-        "phase": Phase.SERVING.value if ready else previous.get("phase", Phase.FAILED.value),
+        "phase": Phase.SERVING.value if ready else _phase_without(previous),
         "reason": truth.reason,
         "message": truth.message,
         "replicas": views.replica_count(observed),
         "readyReplicas": ready,
         "conditions": [*(one.wire() for one in shown), *kept],
     }
+
+
+def _phase_without(previous: dict[str, Any]) -> str:
+    """Nobody serves any more, and nobody looks how far the pods are."""
+    told: str = previous.get("phase", Phase.FAILED.value)
+    return Phase.PENDING.value if told == Phase.SERVING.value else told
 
 
 def _model(revision: Revision | None) -> ModelStatus | None:

@@ -1,6 +1,7 @@
 """How many replicas the nodes could hold that are there now: asking for more only makes pods wait.
 
-An upper bound: pods that are none of Berth's are not seen, nor is how a node's cards are joined.
+The law asks for one even where there is no room, or nothing would ever show that it is wanted. An
+upper bound: pods that are none of Berth's are not seen, nor is how a node's cards are joined.
 """
 
 from collections.abc import Iterable, Mapping

@@ -263,6 +263,19 @@ async def test_a_pod_without_an_address_is_called_once_it_has_one(gateway: FakeG
         await listener.until(lambda: listener.load().complete)
 
 
+async def test_a_pod_that_loses_its_address_ends_nothing(gateway: FakeGateway) -> None:
+    async with listening(gateway) as listener:
+        await listener.until(lambda: listener.load().complete)
+        pod = gateway.pod()
+        conditions = pod["status"]["conditions"]
+        listener.cluster.put(pod | {"status": {"conditions": conditions}})
+        gateway.cut()
+        await asyncio.sleep(0.2)
+        assert not listener.load().complete
+        listener.add(gateway)
+        await listener.until(lambda: listener.load().complete)
+
+
 async def test_pods_that_cannot_be_listed_are_tried_again(gateway: FakeGateway) -> None:
     async with listening() as listener:
         listener.cluster.faults.append(Fault(Denied("forbidden"), "list", times=3))

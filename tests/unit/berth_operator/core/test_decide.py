@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from berth_api import names
 from berth_api.server import EngineStatus, Measured, Phase, PodStatus
+from berth_operator.core.kubernetes import is_serving
 from berth_operator.core.observed import Pod
 
 
@@ -233,6 +234,29 @@ def test_a_paused_model_is_left_alone() -> None:
     cluster.change(paused=False)
     cluster.settle()
     assert cluster.kind("Deployment")[0]["spec"]["replicas"] == 5
+
+
+@pytest.mark.parametrize("change", [{"paused": True}, {"scaling": {"mode": "Guess"}}])
+def test_what_drains_takes_requests_again_when_nothing_more_is_done(change: dict) -> None:
+    cluster = serving()
+    cluster.change(replicas=0)
+    cluster.step()
+    assert not any(is_serving(pod.object) for pod in cluster.pods)
+    cluster.change(replicas=1, **change)
+    outcome = cluster.step()
+    assert (outcome.apply, outcome.delete) == ((), ())
+    (pod,) = cluster.pods
+    assert is_serving(pod.object)
+    assert names.ANNOTATION_DRAINING not in pod.object["metadata"]["annotations"]
+    assert cluster.step().patch == ()
+
+
+def test_a_paused_model_that_nobody_serves_is_not_said_to_serve() -> None:
+    cluster = serving()
+    cluster.pods = ()
+    cluster.change(paused=True)
+    cluster.step()
+    assert (cluster.cr["status"]["phase"], cluster.cr["status"]["readyReplicas"]) == ("Pending", 0)
 
 
 def test_a_deleted_model_is_left_to_kubernetes() -> None:

@@ -216,6 +216,25 @@ def test_a_time_that_someone_wrote_by_hand_is_written_anew(since: str) -> None:
     assert patch.changes["metadata"]["annotations"][names.ANNOTATION_DRAINING].endswith("Z")
 
 
+def test_a_mark_from_the_future_is_written_anew_and_the_drain_goes_on() -> None:
+    one = Deployed(pod("a"), pod("b"))
+    one.to(1)
+    one.seconds -= 3600  # the clock was put back
+    assert len(one.to(1).patches) == 1
+    one.to(1, after=1)
+    assert one.to(1, after=1).replicas == 1
+
+
+def test_an_idle_mark_from_the_future_is_written_anew_too() -> None:
+    one = Deployed(pod("a"), pod("b"))
+    one.to(1)
+    one.to(1, after=1)
+    one.seconds -= 3600
+    for _ in range(2):
+        assert one.to(1, after=1).replicas == 2
+    assert one.to(1, after=1).replicas == 1
+
+
 def test_a_pod_that_someone_took_aside_is_not_put_back() -> None:
     one = Deployed(pod("a"), pod("b"))
     del one.pods[0].object["metadata"]["labels"][names.LABEL_ROUTE]

@@ -99,6 +99,8 @@ def histories(draw: st.DrawFn) -> list[Signal]:
                 ready=draw(st.integers(0, 8)),
                 starting=draw(st.sampled_from([0, 0, 1, 5])),
                 complete=draw(st.sampled_from([True, True, True, False])),
+                engines_known=draw(st.sampled_from([True, True, True, False])),
+                epoch=draw(st.sampled_from([0, 0, 0, 1])),
             )
         )
     return signals
@@ -111,10 +113,12 @@ def test_whatever_happens_the_bounds_hold_and_nothing_is_taken_in_the_dark(law, 
         decision = decide(law, signal, memory, current)
         assert law.min_replicas <= decision.replicas <= law.max_replicas
         if law.room is not None and decision.replicas > current:
-            assert decision.replicas <= law.room
-        if not signal.complete or signal.starting:
+            assert decision.replicas <= max(law.room, law.min_replicas, 1)
+        if not signal.complete or not signal.engines_known:
             assert decision.replicas >= current
-        if signal.held and not current and (law.room is None or law.room > 0):
+        if signal.starting:
+            assert decision.replicas >= current or decision.reason == "KeepAlive"
+        if signal.held and not current:
             assert decision.replicas >= 1
         memory, current = decision.memory, decision.replicas
         assert len(memory.marks) <= 165
@@ -271,6 +275,94 @@ def test_where_the_accelerators_end_it_says_so():
     assert decide(crowded, replace(QUIET, held=1_000), Memory(), 1).reason == "NoRoom"
     assert decide(LAW, replace(QUIET, held=10_000), Memory(), 1).reason == "AtMaximum"
     assert decide(replace(LAW, min_replicas=2), QUIET, Memory(), 1).reason == "AtMinimum"
+
+
+def test_a_held_request_asks_for_one_even_where_every_accelerator_is_taken():
+    full = replace(LAW, room=0)
+    woken = decide(full, replace(QUIET, held=1, ready=0), Memory(), 0)
+    assert (woken.replicas, woken.reason) == (1, "Activating")
+    crowd = decide(full, replace(QUIET, held=500, ready=0), Memory(), 0)
+    assert (crowd.replicas, crowd.reason) == (1, "NoRoom")
+
+
+def test_an_engine_that_tells_nothing_keeps_its_replica_and_stops_no_growth():
+    model = Model()
+    model.pass_time(60)
+    model.now += 301.0
+    assert model.look(engines_known=False).reason == "DataIncomplete"
+    assert model.current == 1
+    assert model.look(held=1_000, engines_known=False).replicas > 1
+
+
+def test_a_replica_that_has_just_come_and_told_nothing_erases_no_history():
+    model = Model()
+    model.pass_time(100, rate=2.0)
+    before = len(model.memory.marks)
+    model.now += 1.0
+    model.look(in_flight=12, engines_known=False)
+    assert len(model.memory.marks) == before + 1
+
+
+def test_a_model_sleeps_though_some_of_its_replicas_never_come():
+    model = Model(current=4)
+    model.look(ready=1, starting=3)
+    model.now += LAW.keep_alive_seconds
+    decision = model.look(ready=1, starting=3)
+    assert (decision.replicas, decision.reason) == (0, "KeepAlive")
+
+
+def test_the_first_replica_may_start_longer_than_keep_alive_for_who_asks_again():
+    model = Model(replace(LAW, keep_alive_seconds=20.0))
+    model.look(ready=0, starting=1)
+    model.now += 79.0
+    assert model.look(ready=0, starting=1).replicas == 1
+    model.now += 1.0
+    assert model.look(ready=0, starting=1).replicas == 0
+
+
+def test_a_missing_gateway_does_not_restart_keep_alive():
+    model = Model()
+    model.pass_time(1)
+    for _ in range(30):
+        model.now += 10.0
+        model.look(complete=False)
+    assert model.current == 1
+    assert model.look().replicas == 0
+
+
+def test_requests_that_half_the_truth_shows_restart_keep_alive():
+    model = Model()
+    model.pass_time(1)
+    model.now += 299.0
+    model.look(complete=False, in_flight=1, arrivals=1)
+    model.now += 2.0
+    model.arrivals = 1.0
+    assert model.look().replicas == 1
+
+
+def test_counts_of_another_epoch_are_no_burst():
+    model = Model()
+    model.pass_time(200, rate=2.0)
+    size = model.current
+    model.now += 1.0
+    model.arrivals += 600.0
+    for _ in range(100):
+        model.look(in_flight=20, epoch=1)
+        model.now += 1.0
+        model.arrivals += 2.0
+        assert model.current == size
+
+
+def test_a_busy_model_is_not_taken_for_idle_while_its_counts_begin_anew():
+    model = Model(replace(LAW, scale_down_delay_seconds=0.0))
+    model.pass_time(200, rate=12.0)
+    size = model.current
+    assert size > 1
+    for _ in range(30):
+        model.now += 1.0
+        model.arrivals += 12.0
+        model.look(in_flight=100, epoch=1)
+        assert model.current == size
 
 
 def test_a_decision_takes_less_than_a_tenth_of_a_millisecond():

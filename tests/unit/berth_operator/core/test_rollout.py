@@ -242,6 +242,19 @@ def test_an_update_that_finds_no_place_even_then_is_given_up() -> None:
     assert "Insufficient" in progressing(cluster)["message"]
 
 
+def test_a_clock_that_was_put_back_does_not_keep_an_update_waiting_for_its_place() -> None:
+    cluster = serving(cards=1)
+    old, new = update(cluster)
+    give_up_the_surge(cluster)
+    looks(cluster, 4)
+    cluster.cards = 0
+    cluster.finish()
+    looks(cluster, 10)
+    cluster.one.seconds -= 3600
+    looks(cluster, 70, every=10)
+    assert cluster.replicas == {old: 1, new: 0}
+
+
 def test_recreate_drains_all_then_starts_the_new_one() -> None:
     cluster = serving(cards=5, replicas=2, rollout={"strategy": "Recreate"})
     old, new = update(cluster)
@@ -298,13 +311,117 @@ def test_a_restarted_operator_goes_on_in_the_middle() -> None:
     assert cluster.replicas == {new: 1}
 
 
-def test_at_zero_the_old_revision_goes_at_once() -> None:
-    cluster = serving(cards=1)
+def fall_asleep(cluster: ClusterWithCards) -> None:
     cluster.wants(replicas=0)
     cluster.look()
     drain(cluster)
+    assert cluster.pods == []
+
+
+def wake(cluster: ClusterWithCards, replicas: int = 1) -> None:
+    cluster.wants(replicas=replicas)
+    cluster.look()
+    for _ in range(4):
+        cluster.start()
+        drain(cluster)
+
+
+def asleep_with_an_update(length: int, cards: int = 1) -> tuple[ClusterWithCards, str, str]:
+    cluster = serving(cards=cards)
+    cluster.broken = {BROKEN}
+    fall_asleep(cluster)
+    old, new = update(cluster, length)
+    assert cluster.replicas == {old: 0, new: 0}
+    assert cluster.status["currentRevision"] == old
+    return cluster, old, new
+
+
+@pytest.mark.parametrize("cards", [1, 2])
+def test_a_model_that_sleeps_while_its_update_crashes_wakes_with_what_served(cards: int) -> None:
+    cluster = serving(cards=cards)
+    cluster.broken = {BROKEN}
+    old, new = update(cluster, BROKEN)
+    for _ in range(3):
+        cluster.start()
+        looks(cluster, 3)
+    fall_asleep(cluster)
+    assert cluster.replicas == {old: 0, new: 0}
+    wake(cluster)
+    assert cluster.replicas == {old: 1, new: 0}
+    assert len(cluster.serving) == 1
+    assert cluster.status["blockedRevision"] == new
+
+
+def test_a_spec_that_changed_in_sleep_is_tried_first_on_waking() -> None:
+    cluster, old, new = asleep_with_an_update(UPDATE)
+    cluster.wants(replicas=1)
+    cluster.look()
+    assert cluster.replicas == {old: 0, new: 1}
+    cluster.start()
+    cluster.look()
+    assert cluster.replicas == {new: 1}
+
+
+def test_a_spec_that_changed_in_sleep_and_fails_on_waking_is_given_up() -> None:
+    cluster, old, new = asleep_with_an_update(BROKEN)
+    wake(cluster)
+    assert cluster.replicas == {old: 1, new: 0}
+    assert len(cluster.serving) == 1
+
+
+def test_an_update_that_has_served_sleeps_alone() -> None:
+    cluster = serving(cards=2)
     _, new = update(cluster)
+    cluster.start()
+    cluster.look()
+    fall_asleep(cluster)
     assert cluster.replicas == {new: 0}
+
+
+def test_of_several_updates_in_sleep_the_last_is_kept_beside_what_served() -> None:
+    cluster, old, _ = asleep_with_an_update(UPDATE)
+    _, third = update(cluster, THIRD)
+    assert cluster.replicas == {old: 0, third: 0}
+    cluster.wants(runtime={})
+    cluster.look()
+    assert cluster.replicas == {old: 0}
+
+
+def test_an_update_that_no_node_takes_on_waking_gives_way_to_what_served() -> None:
+    cluster, old, _ = asleep_with_an_update(UPDATE, cards=1)
+    cluster.wants(podTemplate={"nodeSelector": {"disk": "none"}})
+    cluster.look()
+    new = cluster.status["updateRevision"]
+    cluster.cards, cluster.full = 0, "0/1 nodes are available: 1 node(s) didn't match."
+    cluster.wants(replicas=1)
+    looks(cluster, 55, every=5)
+    assert cluster.replicas == {old: 0, new: 1}
+    looks(cluster, 20, every=5)
+    assert cluster.replicas == {old: 1, new: 0}
+
+
+def test_an_update_that_waits_on_waking_for_what_the_old_one_lacks_too_is_not_given_up() -> None:
+    cluster, old, new = asleep_with_an_update(UPDATE)
+    cluster.cards = 0
+    cluster.wants(replicas=1)
+    looks(cluster, 600, every=20)
+    assert cluster.replicas == {old: 0, new: 1}
+
+
+@pytest.mark.parametrize("cards", [1, 2])
+def test_a_revision_that_never_ran_is_not_what_an_update_falls_back_to(cards: int) -> None:
+    cluster = serving(cards=cards, replicas=cards)
+    cluster.crash(cluster.pods[0])
+    cluster.look()
+    old, never_ran = update(cluster, THIRD)
+    assert never_ran in cluster.replicas
+    cluster.wants(runtime={})
+    cluster.look()
+    cluster.crash(cluster.pods[0])
+    looks(cluster, 3)
+    assert cluster.replicas == {old: cards}
+    assert cluster.status["currentRevision"] == old
+    assert "blockedRevision" not in cluster.status
 
 
 def test_a_roll_out_writes_a_bounded_number_of_times() -> None:

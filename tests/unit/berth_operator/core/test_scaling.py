@@ -310,6 +310,9 @@ def test_a_new_leader_lets_the_condition_stand_until_it_knows_better() -> None:
     assert model.condition("ScalingActive") == before
     model.look(11, overdue=True)
     assert model.condition("ScalingActive") == ("False", "MetricsUnavailable")
+    conditions = model.status["conditions"]
+    (told,) = (one["message"] for one in conditions if one["type"] == "ScalingActive")
+    assert told == "no gateway tells its demand; until then none goes, and only the first is added"
 
 
 def test_a_new_model_says_that_no_gateway_was_heard() -> None:
@@ -328,6 +331,92 @@ def test_a_model_that_cannot_start_gives_its_place_back() -> None:
         model.cluster.pods = (broken,)
         model.remembered = model.cluster.step().remember
     assert model.asked == 0
+
+
+def test_a_model_whose_further_pods_are_refused_gets_smaller_and_sleeps() -> None:
+    model = Model({"keepAlive": "120s", "scaling": {"scaleDownDelaySeconds": 5}})
+    model.look(1, held=11)
+    assert model.asked >= 3
+    model.serving = 1
+    for _ in range(90):
+        refuse_pods(model)
+        model.look(1, held=0)
+        if model.asked == 1:
+            break
+    assert model.asked == 1
+    for _ in range(90):
+        refuse_pods(model)
+        model.look(1)
+    assert model.asked == 0
+
+
+def refuse_pods(model: Model) -> None:
+    condition = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: gpu"}
+    (key,) = (key for key in model.cluster.objects if key[0] == "Deployment")
+    refused = {"status": {"conditions": [condition]}}
+    model.cluster.objects[key] = dict(model.cluster.objects[key]) | refused
+
+
+@pytest.mark.parametrize(("seconds", "starting"), [(60, 1), (3600, 0)])
+def test_a_pod_that_starts_for_far_too_long_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, starting: int
+) -> None:
+    model = Model()
+    model.look(1, held=1)
+    pod = Pod(made_now(model, builders.engine_pod(model.status["updateRevision"])))
+    model.cluster.seconds += seconds
+    assert signals(monkeypatch, model, pod)[0].starting == starting
+
+
+def made_now(model: Model, pod: dict[str, Any]) -> dict[str, Any]:
+    made = model.cluster.observe().now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return pod | {"metadata": pod["metadata"] | {"creationTimestamp": made}}
+
+
+def signals(
+    monkeypatch: pytest.MonkeyPatch, model: Model, *pods: Pod, **load: Any
+) -> list[replicas.Signal]:
+    """What the law is given for these pods."""
+    seen: list[replicas.Signal] = []
+    decide = replicas.decide
+    monkeypatch.setattr(
+        replicas, "decide", lambda law, one, *rest: seen.append(one) or decide(law, one, *rest)
+    )
+    given = Load(at=model.cluster.seconds, gateways=1, complete=True, **load)
+    model.cluster.known |= {"load": given, "remembered": model.remembered}
+    model.cluster.pods = pods
+    model.cluster.step()
+    return seen
+
+
+def test_an_engine_that_has_not_told_yet_is_no_missing_gateway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Model()
+    model.look(1, held=1)
+    pod = Pod(builders.engine_pod(model.status["updateRevision"], ready=True))
+    (seen,) = signals(monkeypatch, model, pod, epoch=7)
+    assert (seen.complete, seen.engines_known, seen.epoch) == (True, False, 7)
+
+
+def test_one_silent_engine_does_not_stop_a_crowd_from_getting_replicas() -> None:
+    model = Model()
+    model.look(1, held=1)
+    pod = Pod(builders.engine_pod(model.status["updateRevision"], ready=True))
+    for second in range(5):
+        load = Load(at=100 + second, gateways=1, complete=True, held=500)
+        model.cluster.known |= {"load": load, "remembered": model.remembered}
+        model.cluster.pods = (pod,)
+        model.remembered = model.cluster.step().remember
+    assert model.asked == 4
+
+
+def test_a_sleeping_model_is_woken_though_no_node_has_room() -> None:
+    full = Node(name="n", labels={}, allocatable={"cpu": "100m", "memory": "16Gi"})
+    model = Model(nodes=(full,))
+    model.look(1, held=1)
+    assert model.asked == 1
+    assert model.condition("Ready")[0] == "False"
 
 
 def test_no_more_is_asked_for_than_the_nodes_hold() -> None:
@@ -350,6 +439,19 @@ def test_a_start_that_was_seen_is_expected_again() -> None:
     status = pod["status"] | {"conditions": [ready]}
     model.cluster.pods = (Pod(pod | {"status": status}),)
     assert model.cluster.step().remember.start == (revision, 42.0)
+
+
+def test_a_restarted_operator_believes_no_start_of_a_week() -> None:
+    model = Model()
+    model.look(1, held=1)
+    revision = model.status["updateRevision"]
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-08T00:00:00Z"}
+    pod = builders.engine_pod(revision)
+    status = pod["status"] | {"conditions": [ready]}
+    model.cluster.pods = (Pod(pod | {"status": status}),)
+    start = model.cluster.step().remember.start
+    assert start is not None
+    assert start[1] < 1_000
 
 
 def test_a_paused_model_stays_as_it_is() -> None:
