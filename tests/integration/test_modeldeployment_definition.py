@@ -214,6 +214,7 @@ def test_a_present_section_gets_its_defaults(rehearsal: Api) -> None:
         "maxReplicas": 1,
         "targetQueueDepth": "auto",
         "scaleDownDelaySeconds": 60,
+        "headroom": 1,
     }
 
 
