@@ -44,9 +44,15 @@ FORWARDED: Final = _FORMS | {
     "/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/tokenize", "/detokenize",
 }  # fmt: skip
 
+# Where `stream` has a meaning; elsewhere a client expects one document whatever it says.
+_STREAMED: Final = _FORMS | {
+    "/v1/chat/completions", "/v1/completions", "/v1/responses", PATH_MESSAGES,
+}  # fmt: skip
+
 # Beside content-type and accept, the headers that go on to the engine; all others, cookies and keys
 # above all, end here.
 _RARER_HEADERS: Final = (b"traceparent", b"tracestate", b"anthropic-version")
+_MAX_REMEMBERED_BYTES: Final = 256  # of header fields that a client chooses; usual ones are shorter
 _PREFIX_AWARE: Final = RoutingPolicy.PREFIX_AWARE  # a look-up at an Enum is slow in Python 3.11
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")  # fit for logs and headers
 _STATUS_CLIENT_LEFT: Final = 499  # nginx's: the client closed the connection before the answer
@@ -184,22 +190,39 @@ def _authorization(exchange: Exchange) -> bytes:
 
 def _call(exchange: Exchange, model: Model, body: Body) -> Call:
     headers = exchange.headers
-    lines = _fields(headers.get(b"content-type"), headers.get(b"accept"), model.engine_key)
+    usual = headers.get(b"content-type"), headers.get(b"accept"), model.engine_key
+    try:
+        lines = _remembered_fields(*usual)
+    except _LongError:
+        lines = _fields(*usual)
     for name in _RARER_HEADERS:
         if name in headers:
             lines += b"%b: %b\r\n" % (name, headers[name])
-    by_prefix = model.policy is _PREFIX_AWARE
+    prefix = body.prefix if model.policy is _PREFIX_AWARE else b""
     return Call(
         model=model,
         path=exchange.path.encode(),
         body=body.naming(model.name),
         headers=lines,
-        streams=body.stream,
-        asked=affinity(body.prefix) if by_prefix else None,
+        streams=body.stream and exchange.path in _STREAMED,
+        asked=affinity(prefix) if prefix else None,  # nothing is not alike
     )
 
 
+class _LongError(Exception):
+    """Too long to be remembered."""
+
+
 @lru_cache(maxsize=1024)
+def _remembered_fields(
+    content_type: bytes | None, accept: bytes | None, engine_key: str | None
+) -> bytes:
+    """What it raises it forgets, so that only those of usual length are kept."""
+    if len(content_type or b"") + len(accept or b"") > _MAX_REMEMBERED_BYTES:
+        raise _LongError
+    return _fields(content_type, accept, engine_key)
+
+
 def _fields(content_type: bytes | None, accept: bytes | None, engine_key: str | None) -> bytes:
     """Header lines that are the same for most requests of a model."""
     lines = b"accept-encoding: identity\r\n"

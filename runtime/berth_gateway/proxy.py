@@ -40,6 +40,8 @@ RETRY_SECONDS: Final = 1  # for a client, when every endpoint failed: ejections 
 
 _BUSY: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _DENIED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_AVOIDS: Final = frozenset({Failure.DENIED, Failure.RESET})  # the endpoint, in further tries
+_NOBODY: Final = frozenset[str]()
 _MAX_ERROR_BYTES: Final = 2**16  # more than any engine says of an error
 
 # Headers of one hop (RFC 9110 section 7.6.1), and those that our own server writes.
@@ -118,7 +120,7 @@ class Proxy:
         have been lost to the request itself, so such tries are few.
         """
         self._queues.arrived(call.model)
-        excluded: set[str] = set()
+        excluded = denied = _NOBODY
         tries_left = MAX_TRIES
         while True:
             place = await self._place(call, exchange, excluded)
@@ -127,10 +129,14 @@ class Proxy:
             if not isinstance(outcome, Missed):
                 return outcome
             tries_left -= outcome.failure not in PAUSES
+            if outcome.failure in _AVOIDS:
+                excluded |= {place.endpoint.key}
             if outcome.failure is Failure.DENIED:
-                excluded.add(place.endpoint.key)
-            if not tries_left or self._denied_everywhere(call, excluded):
+                denied |= {place.endpoint.key}
+            if not tries_left or self._everywhere(call, denied):
                 raise outcome.refusal
+            if self._everywhere(call, excluded):
+                excluded = denied  # one that was lost may be well again
 
     async def _try(self, call: Call, exchange: Exchange, endpoint: Endpoint) -> int | Missed:
         try:
@@ -140,9 +146,9 @@ class Proxy:
         self._arrived(call, exchange, endpoint)
         return await self._relay(call, answer, exchange)
 
-    def _denied_everywhere(self, call: Call, excluded: AbstractSet[str]) -> bool:
+    def _everywhere(self, call: Call, keys: AbstractSet[str]) -> bool:
         endpoints = self._queues.current(call.model).endpoints
-        return bool(excluded) and all(one.key in excluded for one in endpoints)
+        return bool(keys) and all(one.key in keys for one in endpoints)
 
     async def _place(self, call: Call, exchange: Exchange, excluded: AbstractSet[str]) -> Place:
         place = self._queues.take(call.model, call.asked, excluded)
@@ -252,14 +258,7 @@ async def _unmask(answer: Answer) -> None:
     refused = refusals.refused(answer.first)
     if refused is None or refused.status not in _BUSY:
         return
-    while await answer.connection.piece():  # what follows says only that the stream is over
-        pass
-    answer.status, answer.first = refused.status, refused.body
-    answer.headers = [
-        (_CONTENT_TYPE, b"application/json"),
-        (b"content-length", b"%d" % len(refused.body)),
-        (b"retry-after", b"%d" % RETRY_SECONDS),
-    ]
+    answer.status = refused.status
 
 
 def _check_status(status: int) -> None:
@@ -275,11 +274,15 @@ def _relayed(headers: list[Header]) -> list[Header]:
 
 
 async def _tell_error(answer: Answer, exchange: Exchange) -> int:
-    """An engine's error, or its answer in one piece, to a client that has a stream already."""
+    """An engine's error, or its answer in one piece, to a client that has a stream already.
+
+    One that is too large stays unsaid: the server then cuts the connection.
+    """
     body = answer.first
     while len(body) < _MAX_ERROR_BYTES and (more := await answer.connection.piece()):
         body += more
-    await exchange.say(error_event(exchange.dialect, body), more=False)
+    if answer.connection.whole:
+        await exchange.say(error_event(exchange.dialect, body), more=False)
     return answer.status
 
 

@@ -28,7 +28,9 @@ from berth_gateway.settings import Limits, Settings
 
 # Longer than the idle time of clients' and load balancers' pools (60 s), so that they close first.
 KEEP_ALIVE_SECONDS: Final = 75
-MAX_HEADER_BYTES: Final = 64 * 2**10  # what other proxies allow at most
+MAX_HEADER_BYTES: Final = 64 * 2**10  # what other proxies allow at most; of trailers also
+# Requests that a client sends ahead of their answers. Hardly any does; each costs memory.
+MAX_PIPELINED: Final = 16
 # The application answers 408 at the deadline; this much later the connection is cut.
 BODY_GRACE_SECONDS: Final = 5
 _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
@@ -120,6 +122,7 @@ class Cycle(RequestResponseCycle):
 
     def take_body(self) -> bytes:
         self._wanted = True
+        self.flow.resume_reading()  # or nobody would notice a client that leaves
         self._handed_over = not self.more_body
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = []
@@ -223,6 +226,10 @@ class Cycle(RequestResponseCycle):
             self.on_left()
 
 
+class _PipelineError(Exception):
+    """More requests ahead of their answers than a connection may have."""
+
+
 class Phase(Enum):
     """What a connection waits for the client to do."""
 
@@ -241,7 +248,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     _phase = Phase.NOTHING
     _deadline: asyncio.TimerHandle | None = None
-    _header_bytes = 0
+    _overhead_bytes = 0  # of a header, or since the last piece of a body
     _in_header = True
     _idle_since = 0.0  # on the loop's clock: the end of the last answer
     _active: Cycle | None = None  # whose answer is due; `cycle` is the one that was parsed last
@@ -259,24 +266,49 @@ class GatewayProtocol(HttpToolsProtocol):
             self._active.leave()
 
     def data_received(self, data: bytes) -> None:
-        if self._in_header:
-            self._header_bytes += len(data)
-        super().data_received(data)
+        self._overhead_bytes += len(data)
+        self._parse(data)
         if self.transport.is_closing():
             return
-        if self._in_header and self._header_bytes > MAX_HEADER_BYTES:
-            self.send_400_response(f"The header is larger than {MAX_HEADER_BYTES} bytes.")
+        if self._overhead_bytes > MAX_HEADER_BYTES:
+            part = "header is" if self._in_header else "trailer or a chunk's extension is"
+            self.send_400_response(f"The {part} larger than {MAX_HEADER_BYTES} bytes.")
             return
         # Most requests arrive in one piece, and pay for no timer.
         phase = self._phase_now()
         if phase is not self._phase:
             self._enter(phase)
 
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _decline(self, rest: bytes) -> None:
+        """Read a request that offers another protocol as one that does not (RFC 9110, 7.8).
+
+        Java's and other clients offer HTTP/2 with whatever they send. The parser takes what
+        follows for the other protocol's, so another one reads it, after the header without the
+        offer.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("This is no proxy.")
+            return
+        version = self.parser.get_http_version().encode()
+        head = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        head += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self._parse(b"\r\n".join((*head, b"", rest)))
+
     def _phase_now(self) -> Phase:
         if not self._in_header:
             return Phase.BODY
         idle = self._active is None or self._active.response_complete
-        return Phase.HEADER if self._header_bytes and idle else Phase.NOTHING
+        return Phase.HEADER if self._overhead_bytes and idle else Phase.NOTHING
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -334,6 +366,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """As uvicorn's, without what the data path has no use for: WebSockets, a root path."""
+        if self.parser.should_upgrade():
+            return  # to be read again, see `_decline`
         self._in_header = False
         version = self.parser.get_http_version()
         cycle = self.cycle = Cycle(
@@ -345,9 +379,10 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.scope["extensions"] = {DIRECT: cycle}  # type: ignore[dict-item]
         if self._active is None or self._active.response_complete:
             self._start_asgi_task(cycle, self.app)
-        else:
-            self.flow.pause_reading()
+        elif len(self.pipeline) < MAX_PIPELINED:
             self.pipeline.appendleft((cycle, self.app))
+        else:
+            raise _PipelineError  # the parser stops, and with it the connection
 
     def _scope(self, version: str) -> Any:
         url = httptools.parse_url(self.url)
@@ -374,23 +409,38 @@ class GatewayProtocol(HttpToolsProtocol):
         self.tasks.add(cycle.task)
 
     def on_body(self, body: bytes) -> None:
+        self._overhead_bytes = 0
         if not self.cycle.response_complete:
             self.cycle.take(body)  # type: ignore[attr-defined]
 
     def on_message_complete(self) -> None:
+        if self._in_header:  # of a request that is to be read again
+            return
         self._in_header = True
-        self._header_bytes = 0
+        self._overhead_bytes = 0
         if not self.cycle.response_complete:
             self.cycle.end_body()  # type: ignore[attr-defined]
 
     def send_400_response(self, msg: str) -> None:
-        """For what is no HTTP request; like uvicorn's own, but in OpenAI's shape."""
+        """For what is no HTTP request; like uvicorn's own, but in OpenAI's shape.
+
+        In front of or within the answer to another request it would be taken for that one's.
+        """
+        if self._answering_another():
+            self.transport.abort()
+            return
         refusal = Refusal(Kind.BAD_REQUEST, msg)
         body = refusal.body()
         headers = [*refusal.headers(), (b"content-length", str(len(body)).encode())]
         lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
         self.transport.write(b"\r\n".join([*lines, b"connection: close", b"", body]))
         self.transport.close()
+
+    def _answering_another(self) -> bool:
+        active = self._active
+        if active is None or active.response_complete:
+            return False
+        return active.response_started or active is not self.cycle or not active.more_body
 
     def _enter(self, phase: Phase) -> None:
         """Give a phase that has begun its time; the one before has ended."""

@@ -20,6 +20,7 @@ from berth_gateway.world.queues import Held, Place, Queues
 
 COMMENT_SECONDS: Final = 15  # half of the shortest idle time-outs in use
 LEAVING_RETRY_SECONDS: Final = 1  # another gateway is there already
+_HELD_SECONDS: Final = b"x-berth-held-seconds"
 
 _KINDS: Final = {
     Reason.QUEUE_FULL: Kind.QUEUE_FULL,
@@ -57,7 +58,7 @@ class Waiting:
         while True:
             outcome = await self._queues.wait(held, self._comment_seconds)
             if isinstance(outcome, Place):
-                exchange.extra = [*(exchange.extra or ()), self._held_header(exchange)]
+                self._tell_held(exchange)
                 return outcome
             if isinstance(outcome, Refused):
                 raise self._refusal(model, outcome, exchange)
@@ -68,18 +69,18 @@ class Waiting:
         try:
             if exchange.status is None:
                 exchange.commented = True
-                await exchange.begin(200, self._stream_head(held.model, exchange))
+                self._tell_held(exchange)
+                await exchange.begin(200, self._stream_head(held.model))
             await exchange.say(self._words(held.model), more=True)
         except BaseException:
             self._queues.forget(held)
             raise
 
-    def _stream_head(self, model: Model, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    def _stream_head(self, model: Model) -> list[tuple[bytes, bytes]]:
         return [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-cache"),
             *self._told(model),
-            self._held_header(exchange),
         ]
 
     def _told(self, model: Model) -> list[tuple[bytes, bytes]]:
@@ -90,10 +91,12 @@ class Waiting:
             headers.append((b"x-berth-eta-seconds", b"%d" % ceil(seconds)))
         return headers
 
-    def _held_header(self, exchange: Exchange) -> tuple[bytes, bytes]:
+    def _tell_held(self, exchange: Exchange) -> None:
+        """How long in all; a request that was held before has said so before."""
         since = exchange.held_since
-        seconds = 0 if since is None else int(self._clock() - since)
-        return b"x-berth-held-seconds", b"%d" % seconds
+        if since is not None:
+            others = [one for one in exchange.extra or () if one[0] != _HELD_SECONDS]
+            exchange.extra = [*others, (_HELD_SECONDS, b"%d" % int(self._clock() - since))]
 
     def _words(self, model: Model) -> bytes:
         phase, seconds = self._queues.current(model).phase, self._queues.estimate(model)
@@ -104,8 +107,7 @@ class Waiting:
 
     def _refusal(self, model: Model, refused: Refused, exchange: Exchange) -> Refusal:
         exchange.extra = [*(exchange.extra or ()), *self._told(model)]
-        if exchange.held_since is not None:
-            exchange.extra.append(self._held_header(exchange))
+        self._tell_held(exchange)
         return Refusal(
             _KINDS[refused.reason],
             refused.message,

@@ -64,6 +64,11 @@ def admit(
     )
 
 
+def readmit(model: Model) -> Hold | Refused:
+    """For a request that has been held before, and that an endpoint then did not take."""
+    return hopeless(model) or Hold(model.max_wait_seconds)
+
+
 def hopeless(model: Model) -> Refused | None:
     """Without an endpoint, why none is going to come, and what to do about it."""
     if model.endpoints:

@@ -49,9 +49,12 @@ class Place:
 
     def leave(self) -> None:
         """Once. The place goes to the first held request, if there is one."""
-        self._queues.load.leave(self.endpoint.key)
-        if self._line.held:
-            self._queues.wake(self._line)
+        queues = self._queues
+        queues.load.leave(self.endpoint.key)
+        # By its key: the model may have vanished and returned, with a line of its own.
+        line = queues.lines.get(self._line.model.key)
+        if line is not None and line.held:
+            queues.wake(line)
 
     def __enter__(self) -> None:
         pass
@@ -176,11 +179,14 @@ class Queues:
     def hold(
         self, model: Model, size: int, asked: Affinity | None = None, since: float | None = None
     ) -> Held | Refused:
-        """Wait behind the others; a request that has waited `since` then goes before them again."""
+        """Wait behind the others; a request that has waited `since` then goes before them again.
+
+        It was let in once, so no bound stands against it.
+        """
         line = self.lines.get(model.key)
         if line is None:
             return _VANISHED
-        decision = self._admit(line, size)
+        decision = self._admit(line, size, waited=since is not None)
         if isinstance(decision, Refused):
             line.refused[decision.reason] += 1
             return decision
@@ -197,15 +203,19 @@ class Queues:
         self.wake(line)
         return held
 
-    def _admit(self, line: Line, size: int) -> admission.Hold | Refused:
+    def _admit(self, line: Line, size: int, *, waited: bool) -> admission.Hold | Refused:
         if self.closed:
             return _LEAVING
+        if waited:
+            return admission.readmit(line.model)
         mine = Backlog(len(line.held), line.size)
         return admission.admit(line.model, size, mine, self.whole, self._bound)
 
     def _weigh(self, line: Line, requests: int, size: int) -> None:
         line.size += size
         line.since = next(iter(line.held)).since if line.held else None
+        if not line.held:
+            line.waking_since = None
         self.whole = Backlog(self.whole.requests + requests, self.whole.size + size)
 
     async def wait(self, held: Held, seconds: float) -> Place | Refused | None:

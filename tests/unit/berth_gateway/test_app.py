@@ -7,6 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from berth_api.types import RoutingPolicy
+from berth_gateway import app
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import AuthMode, Limits
 
@@ -235,3 +237,27 @@ async def test_requests_are_counted_by_model_and_code(gateway, http, engine, kit
     assert gateway.sample(count, namespace="", model="", code="404") == 1
     seconds = "berth_gateway_first_byte_seconds_count"
     assert gateway.sample(seconds, namespace="team", model="llama") == 1
+
+
+async def test_header_fields_of_any_length_arrive_and_long_ones_are_not_remembered(
+    gateway, http, engine, kit
+) -> None:
+    gateway.route(kit.at(engine))
+    before = app._remembered_fields.cache_info().currsize
+    accept = "application/json" + ";q=1" * 1000
+    response = await http.post(
+        gateway.url + CHAT, json={"model": "llama"}, headers={"accept": accept}
+    )
+
+    assert response.status == 200
+    assert engine.received[0].headers["accept"] == accept
+    assert app._remembered_fields.cache_info().currsize == before
+
+
+async def test_requests_without_a_prompt_are_not_alike(gateway, http, engines, kit) -> None:
+    both = await engines(), await engines()
+    gateway.route(kit.at(*both, policy=RoutingPolicy.PREFIX_AWARE))
+    for _ in range(4):
+        await http.post(gateway.url + CHAT, json={"model": "llama"})
+
+    assert [len(one.received) for one in both] == [2, 2]

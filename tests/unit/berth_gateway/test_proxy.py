@@ -366,3 +366,60 @@ async def test_a_snapshot_that_changes_does_not_disturb_a_request_on_its_way(
 
     assert (await asking).status == 200
     assert gateway.load.in_flight == {}
+
+
+async def test_an_endpoint_that_resets_is_not_asked_again_while_there_is_another(
+    gateway, http, engines, kit
+) -> None:
+    broken, sound = await engines(), await engines()
+
+    async def reset(request: Any) -> None:
+        request.reset()
+
+    broken.behave = reset
+    gateway.route(kit.at(broken, sound))
+    gateway.load.enter(sound.url)  # so the broken one, which has nothing to do, comes first
+    response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert response.status == 200
+    assert len(broken.received) == 1
+
+
+async def test_when_all_have_reset_they_are_asked_again(gateway, http, engines, kit) -> None:
+    both = await engines(), await engines()
+
+    def once(engine: Any) -> Any:
+        async def reset(request: Any) -> None:
+            engine.behave = type(request).reply
+            request.reset()
+
+        return reset
+
+    for one in both:
+        one.behave = once(one)
+    gateway.route(kit.at(*both))
+    response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert response.status == 200
+    assert {1, 2} == {len(one.received) for one in both}
+    assert "x-berth-held-seconds" not in response.headers  # there was nothing to wait for
+
+
+async def test_a_refusal_in_a_stream_that_does_not_end_is_passed_to_the_next_at_once(
+    gateway, http, engines, kit
+) -> None:
+    busy, sound = await engines(), await engines()
+
+    async def refuse(request: Any) -> None:
+        await request.start_stream()
+        await request.event({"error": {"code": 503, "message": "full"}})
+        await request.reader.readexactly(1)  # ends when the gateway closes the connection
+
+    busy.behave = refuse
+    gateway.route(kit.at(busy, sound))
+    gateway.load.enter(sound.url)  # so the busy one comes first
+    async with asyncio.timeout(2):
+        response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert response.status == 200
+    await asyncio.wait_for(busy.left.wait(), 1)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+from typing import Any
 
 import pytest
 
@@ -105,3 +107,115 @@ async def test_a_trailer_is_no_header(gateway, kit) -> None:
     head = await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)
     writer.close()
     assert head.startswith(b"HTTP/1.1 401 ")
+
+
+def _post(kit: Any, body: bytes, *fields: bytes, path: bytes = b"/v1/chat/completions") -> bytes:
+    key = b"authorization: Bearer " + kit.api_key.encode()
+    lines = (b"POST %b HTTP/1.1" % path, b"host: x", key, *fields)
+    return b"\r\n".join((*lines, b"content-length: %d" % len(body), b"", body))
+
+
+async def _hang(request: Any) -> None:
+    await request.reader.readexactly(1)  # ends when the gateway closes the connection
+
+
+async def test_a_client_that_leaves_after_a_large_body_that_came_at_once_is_noticed(
+    gateway, engine, kit
+) -> None:
+    engine.behave = _hang
+    gateway.route(kit.at(engine))
+    request = _post(kit, b'{"model": "llama", "user": "%b"}' % (b"a" * 100_000))
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
+        client.connect(("127.0.0.1", gateway.port))  # the loop has no turn before all is sent
+        client.setblocking(False)
+        assert client.send(request) == len(request)
+        await kit.until(lambda: engine.received)
+
+    await asyncio.wait_for(engine.left.wait(), SOON)
+
+
+async def test_requests_ahead_of_their_answers_are_bounded(gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(REQUEST * 1000)
+
+    assert (await _closed(reader)).count(b"HTTP/1.1 ") <= server.MAX_PIPELINED + 1
+
+
+async def test_as_many_requests_as_the_bound_allows_are_answered(gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    last = REQUEST.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+    writer.write(REQUEST * server.MAX_PIPELINED + last)
+
+    assert (await _closed(reader)).count(b"HTTP/1.1 401 ") == server.MAX_PIPELINED + 1
+
+
+@pytest.mark.parametrize("begun", [b"0\r\nx: ", b"1;x="], ids=["trailer", "extension"])
+async def test_a_chunk_without_end_ends_the_connection(gateway, begun) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    head = b"POST /v1/models HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    writer.write(head + begun)
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 401 ")
+    writer.write(b"a" * (server.MAX_HEADER_BYTES + 1))
+
+    await _closed(reader)
+
+
+async def test_a_body_of_many_small_chunks_is_no_trailer(gateway, engine, kit) -> None:
+    gateway.route(kit.at(engine))
+    body = b'{"model": "llama"' + b" " * server.MAX_HEADER_BYTES + b"}"
+    request = _post(kit, b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(request + chunks + b"0\r\n\r\n")
+
+    assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)
+    writer.close()
+    assert engine.received[0].body == body
+
+
+OFFERS = {
+    "h2c": (b"connection: Upgrade, HTTP2-Settings", b"upgrade: h2c", b"http2-settings: AAMA"),
+    "websocket": (b"Connection: upgrade", b"Upgrade: websocket"),
+}
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["at once", "body later"])
+@pytest.mark.parametrize("offer", OFFERS)
+async def test_an_offer_of_another_protocol_is_ignored_and_the_body_stays_a_body(
+    gateway, engine, kit, offer, apart
+) -> None:
+    gateway.route(kit.at(engine))
+    body = b'{"model": "llama"}'
+    head = _post(kit, body, *OFFERS[offer]).removesuffix(body)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    for rest in (body, body):
+        writer.write(head)
+        if apart:
+            await asyncio.sleep(0.05)
+        writer.write(rest)
+    for _ in range(2):
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SOON)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        await reader.readexactly(len(json.dumps(kit.completion())))
+    writer.close()
+
+    assert [one.body for one in engine.received] == [body, body]
+
+
+async def test_a_tunnel_is_refused(gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\n\r\n")
+
+    assert (await _closed(reader)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_what_is_no_http_behind_a_request_is_not_answered_in_its_place(
+    gateway, engine, kit
+) -> None:
+    engine.behave = _hang
+    gateway.route(kit.at(engine))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(_post(kit, b'{"model": "llama"}') + b"BERTH\r\n\r\n")
+
+    assert await _closed(reader) == b""

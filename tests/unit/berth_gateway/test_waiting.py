@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import openai
 import pytest
 
@@ -325,3 +326,47 @@ async def test_bodies_that_wait_are_counted_in_bytes(gateway, http, kit) -> None
     asking.cancel()
 
     assert 1000 < size < 1100
+
+
+async def test_an_error_after_comments_that_is_too_large_is_cut_and_never_looks_whole(
+    gateway, http, engine, kit
+) -> None:
+    engine.behave = lambda request: request.reply(400, {"error": {"message": "a" * 2**20}})
+    gateway.route(COLD)
+    response = await http.post(gateway.url + CHAT, json=STREAM)
+    await response.content.readuntil(b"\n\n")
+    gateway.route(_warm(kit, engine))
+
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await response.read()
+
+
+async def test_where_nothing_is_streamed_nobody_gets_comments(gateway, http, engine, kit) -> None:
+    gateway.route(COLD)
+    asking = _post(http, gateway, STREAM, "/v1/embeddings")
+    await _held(kit, gateway)
+    await asyncio.sleep(0.3)  # three times the time after which a stream begins
+    gateway.route(_warm(kit, engine))
+    response = await asking
+
+    assert await response.json() == kit.completion()
+
+
+@pytest.mark.parametrize("document", [ASK, STREAM])
+async def test_a_request_that_is_held_again_says_once_how_long(
+    gateway, http, engine, kit, document
+) -> None:
+    async def busy(request: Any) -> None:
+        if len(engine.received) > 2:
+            engine.behave = _text
+        await request.reply(503)
+
+    engine.behave = busy
+    gateway.route(COLD)
+    asking = _post(http, gateway, document)
+    await _held(kit, gateway)
+    gateway.route(_warm(kit, engine))
+    response = await asking
+
+    assert len(response.headers.getall("x-berth-held-seconds")) == 1
+    assert (await response.read()).endswith(b"data: first\n\ndata: [DONE]\n\n")

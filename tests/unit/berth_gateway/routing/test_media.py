@@ -1,6 +1,7 @@
 """Addresses in every place where an API lets a client name one."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -66,3 +67,22 @@ def test_what_no_engine_would_fetch_passes(document: dict[str, Any]) -> None:
 def test_a_deep_value_is_searched_without_end() -> None:
     raw = b'{"model":"a","input":' + b'[{"a":' * 300 + b"1" + b"}]" * 300 + b"}"
     assert request.parse(raw, Limits()).model == "a"
+
+
+def test_a_long_name_costs_its_length_once() -> None:
+    raw = b'{"model":"a","input":[{"%b":[%b{}]}]}' % (b"k" * 100_000, b"{}," * 1000)
+    tracemalloc.start()
+    try:
+        request.parse(raw, Limits())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(raw)
+
+
+def test_a_long_place_is_cut_in_the_refusal() -> None:
+    raw = json.dumps({"model": "a", "input": [{"k" * 100_000: [{"image_url": URL}]}]}).encode()
+    with pytest.raises(Refusal) as caught:
+        request.parse(raw, Limits())
+    assert str(caught.value.param).startswith("input[0].kkk")
+    assert len(caught.value.body()) < 1000

@@ -473,3 +473,48 @@ def test_whatever_happens_nobody_waits_while_there_is_room(operations: list[Any]
         loop.run_until_complete(story())
     finally:
         loop.close()
+
+
+def test_a_place_that_is_left_goes_to_who_waits_for_a_model_that_vanished_and_returned(
+    desk: Desk,
+) -> None:
+    async def story() -> None:
+        desk.publish(ONE)
+        place = desk.take()
+        desk.publish()
+        desk.publish(ONE)
+        held = desk.hold()
+        place.leave()
+        assert held.outcome.done()
+
+    run(desk, story())
+
+
+def test_no_bound_stands_against_one_that_has_waited_before(desk: Desk) -> None:
+    async def story() -> None:
+        full = replace(COLD, max_pending=1)
+        desk.publish(full)
+        desk.hold(full)
+        refused = desk.queues.hold(full, 1)
+        assert isinstance(refused, Refused)
+        assert refused.reason is Reason.QUEUE_FULL
+        assert isinstance(desk.queues.hold(full, 1, since=900.0), Held)
+        desk.publish(replace(full, phase="Failed"))
+        assert isinstance(desk.queues.hold(full, 1, since=900.0), Refused)
+
+    run(desk, story())
+
+
+def test_a_start_that_nobody_waits_for_any_more_is_not_measured(desk: Desk) -> None:
+    async def story() -> None:
+        desk.publish(COLD)
+        waiting = desk.wait()
+        await asyncio.sleep(30)
+        waiting.cancel()
+        await _tick()
+        desk.loop.now += 3600
+        desk.publish(ONE)
+        desk.publish(COLD)
+        assert desk.queues.estimate(COLD) is None
+
+    run(desk, story())
