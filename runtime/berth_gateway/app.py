@@ -134,7 +134,7 @@ class App:
                 Kind.INVALID_KEY,
                 "no valid API key; send one as 'Authorization: Bearer <key>'",
             )
-        exchange.key, exchange.key_id = key, key.name
+        exchange.key = key
         if key.requests_per_minute is not None:
             self._meter(exchange, key)
 

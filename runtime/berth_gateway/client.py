@@ -29,13 +29,17 @@ class Exchange:
     started: float  # seconds, monotonic
     request_id: str = ""
     closing: bool = False  # the process is to end: the client should connect elsewhere
-    key_id: str = ""  # of the API key; empty where none is asked for
     status: int | None = None  # of the answer's head, once it has been sent
     model: Model | None = None
     key: ApiKey | None = None  # what its holder may do
     extra: list[tuple[bytes, bytes]] | None = None  # headers of whatever the answer will be
     held_since: float | None = None  # seconds, monotonic; None: it has not been held
     commented: bool = False  # the head has been sent, and nothing but comments after it
+
+    @property
+    def key_id(self) -> str:
+        """Of the API key; empty where none is asked for."""
+        return "" if self.key is None else self.key.name
 
     @property
     def dialect(self) -> Dialect:

@@ -14,6 +14,7 @@ from typing import Final
 
 from berth_api import names
 from berth_operator.cluster.port import Json, KubeApi
+from berth_operator.core.kubernetes import timestamp
 from berth_operator.core.observed import Object
 from berth_operator.core.outcome import Event
 from berth_operator.errors import BerthError
@@ -111,8 +112,8 @@ class EventRecorder:
             "reason": event.reason,
             "message": event.message[:_MAX_MESSAGE],
             "count": series.count,
-            "firstTimestamp": _timestamp(series.first),
-            "lastTimestamp": _timestamp(self._wall_clock()),
+            "firstTimestamp": timestamp(series.first),
+            "lastTimestamp": timestamp(self._wall_clock()),
             "source": {"component": names.MANAGED_BY},
             "reportingComponent": names.MANAGED_BY,
             "reportingInstance": self._instance,
@@ -124,7 +125,3 @@ def _name(cr: Object, event: Event) -> str:
     metadata = cr["metadata"]
     said = "\0".join((metadata["uid"], event.type.value, event.reason, event.message))
     return f"{metadata['name']}.{hashlib.sha256(said.encode()).hexdigest()[:_NAME_HASH]}"
-
-
-def _timestamp(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -87,7 +87,7 @@ def in_flight(pod: Pod, load: Load) -> int:
     """Requests at the pod: what gateways sent, or more where the pod knows of more."""
     uid = pod.object["metadata"]["uid"]
     told = pod.report.in_flight if pod.report is not None else 0
-    return max(load.in_flight.get(uid, 0), load.engines.get(uid, 0), told)
+    return max(load.at_pod(uid), told)
 
 
 def _may_go(pod: Pod, observed: Observed, timeout: timedelta) -> bool:

@@ -57,6 +57,11 @@ def annotation(thing: Object, name: str) -> str | None:
     return found
 
 
+def timestamp(at: datetime) -> str:
+    """As Kubernetes writes a time: RFC 3339 in whole seconds. `at` is in UTC."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def moment(text: str | None) -> datetime | None:
     """RFC 3339; None also where someone wrote something else."""
     try:

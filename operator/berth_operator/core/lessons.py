@@ -19,6 +19,7 @@ from berth_operator.core.kubernetes import (
     is_ready,
     is_terminating,
     termination,
+    timestamp,
 )
 from berth_operator.core.learned import MEASURED, Correction, Record, arguments_of, shape_of
 from berth_operator.core.observed import Object, Observed
@@ -239,5 +240,5 @@ def _record(
         extra_bytes=min(found.extra_bytes, card),
         outside_bytes=min(found.outside_bytes, card),
         reason=reason,
-        at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        at=timestamp(now),
     )

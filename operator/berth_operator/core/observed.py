@@ -61,6 +61,10 @@ class Load:
     engines: Mapping[str, int] = field(default_factory=dict)
     """By pod uid, what the engine itself runs and keeps waiting, where it was asked lately."""
 
+    def at_pod(self, uid: str) -> int:
+        """The larger: not every request comes through a gateway, and engines tell later."""
+        return max(self.in_flight.get(uid, 0), self.engines.get(uid, 0))
+
 
 @dataclass(frozen=True)
 class Remembered:

@@ -7,7 +7,6 @@ when to look again.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -23,6 +22,7 @@ from berth_operator.core.kubernetes import (
     is_serving,
     is_starting,
     moment,
+    timestamp,
 )
 from berth_operator.core.objects import pod_template
 from berth_operator.core.observed import Load, Object, Observed, Pod, Remembered
@@ -170,7 +170,7 @@ def _signal(observed: Observed, law: replicas.Law, current: int, planned: float)
     return replicas.Signal(
         now=load.at,
         held=load.held,
-        in_flight=sum(_in_flight(load, uid) for uid in {*load.in_flight, *load.engines}),
+        in_flight=sum(load.at_pod(uid) for uid in {*load.in_flight, *load.engines}),
         arrivals=load.arrivals,
         answered=load.answered,
         ready=len(serving),
@@ -203,11 +203,6 @@ def _is_refused(observed: Observed) -> bool:
     made = (problems.of_deployment(one) for one in observed.children.deployments)
     refused = any(one.kind == "Deployment" for one in observed.refusals)
     return refused or any(problem is not None for problem in made)
-
-
-def _in_flight(load: Load, uid: str) -> int:
-    """The larger: not every request comes through a gateway, and engines tell later."""
-    return max(load.in_flight.get(uid, 0), load.engines.get(uid, 0))
 
 
 def _serving(observed: Observed) -> set[str]:
@@ -266,7 +261,7 @@ def _told(
         target_reason=why,
         reason=decision.reason,
         message=decision.message,
-        last_scale_time=_timestamp(observed.now) if scaled else last,
+        last_scale_time=timestamp(observed.now) if scaled else last,
     )
     if before is None or _size(before) != _size(now):
         return now
@@ -321,7 +316,3 @@ def _stored(kind: type[Told], stored: Object | None) -> Told | None:
         return None if stored is None else kind.model_validate(stored)
     except ValidationError:
         return None
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -23,7 +23,7 @@ from berth_api.types import (
 from berth_operator.core import conditions, deviation, rollout
 from berth_operator.core import view as views
 from berth_operator.core.conditions import Truth
-from berth_operator.core.kubernetes import is_serving
+from berth_operator.core.kubernetes import is_serving, timestamp
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Event, EventType
 from berth_operator.core.planning import Planned, Planning, Refused
@@ -175,7 +175,7 @@ def _last_failure(view: View) -> LastFailure | None:
         message=failure.message,
         fix=failure.fix,
         exit_code=problem.exit_code,
-        time=_timestamp(view.observed.now),
+        time=timestamp(view.observed.now),
         count=problem.count,
     )
     unchanged = previous is not None and previous.model_copy(update={"time": now.time}) == now
@@ -215,11 +215,7 @@ def _since(previous: dict[str, Any], truth: Truth, now: datetime) -> str:
     if before is not None and before["status"] == _STATUS[truth.status]:
         since: str = before["lastTransitionTime"]
         return since
-    return _timestamp(now)
-
-
-def _timestamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return timestamp(now)
 
 
 def _left(planning: Planning) -> tuple[Event, ...]:

@@ -28,7 +28,7 @@ from berth_gateway.routing.snapshot import Endpoint
 # at most an eighth of what is alike goes unseen, and a megabyte has 61 pieces.
 _FIRST_PIECE_BYTES: Final = 256
 _PIECE_GROWTH: Final = 8
-MAX_PREFIX_BYTES: Final = 2**20  # what lies behind it decides nothing
+MAX_PREFIX_BYTES: Final = 2**20  # some 250,000 tokens; what lies behind decides nothing
 
 # An endpoint that has seen this share of a prompt is worth going to. Of less there is more to
 # compute than to save, and it is more likely to be what all prompts of an application begin with.

@@ -16,10 +16,8 @@ import msgspec
 from berth_gateway.errors import Kind, Refusal
 from berth_gateway.routing import form, jsontext, media
 from berth_gateway.routing.jsontext import shown as shown  # noqa: PLC0414 -- also of this module
+from berth_gateway.routing.prefix import MAX_PREFIX_BYTES
 from berth_gateway.settings import Limits, MediaUrls
-
-# What lies behind it is not compared: some 250,000 tokens of English.
-PREFIX_BYTES: Final = 2**20
 
 # Fields that make the engine compute several answers at once.
 _CHOICE_FIELDS: Final = ("n", "best_of")
@@ -46,7 +44,7 @@ class Body(Protocol):
 
     @property
     def prefix(self) -> bytes:
-        """The beginning of what the engine will compute, PREFIX_BYTES at most; b"" for none."""
+        """The beginning of what the engine will compute, MAX_PREFIX_BYTES at most; b"" for none."""
 
     def naming(self, model: str) -> bytes:
         """The body with `model` as its model; every other byte as it came."""
@@ -110,7 +108,7 @@ class JsonBody:
         prompt = _PROMPT.decode(self.raw)
         given = (prompt.messages, prompt.prompt, prompt.input)
         found = next((one for one in given if one is not _ABSENT), b"")
-        return bytes(memoryview(found)[:PREFIX_BYTES])
+        return bytes(memoryview(found)[:MAX_PREFIX_BYTES])
 
     def naming(self, model: str) -> bytes:
         """The body with `model` as its model; every other byte as it came."""
