@@ -71,11 +71,3 @@ class Keyring:
 
     def _blind(self, digest: bytes) -> bytes:
         return hashlib.blake2b(digest, key=self._salt).digest()
-
-
-def hashed(plaintexts: Iterable[str]) -> list[ApiKey]:
-    """Keys without limits, under numbered ids."""
-    return [
-        ApiKey(f"key-{number}", hashlib.sha256(key.encode()).hexdigest())
-        for number, key in enumerate(plaintexts, start=1)
-    ]

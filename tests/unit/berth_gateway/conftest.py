@@ -16,7 +16,6 @@ import uvloop
 from berth_gateway import server
 from berth_gateway.app import App
 from berth_gateway.proxy import Proxy
-from berth_gateway.routing import keyring
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.settings import AuthMode, Limits, Settings
@@ -24,6 +23,7 @@ from berth_gateway.telemetry import Telemetry
 from berth_gateway.upstream.pool import Pool
 from berth_gateway.waiting import Waiting
 from berth_gateway.world.board import Board
+from berth_gateway.world.keys import plain
 from berth_gateway.world.load import Load
 from berth_gateway.world.meters import Meters
 from berth_gateway.world.queue_counts import QueueCounts
@@ -177,7 +177,7 @@ class Gateway:
         )
         self.app = App(settings, self.board, meters, proxy, self.telemetry)
         self.server = server.data_server(self.app, settings)
-        self.board.admit_keys(keyring.hashed([API_KEY]))
+        self.board.admit_keys([plain("key-1", API_KEY)])
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

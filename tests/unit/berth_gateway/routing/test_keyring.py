@@ -4,15 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_gateway.routing.keyring import ApiKey, Keyring, hashed
+from berth_gateway.routing.keyring import ApiKey, Keyring
 from berth_gateway.routing.snapshot import Model, build
+from berth_gateway.world.keys import plain
 
 SALT = b"salt of this process"
 
 
 @given(st.sets(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)), st.text())
 def test_exactly_the_known_keys_are_let_in(keys: set[str], other: str) -> None:
-    ring = Keyring(hashed(sorted(keys)), SALT)
+    ring = Keyring(
+        [plain(f"key-{number}", key) for number, key in enumerate(sorted(keys), 1)], SALT
+    )
     for key in keys:
         assert ring.find(f"Bearer {key}".encode()) is not None
     if other.strip() not in keys:
@@ -27,11 +30,11 @@ def test_a_key_is_found_with_what_its_holder_may_do() -> None:
 
 @pytest.mark.parametrize("header", [b"", b"sk-1", b"Basic sk-1", b"Bearer", b"Bearer sk-2"])
 def test_anything_else_has_no_owner(header: bytes) -> None:
-    assert Keyring(hashed(["sk-1"]), SALT).find(header) is None
+    assert Keyring([plain("key-1", "sk-1")], SALT).find(header) is None
 
 
 def test_a_header_that_is_known_by_heart_leads_to_the_same_key() -> None:
-    first, second = hashed(["sk-1", "sk-2"])
+    first, second = (plain("key-1", "sk-1"), plain("key-2", "sk-2"))
     ring = Keyring([first, second], SALT)
     for _ in range(2):
         assert ring.find(b"Bearer sk-1") is first
@@ -40,7 +43,7 @@ def test_a_header_that_is_known_by_heart_leads_to_the_same_key() -> None:
 
 
 def test_spellings_of_one_key_beyond_those_that_are_remembered_are_found_too() -> None:
-    (key,) = hashed(["sk-1"])
+    key = plain("key-1", "sk-1")
     ring = Keyring([key], SALT)
 
     assert all(ring.find(b"Bearer" + b" " * spaces + b"sk-1") is key for spaces in range(1, 1100))
@@ -51,7 +54,7 @@ def test_an_empty_ring_lets_nobody_in() -> None:
 
 
 def test_the_hash_of_a_key_is_not_the_key() -> None:
-    ring = Keyring(hashed(["sk-1"]), SALT)
+    ring = Keyring([plain("key-1", "sk-1")], SALT)
 
     assert ring.find(b"Bearer " + hashlib.sha256(b"sk-1").hexdigest().encode()) is None
 

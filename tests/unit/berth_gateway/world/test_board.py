@@ -1,8 +1,8 @@
 from berth_gateway.errors import Failure
-from berth_gateway.routing import keyring
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.world.board import Board
+from berth_gateway.world.keys import plain
 from berth_gateway.world.load import Load
 from berth_gateway.world.meters import Meters
 from berth_gateway.world.queues import Queues
@@ -18,8 +18,8 @@ def test_nobody_is_let_in_before_keys_are_known() -> None:
 
 def test_new_keys_replace_the_old_ones() -> None:
     board = _board()
-    board.admit_keys(keyring.hashed(["sk-1"]))
-    board.admit_keys(keyring.hashed(["sk-2"]))
+    board.admit_keys([plain("key-1", "sk-1")])
+    board.admit_keys([plain("key-1", "sk-2")])
 
     assert board.keyring.find(b"Bearer sk-1") is None
     assert board.keyring.find(b"Bearer sk-2") is not None
