@@ -34,8 +34,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled:
-            self.now = max(self.now, self._scheduled[0]._when)
+        # A cancelled timer counts for nothing: the loop drops it and waits, in real time, for the next.
+        coming = [timer._when for timer in self._scheduled if not timer._cancelled]
+        if not self._ready and coming:
+            self.now = max(self.now, min(coming))
         super()._run_once()
 
 
