@@ -19,7 +19,7 @@ from gateway_process import GatewayProcess
 from operator_process import Models, OperatorProcess
 
 from berth_api import names
-from berth_gateway.world import queue_gauges
+from berth_gateway.state import queue_gauges
 from dev.controlplane import ControlPlane
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "scaling"

@@ -21,7 +21,7 @@ from bench.engine.replica import MODEL, free_port
 from bench.prefix.policies import POLICIES
 from berth_gateway import __main__ as process
 from berth_gateway import app
-from berth_gateway.world import queues
+from berth_gateway.state import queues
 from dev.errors import DevError
 
 START_SECONDS = 60.0

@@ -28,10 +28,10 @@ from berth_gateway.routing.prefix import affinity
 from berth_gateway.routing.request import Body
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import AuthMode, Settings
+from berth_gateway.state.board import Board
+from berth_gateway.state.meters import Meters
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.waiting import error_event
-from berth_gateway.world.board import Board
-from berth_gateway.world.meters import Meters
 
 _log = logging.getLogger(__name__)
 

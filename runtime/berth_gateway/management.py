@@ -17,10 +17,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from berth_api import names
 from berth_api.demand import CONTENT_TYPE, Demand
 from berth_gateway.routing.snapshot import Model
+from berth_gateway.state import demand
+from berth_gateway.state.board import Board
+from berth_gateway.state.queues import Queues
 from berth_gateway.telemetry import Telemetry
-from berth_gateway.world import demand
-from berth_gateway.world.board import Board
-from berth_gateway.world.queues import Queues
 
 BEAT_SECONDS: Final = 1.0
 _IDENTITY_BYTES: Final = 8

@@ -27,11 +27,11 @@ from berth_gateway.routing.ejection import PAUSES
 from berth_gateway.routing.prefix import Affinity
 from berth_gateway.routing.snapshot import Endpoint, Model
 from berth_gateway.settings import DEFAULT_IDLE_SECONDS
+from berth_gateway.state.queues import Place, Queues
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.upstream.connection import Connection, Header
 from berth_gateway.upstream.pool import Pool
 from berth_gateway.waiting import Waiting, error_event
-from berth_gateway.world.queues import Place, Queues
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +155,12 @@ class Proxy:
         if isinstance(place, Place):
             return place
         return await self._waiting.place(
-            call.model, exchange, len(call.body), call.asked, streams=call.streams
+            call.model,
+            exchange,
+            len(call.body),
+            call.asked,
+            streams=call.streams,
+            excluded=excluded,
         )
 
     async def _ask(self, call: Call, exchange: Exchange, endpoint: Endpoint) -> Answer:

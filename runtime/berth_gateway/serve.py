@@ -20,17 +20,17 @@ from berth_gateway.management import BEAT_SECONDS, Pulse
 from berth_gateway.proxy import Proxy
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.settings import AuthMode, Settings
+from berth_gateway.state.board import Board
+from berth_gateway.state.load import Load
+from berth_gateway.state.meters import Meters
+from berth_gateway.state.queue_counts import QueueCounts
+from berth_gateway.state.queue_gauges import QueueGauges
+from berth_gateway.state.queues import Queues
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.upstream.pool import Pool
 from berth_gateway.upstream.sockets import keep_alive
 from berth_gateway.waiting import Waiting
 from berth_gateway.world import static
-from berth_gateway.world.board import Board
-from berth_gateway.world.load import Load
-from berth_gateway.world.meters import Meters
-from berth_gateway.world.queue_counts import QueueCounts
-from berth_gateway.world.queue_gauges import QueueGauges
-from berth_gateway.world.queues import Queues
 
 _log = logging.getLogger(__name__)
 

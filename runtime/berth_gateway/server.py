@@ -7,6 +7,8 @@ stream costs no coroutine for each piece and a client's leave no task that waits
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import Callable, Generator
 from enum import Enum
 from http import HTTPStatus
@@ -44,6 +46,13 @@ def _nothing() -> None:
     pass
 
 
+def _reset(transport: asyncio.Transport) -> None:
+    """End the connection with RST, which no client can take for the end of an answer."""
+    one = transport.get_extra_info("socket")
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
 class Cycle(RequestResponseCycle):
     """One request and its answer: uvicorn's own, and a `Direct`.
 
@@ -76,6 +85,7 @@ class Cycle(RequestResponseCycle):
         self._wanted = False  # the application has asked for the body
         self._handed_over = False  # all of the body
         self._head = b""  # of the answer, not yet sent
+        self._until_close = False  # the answer ends with its connection: HTTP/1.0 has no chunks
 
     async def run(self, app: Any, tasks: set[Any]) -> None:
         """Until the application has answered, or failed to; then its task is none of `tasks`.
@@ -90,7 +100,14 @@ class Cycle(RequestResponseCycle):
             tasks.discard(self.task)
             self.on_response = _nothing  # or it would keep the connection alive
             if not (self.response_complete or self.disconnected):
-                self.transport.close()  # what is cut is taken for a whole answer by nobody
+                self._cut()
+
+    def _cut(self) -> None:
+        """End an answer that is not whole, so that nobody takes it for one."""
+        if self._until_close:
+            _reset(self.transport)  # nothing else tells it from a body's end
+        else:
+            self.transport.close()
 
     # The way in.
 
@@ -159,13 +176,18 @@ class Cycle(RequestResponseCycle):
             if name == b"connection":
                 self.keep_alive = False  # there is nothing else to say of it
                 continue
-            lines += (name, b": ", value, b"\r\n")
             if name == b"content-length":
+                if status in _BODILESS:
+                    continue  # there is nothing that it could be the length of
                 self.chunked_encoding = False
                 self.expected_content_length = int(value)
+            lines += (name, b": ", value, b"\r\n")
         if self.chunked_encoding is None and status not in _BODILESS:
-            self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+            self.chunked_encoding = self.scope["http_version"] != "1.0"
+            if self.chunked_encoding:
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self._until_close = True
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         self._head = b"".join(lines)
 
@@ -192,7 +214,8 @@ class Cycle(RequestResponseCycle):
             framed = b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b""
             data = framed + b"0\r\n\r\n" if last else framed
         else:
-            self.expected_content_length -= len(chunk)
+            if not self._until_close:
+                self.expected_content_length -= len(chunk)
             data = chunk
         if self._head:
             data, self._head = self._head + data, b""
@@ -252,6 +275,7 @@ class GatewayProtocol(HttpToolsProtocol):
     _in_header = True
     _idle_since = 0.0  # on the loop's clock: the end of the last answer
     _active: Cycle | None = None  # whose answer is due; `cycle` is the one that was parsed last
+    _stalled: asyncio.TimerHandle | None = None  # while the client takes nothing of its answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -259,6 +283,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enter(Phase.NOTHING)
+        self._end_stall()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
@@ -312,13 +337,20 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._stalled = self.loop.call_later(self.limits.stall_seconds, self._expire)
         if self._active is not None and self._active.source is not None:
             self._active.source.pause_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._end_stall()
         if self._active is not None and self._active.source is not None:
             self._active.source.resume_reading()
+
+    def _end_stall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     # Between requests.
 

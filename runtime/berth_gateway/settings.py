@@ -19,6 +19,8 @@ DEFAULT_BODY_BYTES: Final = 8 * 2**20  # a million tokens of text are about 4 Mi
 DEFAULT_CHOICES: Final = 128  # what OpenAI itself allows for `n`
 DEFAULT_HEADER_SECONDS: Final = 10  # a request line and headers are one packet or two
 DEFAULT_BODY_SECONDS: Final = 60  # DEFAULT_BODY_BYTES over a link of 1 Mbit/s
+# In which a client takes nothing of its answer, once 64 KiB wait for it; nginx's send_timeout.
+DEFAULT_STALL_SECONDS: Final = 60
 # Far above the longest pause of an engine that makes room for other requests.
 DEFAULT_IDLE_SECONDS: Final = 600
 DEFAULT_SETTLE_SECONDS: Final = 5  # for kube-proxy and load balancers to hear that we leave
@@ -47,6 +49,7 @@ class Limits:
     media_urls: MediaUrls = MediaUrls.DATA_ONLY
     header_seconds: int = DEFAULT_HEADER_SECONDS
     body_seconds: int = DEFAULT_BODY_SECONDS
+    stall_seconds: int = DEFAULT_STALL_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
             media_urls=given.media_urls,
             header_seconds=given.header_seconds,
             body_seconds=given.body_seconds,
+            stall_seconds=given.stall_seconds,
         ),
     )
 
@@ -132,6 +136,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         ("max-choices", "BERTH_MAX_CHOICES", _count, DEFAULT_CHOICES, "for n and best_of"),
         ("header-seconds", "BERTH_HEADER_SECONDS", _count, DEFAULT_HEADER_SECONDS, "to arrive in"),
         ("body-seconds", "BERTH_BODY_SECONDS", _count, DEFAULT_BODY_SECONDS, "to arrive in"),
+        ("stall-seconds", "BERTH_STALL_SECONDS", _count, DEFAULT_STALL_SECONDS, "to read on in"),
         ("idle-seconds", "BERTH_IDLE_SECONDS", _count, DEFAULT_IDLE_SECONDS, "inside an answer"),
         ("settle-seconds", "BERTH_SETTLE_SECONDS", _count, DEFAULT_SETTLE_SECONDS, "of SIGTERM"),
         ("max-held-requests", "BERTH_MAX_HELD_REQUESTS", _count, DEFAULT_HELD_REQUESTS, "in all"),

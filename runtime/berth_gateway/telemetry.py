@@ -5,10 +5,8 @@ library's shapes are made of them when somebody scrapes, on another thread. Each
 dictionary is one step of the interpreter, so a scrape never meets one that grows.
 """
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -19,33 +17,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from berth_gateway.histogram import Histogram
 from berth_gateway.routing.usage import Usage
 
-# Seconds to the first byte: from a cached 404 to a long prompt behind a full queue.
-FIRST_BYTE_BUCKETS: Final = (
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
-)  # fmt: skip
-
 Labels = tuple[str, ...]
-
-
-class Histogram:
-    __slots__ = ("counts", "total")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(FIRST_BYTE_BUCKETS) + 1)  # the last is above all bounds
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(FIRST_BYTE_BUCKETS, value)] += 1
-        self.total += value
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        rows, below = [], 0
-        for bound, count in zip((*FIRST_BYTE_BUCKETS, None), tuple(self.counts), strict=True):
-            below += count
-            rows.append(("+Inf" if bound is None else str(float(bound)), float(below)))
-        return rows
 
 
 class Telemetry(Collector):

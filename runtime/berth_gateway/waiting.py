@@ -8,6 +8,7 @@ begins with comments, which every reader of server-sent events skips.
 import random
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from math import ceil
 from typing import Final
 
@@ -16,7 +17,7 @@ from berth_gateway.errors import Dialect, Kind, Refusal
 from berth_gateway.routing.admission import MAX_RETRY_SECONDS, Reason, Refused, retry_after
 from berth_gateway.routing.prefix import Affinity
 from berth_gateway.routing.snapshot import Model
-from berth_gateway.world.queues import Held, Place, Queues
+from berth_gateway.state.queues import Held, Place, Queues
 
 COMMENT_SECONDS: Final = 15  # half of the shortest idle time-outs in use
 LEAVING_RETRY_SECONDS: Final = 1  # another gateway is there already
@@ -48,10 +49,17 @@ class Waiting:
         self._comment_seconds = comment_seconds
 
     async def place(
-        self, model: Model, exchange: Exchange, size: int, asked: Affinity | None, *, streams: bool
+        self,
+        model: Model,
+        exchange: Exchange,
+        size: int,
+        asked: Affinity | None,
+        *,
+        streams: bool,
+        excluded: AbstractSet[str] = frozenset(),
     ) -> Place:
         """Wait for one. Refusal when there is none in time or none to come."""
-        held = self._queues.hold(model, size, asked, exchange.held_since)
+        held = self._queues.hold(model, size, asked, exchange.held_since, excluded)
         if isinstance(held, Refused):
             raise self._refusal(model, held, exchange)
         exchange.held_since = held.since

@@ -18,6 +18,8 @@ _MAX_FIELDS: Final = 256
 # microsecond each. JSON or code of a million tokens has less than half as many in its strings.
 _MAX_MARKS: Final = 500_000
 _MARKS: Final = (b",", b"[", b"{")
+# An object is the dearest value. Dense JSON of a million tokens, in a string, has less than this.
+_MAX_BRACES: Final = 250_000
 _SHOWN_CHARACTERS: Final = 80  # of a client's value in an error message
 
 
@@ -53,6 +55,13 @@ def check_marks(raw: bytes) -> None:
     """Before values are built: counting takes milliseconds, building millions of them a second."""
     if len(raw) > _MAX_MARKS and sum(map(raw.count, _MARKS)) > _MAX_MARKS:
         message = f"the body has more than {_MAX_MARKS} commas and brackets; split the request"
+        raise Refusal(Kind.TOO_LARGE, message)
+
+
+def check_braces(raw: bytes) -> None:
+    """As `check_marks`, for a reader that builds nothing but objects: numbers may be millions."""
+    if len(raw) > _MAX_BRACES and raw.count(b"{") > _MAX_BRACES:
+        message = f"the body has more than {_MAX_BRACES} opening braces; split the request"
         raise Refusal(Kind.TOO_LARGE, message)
 
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 _MINUTE_SECONDS: Final = 60
 _HOUR_SECONDS: Final = 3600
+FILL_SECONDS: Final = float(_MINUTE_SECONDS)  # in which an empty bucket is full again
 _MILLISECONDS: Final = 1000
 
 

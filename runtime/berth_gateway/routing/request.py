@@ -139,6 +139,7 @@ class LenientBody:
 
 def parse(raw: bytes, limits: Limits) -> Body:
     """Refusal (400, 413) if the body is no JSON object, names no model, or breaks a limit."""
+    jsontext.check_braces(raw)
     try:
         fields = _FIELDS.decode(raw)
         if not raw.isascii():

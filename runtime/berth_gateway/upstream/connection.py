@@ -19,7 +19,9 @@ JOIN_BYTES: Final = 16 * 2**10
 # What may wait here for whoever reads before the engine is made to wait.
 BUFFERED_BYTES: Final = 64 * 2**10
 
+_INFORMATIONAL: Final = 100
 _FINAL: Final = 200  # below it, 1xx, another answer follows
+_HIGHEST: Final = 599
 
 Header = tuple[bytes, bytes]
 
@@ -266,6 +268,8 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         assert self._parser is not None  # noqa: S101 -- it is the caller
         self.status = self._parser.get_status_code()
+        if not _INFORMATIONAL <= self.status <= _HIGHEST:
+            raise LostError(f"an answer of status {self.status}")
         self._in_head = self.status < _FINAL
 
     def on_message_complete(self) -> None:

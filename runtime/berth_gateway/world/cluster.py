@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 
 from berth_api import names
 from berth_gateway.settings import Settings
+from berth_gateway.state.board import Board
 from berth_gateway.world import keys, objects
-from berth_gateway.world.board import Board
 from berth_gateway.world.kube import Json, KubeApi
 from berth_gateway.world.reflector import Reflector
 

@@ -19,16 +19,16 @@ from berth_gateway.proxy import Proxy
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.settings import AuthMode, Limits, Settings
+from berth_gateway.state.board import Board
+from berth_gateway.state.load import Load
+from berth_gateway.state.meters import Meters
+from berth_gateway.state.queue_counts import QueueCounts
+from berth_gateway.state.queue_gauges import QueueGauges
+from berth_gateway.state.queues import Queues
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.upstream.pool import Pool
 from berth_gateway.waiting import Waiting
-from berth_gateway.world.board import Board
 from berth_gateway.world.keys import plain
-from berth_gateway.world.load import Load
-from berth_gateway.world.meters import Meters
-from berth_gateway.world.queue_counts import QueueCounts
-from berth_gateway.world.queue_gauges import QueueGauges
-from berth_gateway.world.queues import Queues
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Any]:

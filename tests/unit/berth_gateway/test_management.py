@@ -8,11 +8,11 @@ from berth_gateway.errors import Failure
 from berth_gateway.management import Pulse
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
+from berth_gateway.state.board import Board
+from berth_gateway.state.load import Load
+from berth_gateway.state.meters import Meters
+from berth_gateway.state.queues import Queues
 from berth_gateway.telemetry import Telemetry
-from berth_gateway.world.board import Board
-from berth_gateway.world.load import Load
-from berth_gateway.world.meters import Meters
-from berth_gateway.world.queues import Queues
 
 
 class Clock:

@@ -219,3 +219,108 @@ async def test_what_is_no_http_behind_a_request_is_not_answered_in_its_place(
     writer.write(_post(kit, b'{"model": "llama"}') + b"BERTH\r\n\r\n")
 
     assert await _closed(reader) == b""
+
+
+async def _pour(request: Any) -> None:
+    await request.start_stream()
+    while True:
+        await request.event("a" * 10_000)
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_keeps_no_place(
+    gateways, engine, kit
+) -> None:
+    engine.behave = _pour
+    gateway = await gateways(limits=Limits(stall_seconds=1))
+    gateway.route(kit.at(engine))
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1)
+    writer.write(_post(kit, b'{"model": "llama", "stream": true}'))
+    await kit.until(lambda: gateway.load.in_flight)
+
+    await asyncio.wait_for(engine.left.wait(), 5)
+    await kit.until(lambda: not gateway.load.in_flight)
+    writer.close()
+
+
+async def test_a_client_that_reads_slowly_keeps_its_answer(gateways, engine, kit) -> None:
+    engine.behave = _pour
+    gateway = await gateways(limits=Limits(stall_seconds=1))
+    gateway.route(kit.at(engine))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1)
+    writer.write(_post(kit, b'{"model": "llama", "stream": true}'))
+    for _ in range(20):
+        await asyncio.sleep(0.1)
+        assert await reader.read(2**20)
+
+    assert not engine.left.is_set()
+    writer.close()
+
+
+async def test_a_stream_for_http_1_0_has_no_chunks_and_ends_with_the_connection(
+    gateway, engine, kit
+) -> None:
+    async def stream(request: Any) -> None:
+        await request.start_stream()
+        await request.event("one")
+        await request.end_stream()
+
+    engine.behave = stream
+    gateway.route(kit.at(engine))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    asked = _post(kit, b'{"model": "llama", "stream": true}')
+    writer.write(asked.replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+    head, _, body = (await _closed(reader)).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert body == b"data: one\n\ndata: [DONE]\n\n"
+    writer.close()
+
+
+async def test_an_answer_for_http_1_0_that_loses_its_engine_ends_in_a_reset(
+    gateway, engine, kit
+) -> None:
+    async def break_off(request: Any) -> None:
+        await request.head(200, {"content-type": "text/plain", "transfer-encoding": "chunked"})
+        await request.piece(b"half")
+        await asyncio.sleep(0.1)
+        request.reset()
+
+    engine.behave = break_off
+    gateway.route(kit.at(engine))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(_post(kit, b'{"model": "llama"}').replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(reader.read(), SOON)
+    writer.close()
+
+
+async def test_an_answer_without_content_has_no_length_either(gateway, engine, kit) -> None:
+    async def nothing(request: Any) -> None:
+        await request.head(204, {"content-length": "5"})
+
+    engine.behave = nothing
+    gateway.route(kit.at(engine))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(_post(kit, b'{"model": "llama"}', b"connection: close"))
+
+    head, _, body = (await _closed(reader)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 204 ")
+    assert b"content-length" not in head
+    assert body == b""
+    writer.close()
+
+
+async def test_a_status_that_http_does_not_have_is_a_fault_of_the_engine(
+    gateway, engine, kit
+) -> None:
+    async def oddly(request: Any) -> None:
+        await request.head(742, {"content-length": "0"})
+
+    engine.behave = oddly
+    gateway.route(kit.at(engine))
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(_post(kit, b'{"model": "llama"}'))
+
+    assert b" 503 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)
+    writer.close()

@@ -4,8 +4,9 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from berth_gateway.histogram import BOUNDS
 from berth_gateway.routing.usage import Usage
-from berth_gateway.telemetry import FIRST_BYTE_BUCKETS, Telemetry
+from berth_gateway.telemetry import Telemetry
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def telemetry() -> Telemetry:
 
 
 def test_a_histogram_counts_what_is_at_most_its_bound(telemetry) -> None:
-    for seconds in (0.0, 0.005, 0.006, 600.0, 601.0):
+    for seconds in (0.0, 0.005, 0.006, 3600.0, 3601.0):
         telemetry.first_byte("team", "llama", seconds)
 
     def at_most(bound: str) -> float | None:
@@ -22,11 +23,11 @@ def test_a_histogram_counts_what_is_at_most_its_bound(telemetry) -> None:
         name = "berth_gateway_first_byte_seconds_bucket"
         return telemetry.registry.get_sample_value(name, labels)
 
-    assert [at_most(bound) for bound in ("0.005", "0.01", "600.0", "+Inf")] == [2, 3, 4, 5]
-    assert len(FIRST_BYTE_BUCKETS) == len(set(FIRST_BYTE_BUCKETS))
+    assert [at_most(bound) for bound in ("0.005", "0.01", "3600.0", "+Inf")] == [2, 3, 4, 5]
+    assert len(BOUNDS) == len(set(BOUNDS))
     labels = {"namespace": "team", "model": "llama"}
     total = telemetry.registry.get_sample_value("berth_gateway_first_byte_seconds_sum", labels)
-    assert total == pytest.approx(1201.011)
+    assert total == pytest.approx(7201.011)
 
 
 def test_tokens_add_up_for_each_key_and_model(telemetry) -> None:

@@ -11,9 +11,9 @@ from berth_api import names
 from berth_api.types import Rollout, RoutingPolicy, ScalingMode, Spec
 from berth_gateway.errors import Kind
 from berth_gateway.routing import ejection
-from berth_gateway.world import queue_gauges
-from berth_operator.core import replicas
-from berth_operator.core.scaling import DEFAULT_KEEP_ALIVE
+from berth_gateway.state import queue_gauges
+from berth_operator.core.scaling import replicas
+from berth_operator.core.scaling.size import DEFAULT_KEEP_ALIVE
 
 ROOT = Path(__file__).parents[3]
 SCALING = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")

@@ -178,13 +178,25 @@ def test_messages_of_another_shape_are_the_engines_business(messages: str) -> No
     request.parse(f'{{"model":"a","messages":{messages}}}'.encode(), Limits())
 
 
-@pytest.mark.parametrize("unit", ["[],", '{"a":1},', "1.5,", "[" * 9 + "]" * 9 + ","])
+@pytest.mark.parametrize("unit", ["[],", '"a",', "1.5,", "[" * 9 + "]" * 9 + ","])
 def test_millions_of_values_are_refused_before_they_are_built(unit: str) -> None:
     raw = f'{{"model":"a","messages":[{unit * 600_000}0]}}'.encode()
     with pytest.raises(Refusal) as caught:
         request.parse(raw, Limits())
     assert caught.value.kind is Kind.TOO_LARGE
     assert "500000 commas and brackets" in caught.value.message
+
+
+def test_millions_of_messages_are_refused_before_they_are_built() -> None:
+    raw = f'{{"model":"a","messages":[{"{}," * 2_000_000}{{}}]}}'.encode()
+    with pytest.raises(Refusal, match="250000 opening braces") as caught:
+        request.parse(raw, Limits())
+    assert caught.value.kind is Kind.TOO_LARGE
+
+
+def test_millions_of_numbers_pass() -> None:
+    raw = f'{{"model":"a","prompt":[{"7," * 1_000_000}7]}}'.encode()
+    assert request.parse(raw, Limits()).model == "a"
 
 
 def test_a_long_text_with_as_many_marks_as_code_has_passes() -> None:

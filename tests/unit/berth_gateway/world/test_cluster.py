@@ -13,13 +13,13 @@ from berth_api.keys import engine_key
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.settings import Settings
+from berth_gateway.state.board import Board
+from berth_gateway.state.load import Load
+from berth_gateway.state.meters import Meters
+from berth_gateway.state.queues import Queues
 from berth_gateway.world import cluster, kube
 from berth_gateway.world.access import Access
-from berth_gateway.world.board import Board
 from berth_gateway.world.cluster import ClusterWorld
-from berth_gateway.world.load import Load
-from berth_gateway.world.meters import Meters
-from berth_gateway.world.queues import Queues
 
 MODELS = "/apis/berth.dev/v1alpha1/modeldeployments"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"

@@ -14,18 +14,19 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import Final
 
 from berth_api.types import RoutingPolicy
 from berth_gateway.errors import Failure
+from berth_gateway.histogram import Histogram
 from berth_gateway.routing import admission
 from berth_gateway.routing.admission import Backlog, Reason, Refused, Starts
 from berth_gateway.routing.pick import NO_ENDPOINT, NoneLeft, NoRoom, Picked, pick
 from berth_gateway.routing.prefix import Affinity, Memory, pick_by_prefix
 from berth_gateway.routing.snapshot import Endpoint, Model, Snapshot
-from berth_gateway.telemetry import Histogram
-from berth_gateway.world.load import Load
+from berth_gateway.state.load import Load
 
 _NOBODY: Final = frozenset[str]()
 _PREFIX_AWARE: Final = RoutingPolicy.PREFIX_AWARE  # a look-up at an Enum is slow in Python 3.11
@@ -78,6 +79,7 @@ class Held:
     until: float  # it is refused then
     size: int  # bytes of its body
     asked: Affinity | None
+    excluded: AbstractSet[str] = _NOBODY  # endpoint keys that it has tried in vain
 
 
 @dataclass(slots=True, eq=False)
@@ -177,11 +179,17 @@ class Queues:
     # Holding
 
     def hold(
-        self, model: Model, size: int, asked: Affinity | None = None, since: float | None = None
+        self,
+        model: Model,
+        size: int,
+        asked: Affinity | None = None,
+        since: float | None = None,
+        excluded: AbstractSet[str] = _NOBODY,
     ) -> Held | Refused:
         """Wait behind the others; a request that has waited `since` then goes before them again.
 
-        It was let in once, so no bound stands against it.
+        It was let in once, so no bound stands against it. An endpoint of `excluded` is waited past
+        as long as the model has another.
         """
         line = self.lines.get(model.key)
         if line is None:
@@ -193,7 +201,8 @@ class Queues:
         now = self._clock()
         began = now if since is None else since
         outcome = asyncio.get_running_loop().create_future()
-        held = Held(line.model, outcome, began, began + decision.seconds, size, asked)
+        until = began + decision.seconds
+        held = Held(line.model, outcome, began, until, size, asked, excluded)
         line.held[held] = None
         if since is not None:
             line.held.move_to_end(held, last=False)
@@ -257,14 +266,27 @@ class Queues:
     # Waking
 
     def wake(self, line: Line) -> None:
-        """Give what room there is to those who wait, the first first."""
-        while line.held:
-            held = next(iter(line.held))
-            picked = self._pick(line, held.asked, _NOBODY)
-            if not isinstance(picked, Picked):
-                break
-            self._admit_held(line, held, picked)
+        """Give what room there is to those who wait, the first first.
+
+        One that waits past an endpoint keeps nobody behind it from that one.
+        """
+        passed = 0
+        while len(line.held) > passed:
+            held = next(islice(line.held, passed, None))
+            picked = self._pick_held(line, held)
+            if isinstance(picked, Picked):
+                self._admit_held(line, held, picked)
+            elif held.excluded:
+                passed += 1
+            else:
+                break  # there is room for nobody
         self._set_timer(line)
+
+    def _pick_held(self, line: Line, held: Held) -> Picked | NoRoom | NoneLeft:
+        picked = self._pick(line, held.asked, held.excluded)
+        if isinstance(picked, NoneLeft):  # one that it has tried may be well again
+            picked = self._pick(line, held.asked, _NOBODY)
+        return picked
 
     def _admit_held(self, line: Line, held: Held, picked: Picked) -> None:
         self._drop(held)

@@ -1,7 +1,7 @@
 import pytest
 
 from berth_gateway.routing.keyring import ApiKey
-from berth_gateway.world.meters import Meters
+from berth_gateway.state.meters import Meters
 
 LIMITED = ApiKey("a", "", requests_per_minute=2)
 
@@ -48,5 +48,14 @@ def test_a_reload_of_the_keys_leaves_what_was_spent(clock) -> None:
     meters.keep_only([ApiKey("a", "another hash", requests_per_minute=2), ApiKey("b", "")])
 
     assert meters.look(LIMITED).remaining == 1
+
+
+def test_a_key_that_is_gone_for_a_moment_returns_with_its_own_bucket(clock) -> None:
+    meters = Meters(clock=clock)
+    meters.spend(LIMITED)
+    meters.keep_only([])
+    assert meters.look(LIMITED).remaining == 1
+
+    clock.now += 60
     meters.keep_only([])
     assert meters.look(LIMITED).remaining == 2

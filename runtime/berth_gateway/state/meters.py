@@ -34,6 +34,7 @@ class Meters:
         return rates.look(self._buckets.get(key.name), rate, self._clock())
 
     def keep_only(self, keys: Iterable[ApiKey]) -> None:
-        """Forget keys that are gone."""
-        names = {key.name for key in keys}
-        self._buckets = {name: one for name, one in self._buckets.items() if name in names}
+        """Forget keys that are gone, once their buckets are full: one that returns has its own."""
+        names, emptied = {key.name for key in keys}, self._clock() - rates.FILL_SECONDS
+        kept = self._buckets.items()
+        self._buckets = {name: one for name, one in kept if name in names or one.at > emptied}

@@ -8,9 +8,9 @@ import pytest
 from berth_api.demand import Demand, ModelDemand
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
-from berth_gateway.world import demand
-from berth_gateway.world.load import Load
-from berth_gateway.world.queues import Held, Place, Queues
+from berth_gateway.state import demand
+from berth_gateway.state.load import Load
+from berth_gateway.state.queues import Held, Place, Queues
 
 A = Endpoint("uid-a", "http://a", "pod-a")
 MODEL = Model(key="1", name="llama", namespace="team", endpoints=(A,), room=2)

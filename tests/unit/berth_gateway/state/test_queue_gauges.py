@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 from berth_gateway.errors import Failure
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
-from berth_gateway.world.load import Load
-from berth_gateway.world.queue_gauges import QueueGauges
-from berth_gateway.world.queues import Held, Place, Queues
+from berth_gateway.state.load import Load
+from berth_gateway.state.queue_gauges import QueueGauges
+from berth_gateway.state.queues import Held, Place, Queues
 
 A, B = (Endpoint(key=key, url=f"http://{key}", name=key) for key in "ab")
 COLD = Model(key="u-1", name="llama", namespace="team")

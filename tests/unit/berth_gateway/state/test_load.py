@@ -1,6 +1,6 @@
 from berth_gateway.errors import Failure
 from berth_gateway.routing.snapshot import Endpoint
-from berth_gateway.world.load import Load
+from berth_gateway.state.load import Load
 
 A, B = (Endpoint(key=key, url=f"http://{key}", name=key) for key in "ab")
 BOTH = (A, B)

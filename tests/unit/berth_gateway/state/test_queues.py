@@ -15,8 +15,8 @@ from berth_gateway.routing.admission import Backlog, Reason, Refused
 from berth_gateway.routing.pick import NoneLeft, NoRoom, Picked, pick
 from berth_gateway.routing.prefix import affinity
 from berth_gateway.routing.snapshot import Endpoint, Model, build
-from berth_gateway.world.load import Load
-from berth_gateway.world.queues import Held, Place, Queues
+from berth_gateway.state.load import Load
+from berth_gateway.state.queues import Held, Place, Queues
 
 A, B, C = (Endpoint(key=key, url=f"http://{key}", name=key) for key in "abc")
 COLD = Model(key="u-1", name="llama", namespace="team", max_wait_seconds=600)
@@ -503,6 +503,39 @@ def test_no_bound_stands_against_one_that_has_waited_before(desk: Desk) -> None:
         assert isinstance(desk.queues.hold(full, 1, since=900.0), Held)
         desk.publish(replace(full, phase="Failed"))
         assert isinstance(desk.queues.hold(full, 1, since=900.0), Refused)
+
+    run(desk, story())
+
+
+def test_who_waits_past_an_endpoint_gets_another_and_keeps_nobody_from_it(desk: Desk) -> None:
+    async def story() -> None:
+        both = replace(COLD, endpoints=(A, B), room=1)
+        desk.publish(both)
+        first, second = desk.take(both), desk.take(both)
+        choosy = desk.queues.hold(both, 1, excluded=frozenset(first.endpoint.key))
+        behind = desk.queues.hold(both, 1)
+        assert isinstance(choosy, Held)
+        assert isinstance(behind, Held)
+        first.leave()
+        assert not choosy.outcome.done()
+        assert behind.outcome.result().endpoint is first.endpoint
+        second.leave()
+        assert choosy.outcome.result().endpoint is second.endpoint
+
+    run(desk, story())
+
+
+def test_who_waits_past_all_endpoints_there_are_tries_them_again(desk: Desk) -> None:
+    async def story() -> None:
+        both = replace(COLD, endpoints=(A, B), room=1)
+        desk.publish(both)
+        first, second = desk.take(both), desk.take(both)
+        held = desk.queues.hold(both, 1, excluded=frozenset(first.endpoint.key))
+        assert isinstance(held, Held)
+        desk.publish(replace(both, endpoints=(first.endpoint,)))
+        first.leave()
+        assert held.outcome.result().endpoint is first.endpoint
+        second.leave()
 
     run(desk, story())
 

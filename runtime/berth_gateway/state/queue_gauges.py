@@ -11,7 +11,7 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from berth_gateway.world.queues import Line, Queues
+from berth_gateway.state.queues import Line, Queues
 
 # By this one KEDA and HPAs scale; the others are for people.
 QUEUE_DEPTH: Final = "berth_gateway_queue_depth"

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from berth_api.demand import COALESCE_SECONDS, HEARTBEAT_SECONDS, Demand, ModelDemand
-from berth_gateway.world.queues import Queues
+from berth_gateway.state.queues import Queues
 
 # How often to look whether something has changed: the operator is to hear of a first held request
 # within COALESCE_SECONDS.

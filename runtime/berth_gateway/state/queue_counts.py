@@ -9,7 +9,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from berth_gateway.world.queues import Line, Queues
+from berth_gateway.state.queues import Line, Queues
 
 _LABELS: Final = ("namespace", "model")
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from berth_gateway.routing.keyring import ApiKey, Keyring
 from berth_gateway.routing.snapshot import Snapshot
-from berth_gateway.world.meters import Meters
-from berth_gateway.world.queues import Queues
+from berth_gateway.state.meters import Meters
+from berth_gateway.state.queues import Queues
 
 _SALT_BYTES = 32
 
