@@ -101,11 +101,11 @@ bench-startup: ## a pod's start by phase, beside a plain vllm serve; on the clus
 
 .PHONY: bench-wake
 bench-wake: venv ## from zero to the first token, by step, on real vLLM; on the cluster of `make up`
-	PYTHONPATH=$(PYTHONPATH):.:tests $(PYTHON) -m bench.cluster.wake $(BENCH_FLAGS)
+	$(PYTHON) -m bench.cluster.wake $(BENCH_FLAGS)
 
 .PHONY: bench-zero-drop
 bench-zero-drop: venv ## 10,000 requests through roll-outs, scale-downs, kills; on the cluster of `make up`
-	PYTHONPATH=$(PYTHONPATH):.:tests $(PYTHON) -m bench.cluster.zero_drop $(BENCH_FLAGS)
+	$(PYTHON) -m bench.cluster.zero_drop $(BENCH_FLAGS)
 
 .PHONY: bench-calibration
 bench-calibration: venv ## the stand-in engine beside a real vLLM on one core; MODEL=folder, BERTH_ENGINE_PYTHON

@@ -49,9 +49,13 @@ class Berth:
         found: dict[str, Any] = self.kubectl.json("get", kind, name, "-n", namespace)
         return found
 
-    def all(self, kind: str, namespace: str = "default", selector: str = "") -> list[dict]:
+    def all(
+        self, kind: str, namespace: str = "default", selector: str = ""
+    ) -> list[dict[str, Any]]:
         flags = ["-l", selector] if selector else []
-        found: list[dict] = self.kubectl.json("get", kind, "-n", namespace, *flags)["items"]
+        found: list[dict[str, Any]] = self.kubectl.json("get", kind, "-n", namespace, *flags)[
+            "items"
+        ]
         return found
 
     def wait(

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from e2e.installed import Berth
-
 from dev import cluster, images, places
 from dev.errors import DevError
+from dev.installed import Berth
 
 IMAGE = "localhost/berth-standin:dev"
 PROFILE = "standin"
@@ -24,8 +23,8 @@ def install(berth: Berth) -> None:
         raise DevError("the stand-ins' image cannot be built for a cluster that was given")
     image = images.Image(
         IMAGE,
-        places.REPOSITORY / "tests" / "standins" / "Dockerfile",
-        places.REPOSITORY / "tests" / "standins",
+        places.REPOSITORY / "standins" / "Dockerfile",
+        places.REPOSITORY / "standins",
         inputs=(".",),
         arguments={"CONTROL": images.fingerprint(images.control())},
     )

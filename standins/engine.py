@@ -35,13 +35,14 @@ from dataclasses import dataclass
 
 import uvicorn
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
 from standins import engine_crashes, engine_faults
 from standins.engine_app import TRANSPORT, Application, Asgi, Engine
 from standins.engine_faults import Fates, Faults
 from standins.engine_loop import Loop
 from standins.engine_metrics import Measured
 from standins.engine_steps import Costs, Limits, Scheduler
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _API = "(APIServer pid=7) INFO 11-21 03:04:39 "
 _CORE = "(EngineCore pid=77) INFO 11-21 03:05:19 "
@@ -93,7 +94,7 @@ def _costs(environment: Mapping[str, str]) -> Costs:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """vLLM's flags that matter here; others are taken and forgotten."""
+    """VLLM's flags that matter here; others are taken and forgotten."""
     argv = argv[1:] if argv[:1] == ["serve"] else argv
     parser = argparse.ArgumentParser(prog="vllm serve")
     parser.add_argument("--model")

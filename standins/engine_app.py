@@ -139,7 +139,7 @@ class Application:
         }
 
     def _task_routes(self) -> dict[str, tuple[str, Handler]]:
-        """vLLM has a path only for a task that the model has."""
+        """VLLM has a path only for a task that the model has."""
         if self._engine.task == "generate":
             return {api.value: ("POST", self._generate) for api in Api}
         scores = dict.fromkeys(("/score", "/v1/score"), ("POST", self._score))

@@ -16,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
+
 from standins.engine_steps import Asked, Scheduler, Step
 
 # vllm/v1/metrics/buckets.py

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import uvicorn
+
 from standins import hub
 
 

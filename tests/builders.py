@@ -7,8 +7,8 @@ from typing import Any
 
 from berth_api import names
 from berth_operator import settings
-from berth_operator.core.context import Context
 from berth_operator.core.observed import Observed, Pod
+from berth_operator.core.planner.context import Context
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -5,11 +5,11 @@ from prometheus_client import CollectorRegistry
 
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Model, build
+from berth_gateway.state.load import Load
+from berth_gateway.state.queue_counts import QueueCounts
+from berth_gateway.state.queue_gauges import QueueGauges
+from berth_gateway.state.queues import Queues
 from berth_gateway.telemetry import Telemetry
-from berth_gateway.world.load import Load
-from berth_gateway.world.queue_counts import QueueCounts
-from berth_gateway.world.queue_gauges import QueueGauges
-from berth_gateway.world.queues import Queues
 from berth_operator.cluster.cache import Cache
 from berth_operator.cluster.model_gauges import ModelGauges
 from berth_operator.metrics import Metrics

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from standins import external_metrics
-
 from dev import binaries, progress
 from dev.controlplane import ControlPlane
 from dev.processes import Daemon
+from standins import external_metrics
 
 NAMESPACE = "keda"
 START_SECONDS = 60.0

@@ -19,12 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from e2e import standin
-from e2e.installed import RELEASE, SYSTEM, Berth
-
 from bench.cluster.traffic import Ask, Clients, End, Result, table
-from dev import cluster, environment, places
+from dev import cluster, environment, places, standin
 from dev.demo import manifest
+from dev.installed import RELEASE, SYSTEM, Berth
 
 NAMESPACE = "berth-bench-zero-drop"
 MODEL = "steady"

@@ -91,7 +91,7 @@ def vllm(python: Path, model: Path, flags: Flags, core: int) -> Iterator[Replica
 @contextlib.contextmanager
 def stand_in(flags: Flags, knobs: Mapping[str, str], block_tokens: int) -> Iterator[Replica]:
     command = [sys.executable, "-m", "standins.engine", f"--block-size={block_tokens}"]
-    folders = os.pathsep.join([str(places.REPOSITORY / "tests"), *sys.path])
+    folders = os.pathsep.join([str(places.REPOSITORY), *sys.path])
     with _process(command, flags, {"PYTHONPATH": folders, **knobs}) as found:
         yield found
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from berth_operator.core.replicas import Law
+from berth_operator.core.scaling.replicas import Law
 
 from . import workloads
 from .engine import H100, L4, Request

@@ -1,7 +1,7 @@
 """The operator's own decision on a ModelDeployment that has just been applied.
 
-Nothing is decided here: `core.planning` and `core.decide` are asked, with the fleet and the shape
-that were given.
+Nothing is decided here: `core.planner.planning` and `core.decide` are asked, with the fleet and the
+shape that were given.
 """
 
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from berth_api.shape import Failure, ShapeReport
 from berth_api.types import Plan
 from berth_cli.errors import InputError
 from berth_cli.profiles import Fleet
-from berth_operator.core import planning
 from berth_operator.core.accelerators import offers
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
 from berth_operator.core.model import architecture
 from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Outcome
+from berth_operator.core.planner import planning
+from berth_operator.core.planner.context import Context
 from berth_operator.core.resolved import Resolved, resolve
 
 # A preview's engine key opens nothing.

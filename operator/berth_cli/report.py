@@ -15,7 +15,7 @@ from berth_api.types import Alternative, Plan
 from berth_cli import picture
 from berth_cli.picture import LEAST_WIDTH
 from berth_cli.preview import Preview
-from berth_operator.core.concurrency import concurrency
+from berth_operator.core.planner.concurrency import concurrency
 from berth_server import args
 from berth_server.binding import Cpus
 

@@ -25,7 +25,8 @@ from berth_api import names
 from berth_operator import handlers, management, watchdog
 from berth_operator.cluster import bootstrap, sync
 from berth_operator.cluster.cache import Cache, ModelKey
-from berth_operator.cluster.demand import Calls, DemandFeed, DirectCalls, ProxiedCalls
+from berth_operator.cluster.demand import DemandFeed
+from berth_operator.cluster.demand_calls import Calls, DirectCalls, ProxiedCalls
 from berth_operator.cluster.events import EventRecorder
 from berth_operator.cluster.execute import Executor
 from berth_operator.cluster.gauges import Gauges
@@ -37,10 +38,10 @@ from berth_operator.cluster.observe import Observer
 from berth_operator.cluster.pod_status import DirectReader, PodReader, ProxyReader
 from berth_operator.cluster.port import KubeApi
 from berth_operator.cluster.warnings import WarningReader
-from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
 from berth_operator.core.observed import Load, Object
 from berth_operator.core.outcome import Attention
+from berth_operator.core.planner.context import Context
 from berth_operator.errors import BerthError, ConfigurationError
 from berth_operator.metrics import Metrics
 from berth_operator.reconcile import Reconciler

@@ -13,9 +13,9 @@ from typing import Final
 from berth_operator.cluster.cache import ModelKey
 from berth_operator.cluster.execute import Executed, Executor, refused
 from berth_operator.cluster.observe import Carried, Observer
-from berth_operator.core.context import Context
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Attention, Outcome
+from berth_operator.core.planner.context import Context
 from berth_operator.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from e2e import standin
-from e2e.installed import Berth
 from openai import OpenAI
 
-from dev import binaries, cluster, demo, environment, installation, places
+from dev import binaries, cluster, demo, environment, installation, places, standin
 from dev.__main__ import load_images
+from dev.installed import Berth
 from dev.kubectl import Kubectl
 
 MODEL = "smollm2"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from e2e.installed import Berth
+from dev.installed import Berth
 
 _SIZE = {"storage": "1Mi"}
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e import disks, standin
-from e2e.installed import SYSTEM, Berth
-from standins.hub import GOOD_TOKEN, POOR_TOKEN
+from e2e import disks
 
 from berth_operator.cluster.learned import NAME as LEARNED
+from dev import standin
+from dev.installed import SYSTEM, Berth
+from standins.hub import GOOD_TOKEN, POOR_TOKEN
 
 NAMESPACE = "berth-e2e-failures"
 # From the cause, which is the end of the container that met it.

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e import disks, standin
-from e2e.installed import Berth
+from e2e import disks
+
+from dev import standin
+from dev.installed import Berth
 from standins import tiny_model
 
 NAMESPACE = "berth-e2e-sources"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from standins import tiny_model
 
 from berth_api import names
 from berth_api.engine_flags import MANAGED, refused
 from berth_api.server import EngineConfig, ServerConfig
 from berth_server import args
 from berth_server.binding import Cpus
+from standins import tiny_model
 
 ORACLE = Path(__file__).with_name("oracle_flags.py")
 MEMORY = Path(__file__).with_name("oracle_cpu_memory.py")

@@ -12,9 +12,9 @@ import pytest
 from planning import GIB, decoder, gpu
 from planning import spec as asked
 
-from berth_operator.core import fit
 from berth_operator.core.model import legality
 from berth_operator.core.model.shape import ModelShape
+from berth_operator.core.planner import fit
 
 SHAPES = 10_000
 LOTS = 8  # so that the cores share them

@@ -7,10 +7,10 @@ import builders
 from planning import LLAMA_70B_FP8
 from planning import spec as asked
 
-from berth_operator.core import fit
 from berth_operator.core.accelerators import offers
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.observed import Node
+from berth_operator.core.planner import fit
 
 NODES = 1000
 LIMIT_SECONDS = 0.050

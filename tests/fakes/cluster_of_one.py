@@ -8,12 +8,12 @@ import builders
 from fakes.cluster import merge_patched
 
 from berth_api.server import Phase, PodStatus
-from berth_operator.core import learned
-from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
-from berth_operator.core.learned import Record
 from berth_operator.core.observed import Children, Load, Observed, Pod
 from berth_operator.core.outcome import Outcome, Patch
+from berth_operator.core.planner import learned
+from berth_operator.core.planner.context import Context
+from berth_operator.core.planner.learned import Record
 
 _KINDS = {
     "ControllerRevision": "revisions",

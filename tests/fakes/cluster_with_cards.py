@@ -17,10 +17,10 @@ from fakes.cluster_of_one import ClusterOfOne, planned
 from berth_api import names
 from berth_api.server import Phase, PodStatus
 from berth_api.shape import Failure
-from berth_operator.core.draining import ANNOTATION_COST
 from berth_operator.core.kubernetes import is_active, is_ready, is_serving, is_terminating
 from berth_operator.core.observed import Load, Pod
 from berth_operator.core.outcome import Outcome
+from berth_operator.core.rollout.draining import ANNOTATION_COST
 
 GRACE_SECONDS: Final = 60
 

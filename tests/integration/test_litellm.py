@@ -15,9 +15,9 @@ import openai
 import pytest
 from gateway_process import GatewayProcess
 from litellm_proxy import LiteLLM
-from standins import engine_text
 
 from dev import progress
+from standins import engine_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "litellm.md"
 CONFIGURATION = re.compile(r"(?<=^```yaml\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)

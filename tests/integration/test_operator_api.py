@@ -16,7 +16,7 @@ from berth_operator.cluster import kinds
 from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
 from berth_operator.cluster.learned import NAME, Memory
 from berth_operator.core import drift
-from berth_operator.core.learned import MAX_RECORDS, Record
+from berth_operator.core.planner.learned import MAX_RECORDS, Record
 from berth_operator.errors import Conflict, Denied, NotFound
 from berth_operator.metrics import Metrics
 from dev.kubectl import Kubectl

@@ -15,7 +15,7 @@ from operator_process import Models, OperatorProcess
 
 from berth_api import names
 from berth_api.shape import Failure
-from berth_operator.core.draining import ANNOTATION_COST
+from berth_operator.core.rollout.draining import ANNOTATION_COST
 from dev.kubectl import Kubectl
 
 DRAIN_SECONDS = 5  # nobody answers for these pods, so each drain takes its whole time

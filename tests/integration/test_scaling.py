@@ -17,7 +17,7 @@ from fakes.gateway import FakeGateway
 from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
 
 from berth_api import names
-from berth_operator.core.demand import FIRST_REPORT_SECONDS
+from berth_operator.core.scaling.demand import FIRST_REPORT_SECONDS
 from dev.kubectl import Kubectl
 
 AUTO = {"mode": "Auto", "maxReplicas": 4, "targetQueueDepth": 4, "scaleDownDelaySeconds": 1}

@@ -7,9 +7,9 @@ from pathlib import Path
 import external_scaling
 import pytest
 from external_scaling import MODEL, TARGET, Scene
-from standins import external_metrics
 
 from dev.controlplane import ControlPlane
+from standins import external_metrics
 
 # The HPA controller looks every second here, every 15 by default; it learns of new kinds in 30 s.
 SCALE_SECONDS = 90.0

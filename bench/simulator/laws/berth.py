@@ -5,7 +5,7 @@ decides is carried out 150 ms later (the decision, the write, the Deployment's c
 """
 
 from bench.simulator.fleet import View
-from berth_operator.core.replicas import Decision, Law, Memory, Signal, decide
+from berth_operator.core.scaling.replicas import Decision, Law, Memory, Signal, decide
 
 
 class Berth:

@@ -8,129 +8,32 @@ gateway its connection, and it is called again.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    aclosing,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from collections.abc import Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from typing import Final, Protocol
-
-import aiohttp
-from pydantic import ValidationError
+from typing import Final
 
 from berth_api import names
-from berth_api.demand import HEARTBEAT_SECONDS, Demand
+from berth_api.demand import Demand
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import ModelKey
+from berth_operator.cluster.demand_calls import Calls, lines, read
 from berth_operator.cluster.port import KubeApi
-from berth_operator.core.demand import Key, Ledger
+from berth_operator.cluster.wakes import Look, Wakes
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.observed import Load, Object
 from berth_operator.core.outcome import Attention
-from berth_operator.errors import BerthError, Unavailable
+from berth_operator.core.scaling.demand import Ledger
+from berth_operator.errors import BerthError
 
 log = logging.getLogger(__name__)
 
-SILENCE_SECONDS: Final = 3 * HEARTBEAT_SECONDS
-# 5,000 models with some pods each take 2 MiB.
-MAX_LINE_BYTES: Final = 16 * 2**20
 # A gateway that refuses the call is called again after so long at first, at most after so long.
 BACKOFF_BASE_SECONDS: Final = 0.2
 BACKOFF_CAP_SECONDS: Final = 5.0
-# A change that cannot lead to another decision at once is looked at within this; a model that the
-# user sizes has its queue told only.
-PATIENCE_SECONDS: Final = 1.0
-QUEUE_PATIENCE_SECONDS: Final = 5.0
 # A watch is taken up again after so long, and the pods are listed anew: that finds what it missed.
 WATCH_SECONDS: Final = 60
 RETRY_SECONDS: Final = 2.0
-_CONNECT_SECONDS: Final = 3.0
-
-Chunks = AsyncIterator[bytes]
-PORT_NAME: Final = "management"
-
-
-class Calls(Protocol):
-    """The way to a gateway pod's management port."""
-
-    def open(self, pod: Object, path: str) -> AbstractAsyncContextManager[Chunks]:
-        """The body of a GET as it comes, without end. Raises Unavailable."""
-        ...
-
-
-@dataclass(frozen=True)
-class DirectCalls:
-    """By pod IP: for an operator inside the cluster."""
-
-    session: aiohttp.ClientSession
-
-    @asynccontextmanager
-    async def open(self, pod: Object, path: str) -> AsyncIterator[Chunks]:
-        address = pod.get("status", {}).get("podIP")
-        if not address:
-            raise Unavailable(f"pod {pod['metadata']['name']} has no address")
-        host = f"[{address}]" if ":" in address else address
-        url = f"http://{host}:{port(pod)}{path}"
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
-        with _unreachable(url):
-            async with self.session.get(url, timeout=limits, allow_redirects=False) as answer:
-                if answer.status != HTTPStatus.OK:
-                    raise Unavailable(f"{url} answered {answer.status}", status=answer.status)
-                yield answer.content.iter_any()
-
-
-@dataclass(frozen=True)
-class ProxiedCalls:
-    """Through the API server: for an operator outside the cluster."""
-
-    api: KubeApi
-
-    def open(self, pod: Object, path: str) -> AbstractAsyncContextManager[Chunks]:
-        metadata = pod["metadata"]
-        return self.api.proxy_stream(metadata["namespace"], metadata["name"], port(pod), path)
-
-
-@contextmanager
-def _unreachable(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"{what}: {str(error) or type(error).__name__}") from error
-
-
-def port(pod: Object) -> int:
-    """The container port that is named for it: whoever starts a gateway may choose the number."""
-    for container in pod["spec"].get("containers", ()):
-        for one in container.get("ports", ()):
-            if one.get("name") == PORT_NAME:
-                number: int = one["containerPort"]
-                return number
-    return names.PORT_GATEWAY_MANAGEMENT
-
-
-async def lines(chunks: Chunks, limit: int = MAX_LINE_BYTES) -> AsyncIterator[bytes]:
-    """Whole lines. Raises Unavailable for one above the limit, or none for SILENCE_SECONDS."""
-    pending = bytearray()
-    while True:
-        try:
-            async with asyncio.timeout(SILENCE_SECONDS):
-                chunk = await anext(chunks, b"")
-        except TimeoutError as error:
-            raise Unavailable(f"silent for {SILENCE_SECONDS:.0f} s") from error
-        if not chunk:
-            raise Unavailable("the stream has ended")
-        *whole, rest = chunk.split(b"\n")
-        for part in whole:
-            yield bytes(pending + part)
-            pending.clear()
-        pending += rest
-        if len(pending) > limit:
-            raise Unavailable(f"a line is longer than {limit} bytes")
 
 
 @dataclass
@@ -139,10 +42,6 @@ class _Gateway:
 
     pod: Object
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-Look = Callable[[Iterable[ModelKey]], None]
-"""Puts models on the work queue."""
 
 
 class DemandFeed:
@@ -161,7 +60,7 @@ class DemandFeed:
     ) -> None:
         self._api = api
         self._calls = calls
-        self._wakes = _Wakes(look, clock)
+        self._wakes = Wakes(look, clock)
         self._namespace = namespace
         self._selector = selector
         self._clock = clock
@@ -249,7 +148,7 @@ class DemandFeed:
     async def _stream(self, uid: str, gateway: _Gateway) -> None:
         async with self._calls.open(gateway.pod, names.PATH_DEMAND) as chunks:
             async for line in lines(chunks):
-                self._take(uid, _read(line))
+                self._take(uid, read(line))
 
     async def _pause(self, gateway: _Gateway, failures: int) -> None:
         ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(failures, 10))
@@ -272,76 +171,3 @@ class DemandFeed:
         if complete and not self._was_complete:
             self._wakes.all()
         self._was_complete = complete
-
-
-def _read(line: bytes) -> Demand:
-    try:
-        return Demand.model_validate_json(line)
-    except ValidationError as error:
-        raise Unavailable(f"not a line of demand: {line[:80]!r}") from error
-
-
-class _Wakes:
-    """When a change of the load is looked at: at once, or with others a moment later."""
-
-    def __init__(self, look: Look, clock: Callable[[], float]) -> None:
-        self._look = look
-        self._clock = clock
-        self._attention: dict[Key, Attention] = {}
-        self._looked_at: dict[Key, float] = {}
-        self._due: dict[Key, asyncio.TimerHandle] = {}
-
-    def attend(self, key: Key, attention: Attention | None) -> None:
-        if attention is None:
-            self._attention.pop(key, None)
-            self._looked_at.pop(key, None)
-            self._cancel(key)
-        else:
-            self._attention[key] = attention
-
-    def news(self, key: ModelKey, before: Load, after: Load) -> None:
-        if _urgent(self._attention.get(key), before, after):
-            self._now(key)
-        else:
-            self._soon(key)
-
-    def changed(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            self._soon(ModelKey(*key))
-
-    def all(self) -> None:
-        """Those that Berth sizes."""
-        self.changed([key for key, one in self._attention.items() if one.capacity is not None])
-
-    def _soon(self, key: ModelKey) -> None:
-        if key in self._due:
-            return
-        attention = self._attention.get(key)
-        sized_by_user = attention is not None and attention.capacity is None
-        patience = QUEUE_PATIENCE_SECONDS if sized_by_user else PATIENCE_SECONDS
-        since = self._clock() - self._looked_at.get(key, -patience)
-        delay = max(0.0, patience - since)
-        self._due[key] = asyncio.get_running_loop().call_later(delay, self._now, key)
-
-    def _now(self, key: ModelKey) -> None:
-        self._cancel(key)
-        self._looked_at[key] = self._clock()
-        self._look((key,))
-
-    def _cancel(self, key: Key) -> None:
-        due = self._due.pop(key, None)
-        if due is not None:
-            due.cancel()
-
-
-def _urgent(attention: Attention | None, before: Load, after: Load) -> bool:
-    """Whether the decision may be another one: someone waits, or no one any more, or too many."""
-    if attention is None or attention.capacity is None:
-        return False
-    if (before.held == 0) != (after.held == 0):
-        return True
-    return _requests(before) <= attention.capacity < _requests(after)
-
-
-def _requests(load: Load) -> int:
-    return load.held + sum(load.in_flight.values())

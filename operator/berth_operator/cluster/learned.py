@@ -14,8 +14,8 @@ from typing import Final
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.port import Json, KubeApi
-from berth_operator.core import learned
-from berth_operator.core.learned import Record
+from berth_operator.core.planner import learned
+from berth_operator.core.planner.learned import Record
 from berth_operator.errors import Conflict, Denied, NotFound
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from berth_api.shape import Failure
 from berth_api.types import ConditionType, ScalingMode
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.observed import Load
-from berth_operator.core.planning import Planned, Reading, Refused
+from berth_operator.core.planner.planning import Planned, Reading, Refused
 from berth_operator.core.revision import unreadable
 from berth_operator.core.view import ORDER, View, running
 

@@ -10,18 +10,22 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from berth_api.server import Phase
-from berth_operator.core import draining, lessons, planning, rollout, scaling, status
+from berth_operator.core import status
 from berth_operator.core.accelerators import room
-from berth_operator.core.context import Context
 from berth_operator.core.kubernetes import is_ready, is_starting, is_terminating
-from berth_operator.core.learned import Record
 from berth_operator.core.objects import budget, deployment, key_secret, service
 from berth_operator.core.observed import Object, Observed, Pod
 from berth_operator.core.outcome import Deletion, Outcome
-from berth_operator.core.planning import Planned, Planning, Reading, Refused
+from berth_operator.core.planner import lessons, planning
+from berth_operator.core.planner.context import Context
+from berth_operator.core.planner.learned import Record
+from berth_operator.core.planner.planning import Planned, Planning, Reading, Refused
 from berth_operator.core.resolved import Resolved, resolve
 from berth_operator.core.revision import Revision, to_object
-from berth_operator.core.scaling import Size
+from berth_operator.core.rollout import draining
+from berth_operator.core.rollout.step import PATIENCE, Step, next_step
+from berth_operator.core.scaling import size as sizing
+from berth_operator.core.scaling.size import Size
 
 # How often a pod that does not serve yet is asked how far it is.
 _POLL_SECONDS: Final = 1.0
@@ -37,7 +41,7 @@ class Decision:
 
     planning: Planning
     size: Size
-    step: rollout.Step
+    step: Step
 
     @property
     def update(self) -> Revision | None:
@@ -61,9 +65,9 @@ def decide(observed: Observed, context: Context) -> Outcome:
 def _decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome:
     planned = planning.plan(observed, resolved, context)
     update = planned.revision if isinstance(planned, Planned) else None
-    size = scaling.decide(observed, resolved, context.settings, update)
+    size = sizing.decide(observed, resolved, context.settings, update)
     patience = _patience(update, context)
-    step = rollout.step(observed, resolved, update, size.replicas, patience=patience)
+    step = next_step(observed, resolved, update, size.replicas, patience=patience)
     decision = Decision(planned, size, step)
     told = status.of(observed, resolved, context.settings, planned, size=size, step=decision.step)
     poll = (*_unmeasured(observed, told.status), *decision.step.poll)
@@ -85,7 +89,7 @@ def _patience(update: Revision | None, context: Context) -> timedelta:
     """How long a roll-out waits for a spare accelerator: for a node, where one may be brought."""
     if update is not None and room.can_grow(update, context.settings):
         return timedelta(seconds=context.settings.accelerator_fallback_seconds)
-    return rollout.PATIENCE
+    return PATIENCE
 
 
 def _lessons(

@@ -13,8 +13,8 @@ from typing import Any
 from berth_api import names
 from berth_api.server import PodStatus
 from berth_api.shape import ShapeReport
-from berth_operator.core.learned import Record
-from berth_operator.core.replicas import Memory
+from berth_operator.core.planner.learned import Record
+from berth_operator.core.scaling.replicas import Memory
 
 Object = Mapping[str, Any]
 """A Kubernetes object as JSON, without managedFields."""
@@ -123,3 +123,13 @@ class Observed:
             for pod in self.pods
             if pod.object["metadata"]["labels"].get(names.LABEL_ROLE) == names.ROLE_ENGINE
         )
+
+    def pods_of(self, revision: str) -> tuple[Pod, ...]:
+        """By the revision's name."""
+        return tuple(pod for pod in self.pods if revision_of(pod) == revision)
+
+
+def revision_of(pod: Pod) -> str | None:
+    """The name of the one that it runs; None for a pod of another role."""
+    found: str | None = pod.object["metadata"]["labels"].get(names.LABEL_REVISION)
+    return found

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from berth_operator.core.learned import Record
 from berth_operator.core.observed import Remembered
+from berth_operator.core.planner.learned import Record
 
 
 class EventType(str, Enum):

@@ -20,17 +20,19 @@ from berth_api.types import (
     ModelStatus,
     Status,
 )
-from berth_operator.core import conditions, deviation, rollout
+from berth_operator.core import conditions
 from berth_operator.core import view as views
 from berth_operator.core.conditions import Truth
 from berth_operator.core.kubernetes import is_serving, timestamp
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Event, EventType
-from berth_operator.core.planning import Planned, Planning, Refused
+from berth_operator.core.planner import deviation
+from berth_operator.core.planner.planning import Planned, Planning, Refused
 from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
-from berth_operator.core.scaling import Size
+from berth_operator.core.rollout.step import Step
+from berth_operator.core.scaling.size import Size
 from berth_operator.core.view import View
 from berth_operator.settings import Settings
 
@@ -48,7 +50,7 @@ def of(
     planning: Planning,
     *,
     size: Size,
-    step: rollout.Step,
+    step: Step,
 ) -> Told:
     view = views.of(observed, resolved, planning, size, step)
     truths = conditions.of(view)
@@ -237,7 +239,7 @@ def _once_more(planning: Planning) -> tuple[Event, ...]:
     return (Event(EventType.WARNING, failure.reason, message),)
 
 
-def _rolled_back(observed: Observed, step: rollout.Step) -> tuple[Event, ...]:
+def _rolled_back(observed: Observed, step: Step) -> tuple[Event, ...]:
     """One Event when an update was given up for the revision before it."""
     before = observed.cr.get("status", {}).get("blockedRevision")
     if step.blocked is None or step.blocked.revision == before:

@@ -9,7 +9,7 @@ from typing import Final
 from berth_api import names
 from berth_api.server import Phase, PodStatus
 from berth_api.types import ConditionType
-from berth_operator.core import problems, rollout
+from berth_operator.core import problems
 from berth_operator.core.kubernetes import (
     container_statuses,
     is_finished,
@@ -18,11 +18,12 @@ from berth_operator.core.kubernetes import (
     is_terminating,
 )
 from berth_operator.core.observed import Observed, Pod
-from berth_operator.core.planning import Planned, Planning, Reading, Refused
+from berth_operator.core.planner.planning import Planned, Planning, Reading, Refused
 from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
-from berth_operator.core.scaling import Size
+from berth_operator.core.rollout.step import Step
+from berth_operator.core.scaling.size import Size
 
 # Phases that are not a pod's.
 PLANNING: Final = "Planning"
@@ -40,7 +41,7 @@ class View:
     resolved: Resolved
     planning: Planning
     size: Size
-    step: rollout.Step
+    step: Step
     update: Revision | None
     pods: tuple[Pod, ...]  # of the update revision, or of the one that is held
     ready: int  # pods that take requests, of any revision
@@ -52,12 +53,10 @@ class View:
         return self.size.replicas
 
 
-def of(
-    observed: Observed, resolved: Resolved, planning: Planning, size: Size, step: rollout.Step
-) -> View:
+def of(observed: Observed, resolved: Resolved, planning: Planning, size: Size, step: Step) -> View:
     update = planning.revision if isinstance(planning, Planned) else None
     shown = step.serving if step.blocked else update or step.serving
-    pods = rollout.pods_of(observed, shown.name) if shown else _shape_pods(observed)
+    pods = observed.pods_of(shown.name) if shown else _shape_pods(observed)
     there = tuple(pod for pod in pods if not is_terminating(pod.object))
     alive = tuple(pod for pod in there if not is_finished(pod.object)) or there
     reading = _shape_pods(observed) if shown and update is None else ()
@@ -91,7 +90,7 @@ def _role(pod: Pod) -> str:
 
 
 def _problem(
-    observed: Observed, planning: Planning, step: rollout.Step, pods: tuple[Pod, ...]
+    observed: Observed, planning: Planning, step: Step, pods: tuple[Pod, ...]
 ) -> Problem | None:
     """The cause that a user should mend first: the plan, then refusals, then the pods."""
     if isinstance(planning, Refused):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.installed import Berth
 from openai import OpenAI
+
+from dev.installed import Berth
 
 TOKENS = 24
 # Logits differ by this much between two float32 implementations of this model at most; the

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from e2e import standin
-from e2e.installed import Berth
 from openai import OpenAI
+
+from dev import standin
+from dev.installed import Berth
 
 NAMESPACE = "berth-e2e-tensor-parallel"
 SERVING_SECONDS = 300

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from e2e import standin
-from e2e.installed import SYSTEM, Berth
+
+from dev import standin
+from dev.installed import SYSTEM, Berth
 
 NAMESPACE = "berth-e2e-deletion"
 KINDS = (

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from e2e import standin
-from e2e.installed import Berth
 from openai import OpenAI
 
 from bench.cluster.traffic import Ask, Clients, End
+from dev import standin
+from dev.installed import Berth
 
 NAMESPACE = "berth-e2e-zero"
 MODEL = "sleepy"

@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from e2e import standin
-from e2e.installed import Berth
+
+from dev import standin
+from dev.installed import Berth
 
 NAMESPACE = "berth-e2e-phases"
 SERVING_SECONDS = 120

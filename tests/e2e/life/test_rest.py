@@ -5,7 +5,8 @@ import time
 from collections import Counter
 
 import pytest
-from e2e.installed import SYSTEM, Berth
+
+from dev.installed import SYSTEM, Berth
 
 REST_SECONDS = 60
 OURS = f"system:serviceaccount:{SYSTEM}:"

@@ -1,6 +1,6 @@
 """What the status of a serving model says is true."""
 
-from e2e.installed import Berth
+from dev.installed import Berth
 
 # The planner's reserves must not be far from what the engine took.
 MEASURED_WITHIN = 0.02

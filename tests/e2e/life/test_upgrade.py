@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from e2e.installed import CONTROL_IMAGE, SYSTEM, Berth
 
 from dev import cluster, images
+from dev.installed import CONTROL_IMAGE, SYSTEM, Berth
 
 NEXT = "next"
 

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from e2e.installed import Berth
 
 from bench.cluster import zero_drop
 from bench.cluster.traffic import End
 from bench.cluster.zero_drop import LONG_TOKENS, REPLICAS, Plan, Scene, failures
+from dev.installed import Berth
 
 REQUESTS = 1500
 PER_SECOND = 15.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from standins import tiny_model
 
 from berth_api.server import EngineConfig, Phase, PodStatus, ServerConfig
+from standins import tiny_model
 
 KEY = "0123456789abcdef"
 # A loaded machine starts two interpreters in a few seconds.

@@ -5,10 +5,10 @@ import sys
 
 import builders
 import pytest
-from standins import hub, hub_server, tiny_model
 
 from berth_cli import shapes
 from berth_cli.errors import InputError
+from standins import hub, hub_server, tiny_model
 
 SOURCE = "hf://berth/tiny"
 

@@ -13,10 +13,10 @@ from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.execute import Executed, Executor
 from berth_operator.cluster.observe import Observer
 from berth_operator.cluster.warnings import WarningReader
-from berth_operator.core.context import Context
 from berth_operator.core.decide import decide
 from berth_operator.core.observed import Observed, Refusal, Remembered
 from berth_operator.core.outcome import Attention, Outcome
+from berth_operator.core.planner.context import Context
 from berth_operator.errors import Denied, Unavailable
 from berth_operator.handlers import feed
 from berth_operator.metrics import Metrics

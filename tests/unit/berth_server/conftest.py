@@ -1,4 +1,5 @@
 import pytest
+
 from standins import hub, hub_server
 
 

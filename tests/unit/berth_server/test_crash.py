@@ -1,10 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from standins.engine_crashes import CRASHES
 
 from berth_api.shape import Short, Shortage
 from berth_server import crash
+from standins.engine_crashes import CRASHES
 
 GIB = 2**30
 

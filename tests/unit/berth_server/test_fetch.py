@@ -4,7 +4,6 @@ import sys
 import threading
 
 import pytest
-from standins import tiny_model
 
 from berth_api import names
 from berth_api.server import FetchConfig, PodStatus
@@ -12,6 +11,7 @@ from berth_api.shape import Failure, FetchError
 from berth_server import fetch, store
 from berth_server.errors import SourceError
 from berth_server.hub import Repository
+from standins import tiny_model
 
 
 @pytest.fixture

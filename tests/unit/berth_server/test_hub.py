@@ -1,11 +1,11 @@
 import errno
 
 import pytest
-from standins import hub as standin
-from standins import tiny_model
 
 from berth_server.errors import SourceError
 from berth_server.hub import Repository
+from standins import hub as standin
+from standins import tiny_model
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 import json
 
 import pytest
-from standins import tiny_model
 
 from berth_api.server import FetchConfig
 from berth_server import shape, termination
 from berth_server.errors import ConfigurationError, SourceError
+from standins import tiny_model
 
 
 def ask(source, endpoint, directory="", token=""):

@@ -4,11 +4,11 @@ import published
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from standins import tiny_model
 
 from berth_api.shape import ShapeReport
 from berth_operator.core.model import architecture
 from berth_server import termination, trim
+from standins import tiny_model
 
 
 def test_what_decides_memory_is_kept_and_the_rest_is_not():

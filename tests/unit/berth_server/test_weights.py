@@ -4,9 +4,9 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from standins import tiny_model
 
 from berth_server import parts, weights
+from standins import tiny_model
 
 
 def test_a_real_header_is_read():

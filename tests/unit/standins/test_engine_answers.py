@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from standins.engine_answers import Writer, error_event
 from standins.engine_requests import Api, busy, question
 

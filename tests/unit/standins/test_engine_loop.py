@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from standins.engine_loop import Aborted, Gone, Loop, Refused
 from standins.engine_metrics import Measured
 from standins.engine_steps import Asked, Costs, Limits, Scheduler

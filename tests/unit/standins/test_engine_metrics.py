@@ -1,7 +1,6 @@
+from berth_server import metrics
 from standins.engine_metrics import Measured, Page, Times
 from standins.engine_steps import Asked, Costs, Limits, Scheduler
-
-from berth_server import metrics
 
 
 def page(scheduler, measured, waiting=0):

@@ -1,4 +1,5 @@
 import pytest
+
 from standins.engine_requests import Api, Problem, check_model, decode, question
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello there"}]}

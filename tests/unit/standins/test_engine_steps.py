@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from standins.engine_steps import Asked, Costs, Limits, Scheduler
 
 COSTS = Costs(step=1.0, prefill_token=0.01, sequence=0.1)

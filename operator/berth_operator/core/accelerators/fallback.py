@@ -15,7 +15,6 @@ from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import condition, is_finished, is_terminating
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.revision import Revision
-from berth_operator.core.rollout import has_a_node, pods_of
 
 # The scheduler's words for what no other accelerator would mend.
 _NOT_THE_ACCELERATOR: Final = re.compile("persistentvolumeclaim", re.IGNORECASE)
@@ -23,7 +22,7 @@ _NOT_THE_ACCELERATOR: Final = re.compile("persistentvolumeclaim", re.IGNORECASE)
 
 def waited(observed: Observed, revision: Revision) -> timedelta | None:
     """For how long no node has had room for any of the revision's pods; None if one has a node."""
-    pods = [pod.object for pod in pods_of(observed, revision.name)]
+    pods = [pod.object for pod in observed.pods_of(revision.name)]
     alive = [pod for pod in pods if not (is_terminating(pod) or is_finished(pod))]
     since = [_unschedulable_since(pod) for pod in alive]
     waiting = [moment for moment in since if moment is not None]
@@ -42,9 +41,17 @@ def holder(observed: Observed, newest: Revision, stored: Sequence[Revision]) -> 
         (
             one
             for one in older
-            if one.plan.accelerator == newest.plan.accelerator and has_a_node(observed, one)
+            if one.plan.accelerator == newest.plan.accelerator and _has_a_node(observed, one)
         ),
         None,
+    )
+
+
+def _has_a_node(observed: Observed, revision: Revision) -> bool:
+    """Whether one of its pods takes up a place."""
+    return any(
+        pod.object["spec"].get("nodeName") and not is_finished(pod.object)
+        for pod in observed.pods_of(revision.name)
     )
 
 

@@ -17,8 +17,8 @@ from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model import kv_cache, weights
 from berth_operator.core.model.kv_cache import Layout
 from berth_operator.core.model.shape import CacheKind, ModelShape, Part
-from berth_operator.core.reserves import Batch, Reserves, reserves, unknown_margin
-from berth_operator.core.wishes import Wishes
+from berth_operator.core.planner.reserves import Batch, Reserves, reserves, unknown_margin
+from berth_operator.core.planner.wishes import Wishes
 from berth_operator.settings import Device
 
 # The engine's default block (vllm/platforms, 0.32); latent attention's kernels want blocks of 64.

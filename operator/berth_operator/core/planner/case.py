@@ -6,11 +6,11 @@ from typing import Final
 
 from berth_api.types import Spec
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.attempt import Attempt, attempt
-from berth_operator.core.learned import Correction
 from berth_operator.core.model.shape import ModelShape
-from berth_operator.core.reserves import Batch
-from berth_operator.core.wishes import Wishes, corrected, legal
+from berth_operator.core.planner.attempt import Attempt, attempt
+from berth_operator.core.planner.learned import Correction
+from berth_operator.core.planner.reserves import Batch
+from berth_operator.core.planner.wishes import Wishes, corrected, legal
 
 # More nodes than this for one replica is a mistake in the question.
 MOST_NODES: Final = 16

@@ -5,9 +5,9 @@ status, when the attempts that led to it are gone.
 """
 
 from berth_api.types import Plan
-from berth_operator.core.attempt import STEPS_IN_FLIGHT, block_tokens, stage
 from berth_operator.core.model import kv_cache
 from berth_operator.core.model.shape import ModelShape
+from berth_operator.core.planner.attempt import STEPS_IN_FLIGHT, block_tokens, stage
 from berth_operator.settings import Device
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from berth_api.quantity import format_bytes
 from berth_api.types import Alternative
-from berth_operator.core.attempt import Attempt
-from berth_operator.core.case import Case
 from berth_operator.core.model import legality
 from berth_operator.core.model.shape import CacheKind, CacheLayers, ModelShape, Part
-from berth_operator.core.wishes import illegal
+from berth_operator.core.planner.attempt import Attempt
+from berth_operator.core.planner.case import Case
+from berth_operator.core.planner.wishes import illegal
 
 
 def explain(shape: ModelShape, chosen: Attempt, context: int) -> list[str]:

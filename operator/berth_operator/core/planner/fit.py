@@ -11,15 +11,15 @@ from typing import Final
 
 from berth_api.quantity import parse_bytes, parse_millicpu
 from berth_api.types import Alternative, Plan, Spec
-from berth_operator.core import fixes
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.alternatives import bounded
-from berth_operator.core.attempt import Attempt
-from berth_operator.core.case import Case, Learned, fitting, nothing_learned, together
-from berth_operator.core.explanation import explain, nearness, smaller, too_much
 from berth_operator.core.model import legality
 from berth_operator.core.model.shape import ModelShape
-from berth_operator.core.wishes import Illegal, wishes
+from berth_operator.core.planner import fixes
+from berth_operator.core.planner.alternatives import bounded
+from berth_operator.core.planner.attempt import Attempt
+from berth_operator.core.planner.case import Case, Learned, fitting, nothing_learned, together
+from berth_operator.core.planner.explanation import explain, nearness, smaller, too_much
+from berth_operator.core.planner.wishes import Illegal, wishes
 
 __all__ = ["DoesNotFit", "Fits", "Illegal", "Learned", "Verdict", "choose", "plan"]
 

@@ -7,9 +7,9 @@ from typing import Final
 from berth_api.quantity import format_bytes, mebibytes
 from berth_api.types import KvCacheDType, Spec
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.attempt import Attempt
-from berth_operator.core.case import Case
-from berth_operator.core.wishes import Illegal, wishes
+from berth_operator.core.planner.attempt import Attempt
+from berth_operator.core.planner.case import Case
+from berth_operator.core.planner.wishes import Illegal, wishes
 
 # Nodes with more cards than this are not for sale.
 MOST_CARDS: Final = 16

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from berth_api.shape import Short, Shortage
 from berth_api.types import ConditionType, Memories, Plan, Spec
-from berth_operator.core import deviation, problems
+from berth_operator.core import problems
 from berth_operator.core.kubernetes import (
     condition,
     container_statuses,
@@ -21,11 +21,11 @@ from berth_operator.core.kubernetes import (
     termination,
     timestamp,
 )
-from berth_operator.core.learned import MEASURED, Correction, Record, arguments_of, shape_of
 from berth_operator.core.observed import Object, Observed
+from berth_operator.core.planner import deviation
+from berth_operator.core.planner.learned import MEASURED, Correction, Record, arguments_of, shape_of
 from berth_operator.core.problems import Problem
 from berth_operator.core.revision import Revision
-from berth_operator.core.rollout import pods_of
 
 OUT_OF_MEMORY: Final = "OutOfMemory"
 KV_TOO_SMALL: Final = "KVCacheTooSmall"
@@ -87,7 +87,7 @@ def _same_card(one: Revision, other: Revision) -> bool:
 
 
 def _failed_for_memory(observed: Observed, revision: Revision) -> Problem | None:
-    pods = [one for one in pods_of(observed, revision.name) if not is_terminating(one.object)]
+    pods = [one for one in observed.pods_of(revision.name) if not is_terminating(one.object)]
     problem = problems.of_pods(pods)
     if problem is None or problem.condition != ConditionType.RUNTIME_HEALTHY.value:
         return None
@@ -100,7 +100,7 @@ def _has_served(observed: Observed, revision: Revision) -> bool:
     measured = told.get("plan", {}).get("measured")
     if measured and told.get("updateRevision") == revision.name:
         return True
-    pods = [pod.object for pod in pods_of(observed, revision.name)]
+    pods = [pod.object for pod in observed.pods_of(revision.name)]
     return any(is_ready(pod) or _served_before_it_ended(pod) for pod in pods)
 
 

@@ -11,24 +11,31 @@ from decimal import Decimal
 from berth_api import engine_flags
 from berth_api.shape import Failure, ShapeReport
 from berth_api.types import Alternative
-from berth_operator.core import fit, lessons, revision
+from berth_operator.core import revision
 from berth_operator.core.accelerators import fallback, offers
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.alternatives import bounded
-from berth_operator.core.attempt import usable_bytes
-from berth_operator.core.context import Context
-from berth_operator.core.image_volumes import image_volumes
-from berth_operator.core.learned import Correction, Question, arguments_of, correction, shape_of
-from berth_operator.core.lessons import Lesson
 from berth_operator.core.model import architecture
 from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.objects import pod_template, shape_job
 from berth_operator.core.observed import Object, Observed
-from berth_operator.core.reading import Reading, Refused, latest_attempt, shape_report
-from berth_operator.core.reserves import Batch
+from berth_operator.core.planner import fit, lessons
+from berth_operator.core.planner.alternatives import bounded
+from berth_operator.core.planner.attempt import usable_bytes
+from berth_operator.core.planner.context import Context
+from berth_operator.core.planner.image_volumes import image_volumes
+from berth_operator.core.planner.learned import (
+    Correction,
+    Question,
+    arguments_of,
+    correction,
+    shape_of,
+)
+from berth_operator.core.planner.lessons import Lesson
+from berth_operator.core.planner.reading import Reading, Refused, latest_attempt, shape_report
+from berth_operator.core.planner.reserves import Batch
+from berth_operator.core.planner.wishes import served_dtype
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
-from berth_operator.core.wishes import served_dtype
 
 __all__ = ["Planned", "Planning", "Reading", "Refused", "plan", "superseded_jobs"]
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from berth_api.shape import Failure, FetchError, ShapeReport
 from berth_api.types import Plan
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.image_volumes import image_volumes
 from berth_operator.core.kubernetes import condition, finished_at, terminated_message
 from berth_operator.core.objects import shape_job
 from berth_operator.core.observed import Object, Observed, Pod
+from berth_operator.core.planner.image_volumes import image_volumes
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
 from berth_operator.settings import Settings

@@ -1,7 +1,7 @@
 """What the user asked for, checked against the model and the accelerator before any arithmetic.
 
 A value that the user set is honoured or refused here, by its field's name; `auto` becomes the
-choices that `core.fit` may try, best first.
+choices that `fit` may try, best first.
 """
 
 from dataclasses import dataclass, replace
@@ -11,10 +11,10 @@ from typing import Final
 from berth_api.quantity import mebibytes, parse_bytes
 from berth_api.types import KvCacheDType, Spec
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.learned import Correction
 from berth_operator.core.model import legality
 from berth_operator.core.model.shape import ModelShape
-from berth_operator.core.reserves import CONTEXT_BYTES, CPU_PROCESS_BYTES, Batch
+from berth_operator.core.planner.learned import Correction
+from berth_operator.core.planner.reserves import CONTEXT_BYTES, CPU_PROCESS_BYTES, Batch
 
 _GIB: Final = 2**30
 

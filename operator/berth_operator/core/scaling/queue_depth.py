@@ -9,8 +9,8 @@ from typing import Final
 
 from berth_api.shape import Failure
 from berth_api.types import QueueDepth
-from berth_operator.core.concurrency import concurrency
 from berth_operator.core.model import architecture
+from berth_operator.core.planner.concurrency import concurrency
 from berth_operator.core.revision import Revision
 
 # Prompt and answer together: the mean of the public traces of conversations and of code is 1,400

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from math import ceil, inf, sqrt
 from typing import Final, Literal, NamedTuple
 
+from berth_operator.core.scaling import arrivals
+from berth_operator.core.scaling.arrivals import BURST_SECONDS, Arrivals, Counts
+
 Reason = Literal[
     "Steady",  # as many as the load needs
     "Busy",  # raised: the arrivals of the last minute and a half need more
@@ -30,33 +33,9 @@ Reason = Literal[
     "DataIncomplete",  # not fewer; where it is a gateway that is not heard, more only from zero
 ]
 
-MARK_SECONDS: Final = 1.0  # between two remembered moments
 LOOK_SECONDS: Final = 1.0  # between two looks while there is load
-RATE_SECONDS: Final = 90.0  # the arrivals of so long are the load as it stands
-# Bursts are looked for in each of these, and trends between each and the like one before it.
-# The short ones at every look, the long ones, which do not change so fast, with every mark.
-BURST_SECONDS: Final = (5.0, 10.0)
-TREND_SECONDS: Final = (20.0, 40.0, 80.0)
-MARKS: Final = 165  # two of the longest, and some
-# A window is believed as far as chance would not explain it. These are standard deviations of
-# Poisson arrivals, times what theirs are larger by (`dispersion`); windows overlap and are looked
-# at ten times a second, so they are many.
-BURST_DEVIATIONS: Final = 4.0
-TREND_DEVIATIONS: Final = 5.0
 BACKLOG_DEVIATIONS: Final = 8.0  # of as many requests as the ready replicas' targets
-DISPERSION_SHARE: Final = 1 / 120  # of a new measurement, one a second
-DISPERSION_MOST: Final = 25.0  # a burst is not what arrivals are like
-TREND_WINDOWS: Final = 3.0  # a trend is drawn on for at most so many times what it was seen for
-TREND_GROWTH: Final = 2.5  # and to at most so many times the present rate
-
-LEARN_SECONDS: Final = 20.0  # what a replica takes is measured over so long
-LEARN_SHARE: Final = 1 / 60  # of a new measurement, once there are many
-LEARN_ANSWERS: Final = 5  # fewer measure nothing
-BALANCE: Final = 0.25  # answers may differ from arrivals by this share, or the load is in motion
-# An answer takes this much longer at the target than alone, as a share of alone: a target is set
-# where a replica is busy and not yet swamped. Twice 1.5 or half of it moves the need by a sixth at
-# half the target, and not at all at the target.
-CROWDING: Final = 1.5
+CLEAR_SECONDS: Final = 60.0  # in which new replicas are to work off what had to wait for them
 SATURATION: Final = 1.1  # a swamped replica answers so much more than one at its target
 PANIC_SECONDS: Final = 60.0  # a burst is not over because it pauses
 # In replicas: n are enough up to n + RAISE_ABOVE, and n + 1 are kept until n would have left
@@ -78,7 +57,6 @@ class Law:
     cold_start_seconds: float  # from the decision to the first token, as measured or planned
     room: int | None = None  # replicas in all that the accelerators have room for; None: not known
     headroom: float = 1.0  # kept for bursts by one busy replica, in replicas; less by many
-    clear_seconds: float = 60.0  # in which new replicas are to work off what had to wait for them
 
 
 @dataclass(frozen=True)
@@ -97,29 +75,11 @@ class Signal:
     epoch: int = 0  # another one: the counts are not to be compared with those before
 
 
-class Mark(NamedTuple):
-    """The counts at one moment."""
-
-    time: float
-    arrivals: int
-    answered: int
-    busy: float  # request-seconds since the memory began
-    served: float  # replica-seconds of those that serve
-
-
 class Memory(NamedTuple):
     """What one decision hands to the next. A restarted operator begins with an empty one."""
 
-    latest: Mark | None = None
-    load: int = 0  # at the latest look
-    ready: int = 0
-    marks: tuple[Mark, ...] = ()  # one a second, at most MARKS
+    seen: Arrivals = Arrivals()
     peaks: tuple[tuple[float, int], ...] = ()  # (time, replicas), falling: the largest is first
-    alone: float | None = None  # seconds that an answer takes on an idle replica, as learned
-    learned: int = 0  # measurements in it
-    dispersion: float = 1.0  # variance of arrivals over their mean; Poisson's is 1
-    rate: float = 0.0  # requests/s, at the last mark
-    expected: float = 0.0  # requests/s by the long windows, at the last mark
     began: float | None = None  # the first look with complete data
     raised: float = -inf
     asked: float | None = None  # when a request was last here
@@ -154,7 +114,7 @@ def decide(law: Law, signal: Signal, memory: Memory, current: int) -> Decision:
         memory = _anew(memory)._replace(epoch=signal.epoch)
     if not signal.complete:
         return _blind(law, signal, memory, current)
-    memory = _remembered(law, signal, memory)
+    memory = _counted(law, signal, memory)
     need = _need(law, signal, memory)
     largest = ceil(_roomy(law, need.now) + LOWER_BELOW) if need.now else 0
     memory = memory._replace(peaks=_peaks(law, signal, memory, largest))
@@ -194,96 +154,18 @@ def _asked(signal: Signal, memory: Memory) -> Memory:
 
 
 def _anew(memory: Memory) -> Memory:
-    """Without the counts: the next ones would differ from them by more than what came since."""
-    return memory._replace(latest=None, marks=(), began=None)
+    return memory._replace(seen=arrivals.anew(memory.seen), began=None)
 
 
-def _remembered(law: Law, signal: Signal, memory: Memory) -> Memory:
-    before, latest = memory.latest, _latest(signal, memory)
-    marks = memory.marks
-    if before and (latest.arrivals < before.arrivals or latest.answered < before.answered):
-        marks = ()  # counts began anew
-    memory = memory._replace(
-        latest=latest,
-        load=_load(signal),
-        ready=signal.ready,
-        began=latest.time if memory.began is None else memory.began,
+def _counted(law: Law, signal: Signal, memory: Memory) -> Memory:
+    counts = Counts(
+        signal.now, signal.arrivals, signal.answered, load=_load(signal), ready=signal.ready
     )
-    if marks and latest.time - marks[-1].time < MARK_SECONDS:
-        return memory
-    return _marked(law, memory, latest, marks)
-
-
-def _marked(law: Law, memory: Memory, latest: Mark, before: tuple[Mark, ...]) -> Memory:
-    """Once a second: what changes slowly is worked out anew."""
-    alone, learned = _learned(law, latest, before, memory.alone, memory.learned)
-    dispersed = _dispersed(latest, before, memory.dispersion)
-    marked = memory._replace(
-        marks=(*before[1 - MARKS :], latest),
-        alone=alone,
-        learned=learned,
-        dispersion=memory.dispersion + DISPERSION_SHARE * (dispersed - memory.dispersion),
+    ahead = law.cold_start_seconds
+    return memory._replace(
+        seen=arrivals.remembered(memory.seen, counts, law.target_queue_depth, ahead),
+        began=signal.now if memory.began is None else memory.began,
     )
-    return marked._replace(
-        rate=_rate(marked),
-        expected=max(_expected(law, marked, window) for window in TREND_SECONDS),
-    )
-
-
-def _latest(signal: Signal, memory: Memory) -> Mark:
-    busy = served = 0.0
-    if memory.latest is not None:
-        passed = max(signal.now - memory.latest.time, 0.0)
-        busy = memory.latest.busy + memory.load * passed
-        served = memory.latest.served + memory.ready * passed
-    return Mark(signal.now, signal.arrivals, signal.answered, busy, served)
-
-
-def _at(marks: tuple[Mark, ...], time: float) -> Mark:
-    """The last mark not after `time`, or the first of all."""
-    last = len(marks) - 1
-    index = min(max(last - int((marks[-1].time - time) / MARK_SECONDS), 0), last)
-    while index and marks[index].time > time:
-        index -= 1
-    while index < last and marks[index + 1].time <= time:
-        index += 1
-    return marks[index]
-
-
-def _learned(
-    law: Law, latest: Mark, marks: tuple[Mark, ...], alone: float | None, learned: int
-) -> tuple[float | None, int]:
-    """How long an answer takes alone: the time it takes now, less what the company costs.
-
-    By Little's law the time is the load over the rate of answers. It is measured where answers keep
-    up with arrivals, or where replicas are swamped, which shows what they can do at most.
-    """
-    if not marks:
-        return alone, learned
-    since = _at(marks, latest.time - LEARN_SECONDS)
-    answers = latest.answered - since.answered
-    served = latest.served - since.served
-    if answers < LEARN_ANSWERS or served <= 0 or latest.time - since.time < LEARN_SECONDS / 2:
-        return alone, learned
-    arrivals = latest.arrivals - since.arrivals
-    crowd = (latest.busy - since.busy) / served / law.target_queue_depth
-    if abs(arrivals - answers) > BALANCE * arrivals + sqrt(answers) and crowd < 2:  # noqa: PLR2004
-        return alone, learned
-    found = (latest.busy - since.busy) / answers / (1 + CROWDING * crowd)
-    share = max(LEARN_SHARE, 1 / (learned + 1))
-    return found if alone is None else alone + share * (found - alone), learned + 1
-
-
-def _dispersed(latest: Mark, marks: tuple[Mark, ...], otherwise: float) -> float:
-    """From two neighbouring windows, so that a rate which changes slowly does not count."""
-    if not marks:
-        return otherwise
-    middle = _at(marks, latest.time - BURST_SECONDS[0])
-    first = _at(marks, middle.time - BURST_SECONDS[0])
-    recent, earlier = latest.arrivals - middle.arrivals, middle.arrivals - first.arrivals
-    if recent + earlier == 0 or middle.time == first.time:
-        return otherwise
-    return min((recent - earlier) ** 2 / (recent + earlier), DISPERSION_MOST)
 
 
 def _peaks(
@@ -300,58 +182,13 @@ def _peaks(
 
 def _need(law: Law, signal: Signal, memory: Memory) -> Need:
     load = _load(signal)
-    bursts = (_expected(law, memory, window) for window in BURST_SECONDS)
-    rate = memory.rate
-    ahead_rate = max(rate, memory.expected, *bursts)
-    if not memory.alone:
+    rate, ahead_rate = memory.seen.rate, arrivals.expected_rate(memory.seen, law.cold_start_seconds)
+    takes = arrivals.takes(memory.seen, law.target_queue_depth)
+    if takes is None:
         by_queue = load / law.target_queue_depth
         return Need(rate, ahead_rate, None, by_queue, by_queue, ceil(by_queue))
-    takes = law.target_queue_depth / (memory.alone * (1 + CROWDING))
-    ahead = ahead_rate / takes
     backlog = _backlog(law, signal, takes, ahead_rate)
-    return Need(rate, ahead_rate, takes, rate / takes, ahead, backlog)
-
-
-def _rate(memory: Memory) -> float:
-    """Requests per second as the load stands."""
-    latest, since = memory.marks[-1], _at(memory.marks, memory.marks[-1].time - RATE_SECONDS)
-    passed = latest.time - since.time
-    return (latest.arrivals - since.arrivals) / passed if passed >= BURST_SECONDS[0] else 0.0
-
-
-def _expected(law: Law, memory: Memory, window: float) -> float:
-    """Requests per second that a window lets expect: its burst if certain, its trend drawn on."""
-    latest, marks = memory.latest, memory.marks
-    assert latest is not None  # noqa: S101 -- _remembered has set it
-    middle = _at(marks, latest.time - window)
-    passed = latest.time - middle.time
-    if passed < window / 2:
-        return 0.0
-    spread = sqrt(max(memory.dispersion, 1.0))
-    recent = latest.arrivals - middle.arrivals
-    certain = max(0.0, recent - BURST_DEVIATIONS * spread * sqrt(recent)) / passed
-    first = _at(marks, middle.time - window)
-    earlier_passed = middle.time - first.time
-    if earlier_passed < window / 2:
-        return certain
-    now, before = recent / passed, (middle.arrivals - first.arrivals) / earlier_passed
-    growth = now - before
-    chance = TREND_DEVIATIONS * spread * sqrt(now / passed + before / earlier_passed)
-    if growth <= chance or not _goes_on(latest, marks, middle, growth):
-        return certain
-    ahead = min(law.cold_start_seconds + window / 2, TREND_WINDOWS * window)
-    drawn_on = now + growth / ((passed + earlier_passed) / 2) * ahead
-    return max(certain, min(drawn_on, TREND_GROWTH * now))
-
-
-def _goes_on(latest: Mark, marks: tuple[Mark, ...], middle: Mark, growth: float) -> bool:
-    """Whether it grew within the recent window too: a step is over when it has been taken."""
-    half = _at(marks, (latest.time + middle.time) / 2)
-    if half.time in (latest.time, middle.time):
-        return True
-    later = (latest.arrivals - half.arrivals) / (latest.time - half.time)
-    sooner = (half.arrivals - middle.arrivals) / (half.time - middle.time)
-    return later - sooner > growth / 4
+    return Need(rate, ahead_rate, takes, rate / takes, ahead_rate / takes, backlog)
 
 
 def _backlog(law: Law, signal: Signal, takes: float, ahead_rate: float) -> int:
@@ -361,7 +198,7 @@ def _backlog(law: Law, signal: Signal, takes: float, ahead_rate: float) -> int:
     spare_rate = (signal.ready + signal.starting) * takes * SATURATION - ahead_rate
     if over <= BACKLOG_DEVIATIONS * sqrt(aimed_at) or spare_rate * law.cold_start_seconds >= over:
         return 0
-    return ceil((ahead_rate + over / law.clear_seconds) / takes)
+    return ceil((ahead_rate + over / CLEAR_SECONDS) / takes)
 
 
 def _roomy(law: Law, need: float) -> float:

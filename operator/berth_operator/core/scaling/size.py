@@ -1,6 +1,6 @@
 """How many replicas a model is to have, and what is told of it: from `Observed` to the law.
 
-`core.replicas` is the law, in numbers only. Here its numbers are found (in the spec, the plan, the
+`replicas` is the law, in numbers only. Here its numbers are found (in the spec, the plan, the
 pods and the load) and its answer becomes data: a size, an Event, a status that changes seldom, and
 when to look again.
 """
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from berth_api.quantity import parse_duration
 from berth_api.types import QueueStatus, ScalingMode, ScalingStatus
-from berth_operator.core import problems, queue_depth, replicas
+from berth_operator.core import problems
 from berth_operator.core.accelerators import room
 from berth_operator.core.kubernetes import (
     condition,
@@ -29,7 +29,7 @@ from berth_operator.core.observed import Load, Object, Observed, Pod, Remembered
 from berth_operator.core.outcome import Attention, Event, EventType
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision, readable
-from berth_operator.core.rollout import pods_of
+from berth_operator.core.scaling import queue_depth, replicas
 from berth_operator.settings import Settings
 
 Told = TypeVar("Told", QueueStatus, ScalingStatus)
@@ -223,7 +223,7 @@ def _start(observed: Observed, revision: Revision, most: float) -> tuple[str, fl
     kept = [known[1]] if known is not None and known[0] == revision.name else []
     took = kept + [
         (since - made).total_seconds()
-        for pod in pods_of(observed, revision.name)
+        for pod in observed.pods_of(revision.name)
         if is_ready(pod.object)
         and (since := moment(condition(pod.object, "Ready").get("lastTransitionTime")))
         and (made := moment(pod.object["metadata"].get("creationTimestamp")))

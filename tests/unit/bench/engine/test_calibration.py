@@ -1,11 +1,11 @@
 import random
 
 import pytest
-from standins.engine_steps import Asked, Costs, Limits, Scheduler
 
 from bench.engine import __main__ as calibration
 from bench.engine import fit, load
 from bench.engine.load import Outcome, Request
+from standins.engine_steps import Asked, Costs, Limits, Scheduler
 
 TRUTH = Costs(step=0.05, prefill_token=0.003, sequence=0.002, read_token=1e-6, attended=2e-6)
 FRONT = 0.01

@@ -13,9 +13,11 @@ import pytest
 from fakes.cluster import FakeCluster, Fault
 from fakes.gateway import SELECTOR, FakeGateway
 
-from berth_operator.cluster import demand, kinds
+from berth_operator.cluster import demand, demand_calls, kinds
 from berth_operator.cluster.cache import ModelKey
-from berth_operator.cluster.demand import DemandFeed, DirectCalls, ProxiedCalls, lines
+from berth_operator.cluster.demand import DemandFeed
+from berth_operator.cluster.demand_calls import DirectCalls, ProxiedCalls, lines
+from berth_operator.cluster.wakes import PATIENCE_SECONDS
 from berth_operator.core.outcome import Attention
 from berth_operator.errors import Denied, Unavailable
 
@@ -125,7 +127,7 @@ async def test_more_than_its_replicas_take_is_looked_at_at_once_and_less_a_momen
         gateway.say(in_flight={"p1": 9})
         await listener.until(lambda: len(listener.looks) == 2)
         first, second = (at for _, at in listener.looks)
-        assert second - first < demand.PATIENCE_SECONDS
+        assert second - first < PATIENCE_SECONDS
 
 
 async def test_a_busy_model_is_looked_at_once_a_second_at_most(gateway: FakeGateway) -> None:
@@ -137,7 +139,7 @@ async def test_a_busy_model_is_looked_at_once_a_second_at_most(gateway: FakeGate
             gateway.say(in_flight={"p1": 1 + count % 50}, arrivals=count)
             await asyncio.sleep(0.02)
         elapsed = time.monotonic() - began
-        assert 1 <= len(listener.looks) <= elapsed / demand.PATIENCE_SECONDS + 1
+        assert 1 <= len(listener.looks) <= elapsed / PATIENCE_SECONDS + 1
 
 
 async def test_at_rest_nothing_is_looked_at(gateway: FakeGateway) -> None:
@@ -202,7 +204,7 @@ async def test_a_half_line_before_the_end_is_not_taken(gateway: FakeGateway) -> 
 async def test_a_silent_gateway_is_called_again_and_its_requests_stay(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demand, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(demand_calls, "SILENCE_SECONDS", 0.2)
     gateway.say(held=2)
     async with listening(gateway) as listener:
         await listener.until(lambda: listener.load().held == 2)
@@ -318,7 +320,7 @@ async def test_a_model_that_is_gone_wakes_no_one(gateway: FakeGateway) -> None:
         gateway.say(in_flight={"p1": 2})
         await listener.until(lambda: listener.load().in_flight == {"p1": 2})
         listener.feed.attend(KEY, None)
-        await asyncio.sleep(demand.PATIENCE_SECONDS + 0.2)
+        await asyncio.sleep(PATIENCE_SECONDS + 0.2)
         assert listener.looks == []
 
 

@@ -9,9 +9,9 @@ from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.execute import Executed, Executor
 from berth_operator.cluster.learned import Memory
-from berth_operator.core.learned import Record
 from berth_operator.core.observed import Object, Observed, Refusal
 from berth_operator.core.outcome import Deletion, Event, EventType, Outcome, Patch
+from berth_operator.core.planner.learned import Record
 from berth_operator.errors import Denied, Unavailable
 
 KEY = ModelKey("team", "smol")

@@ -9,8 +9,8 @@ from fakes.cluster import Call, FakeCluster, Fault
 
 from berth_operator.cluster import kinds
 from berth_operator.cluster.learned import NAME, Memory
-from berth_operator.core import learned
-from berth_operator.core.learned import Record
+from berth_operator.core.planner import learned
+from berth_operator.core.planner.learned import Record
 from berth_operator.errors import Conflict, Denied, Unavailable
 
 GIB = 2**30

@@ -9,8 +9,8 @@ from fakes.cluster_of_one import ClusterOfOne
 from berth_api import names
 from berth_api.server import EngineStatus, Measured, Phase, PodStatus
 from berth_api.shape import Failure, Short, Shortage
-from berth_operator.core.learned import Record
 from berth_operator.core.outcome import EventType, Outcome
+from berth_operator.core.planner.learned import Record
 
 MIB, GIB = 2**20, 2**30
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_api.types import Alternative
-from berth_operator.core.alternatives import MOST, bounded
+from berth_operator.core.planner.alternatives import MOST, bounded
 
 
 def several(count: int, name: str = "l4") -> list[Alternative]:

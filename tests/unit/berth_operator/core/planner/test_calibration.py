@@ -11,7 +11,7 @@ import pytest
 from planning import GIB, H100_BYTES, gpu
 from planning import spec as asked
 
-from berth_operator.core import fit
+from berth_operator.core.planner import fit
 
 
 @dataclass(frozen=True)

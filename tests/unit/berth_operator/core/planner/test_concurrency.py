@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from berth_api.shape import ShapeReport
 from berth_api.types import Spec
-from berth_operator.core import fit
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.concurrency import concurrency
 from berth_operator.core.model import architecture
+from berth_operator.core.planner import fit
+from berth_operator.core.planner.concurrency import concurrency
 
 GIB = 2**30
 SHAPE = architecture.read(ShapeReport.model_validate(builders.SMOLLM2_REPORT))

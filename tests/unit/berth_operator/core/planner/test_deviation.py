@@ -2,7 +2,7 @@ import pytest
 from plans import GIB, cpu_plan, gpu_plan
 
 from berth_api.types import Memories
-from berth_operator.core import deviation
+from berth_operator.core.planner import deviation
 
 
 def test_a_share_is_of_its_whole_card() -> None:

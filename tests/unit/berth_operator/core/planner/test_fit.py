@@ -11,14 +11,14 @@ from planning import GIB, H100_BYTES, LLAMA_8B, LLAMA_70B_FP8, QWEN3_32B, SMOLLM
 from planning import spec as asked
 
 from berth_api.types import Plan, Spec
-from berth_operator.core import fit
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.fit import DoesNotFit, Fits, Illegal
-from berth_operator.core.learned import Correction
 from berth_operator.core.model import kv_cache
 from berth_operator.core.model.shape import ModelShape, Quantization
-from berth_operator.core.reserves import Batch
-from berth_operator.core.wishes import LARGE_CARD_BYTES, USABLE_CONTEXT_TOKENS
+from berth_operator.core.planner import fit
+from berth_operator.core.planner.fit import DoesNotFit, Fits, Illegal
+from berth_operator.core.planner.learned import Correction
+from berth_operator.core.planner.reserves import Batch
+from berth_operator.core.planner.wishes import LARGE_CARD_BYTES, USABLE_CONTEXT_TOKENS
 
 
 def planned(model: ModelShape, offer: Offer, spec: Spec | None = None) -> Plan:

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from berth_api.shape import MOST_BYTES, Failure, ShapeReport
-from berth_operator.core import fit
 from berth_operator.core.model import architecture
 from berth_operator.core.model.section import MOST, MOST_LAYERS
 from berth_operator.core.model.shape import Part
-from berth_operator.core.wishes import Illegal
+from berth_operator.core.planner import fit
+from berth_operator.core.planner.wishes import Illegal
 
 SPEC = planning.spec()
 OFFERS = (planning.gpu(), planning.gpu(cards=1024), planning.cpu())

@@ -3,8 +3,8 @@
 import builders
 import pytest
 
-from berth_operator.core.image_volumes import image_volumes
 from berth_operator.core.observed import Node
+from berth_operator.core.planner.image_volumes import image_volumes
 
 
 def node(kubelet: str = "v1.35.0", runtime: str = "containerd://2.1.4") -> Node:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from berth_api.shape import ShapeReport
 from berth_api.types import Spec
-from berth_operator.core import learned
-from berth_operator.core.learned import Correction, Question, Record
+from berth_operator.core.planner import learned
+from berth_operator.core.planner.learned import Correction, Question, Record
 
 MIB, GIB = 2**20, 2**30
 

@@ -11,10 +11,10 @@ from plans import GIB, cpu_plan, gpu_plan
 from berth_api import names
 from berth_api.shape import Failure, ShapeReport, Short, Shortage
 from berth_api.types import Memories, Plan, Spec
-from berth_operator.core import learned, lessons
-from berth_operator.core.learned import Correction
-from berth_operator.core.lessons import Lesson
 from berth_operator.core.observed import Observed, Pod
+from berth_operator.core.planner import learned, lessons
+from berth_operator.core.planner.learned import Correction
+from berth_operator.core.planner.lessons import Lesson
 from berth_operator.core.revision import Revision
 
 # Two numbers with two digits of GiB are off by so much together.

@@ -12,10 +12,10 @@ from gpu_nodes import GpuNode
 
 from berth_api import names
 from berth_api.shape import ShapeReport
-from berth_operator.core.alternatives import MOST
 from berth_operator.core.observed import Pod
 from berth_operator.core.outcome import EventType, Outcome
-from berth_operator.core.planning import Planned, plan
+from berth_operator.core.planner.alternatives import MOST
+from berth_operator.core.planner.planning import Planned, plan
 from berth_operator.core.resolved import resolve
 
 LIMIT = 60  # seconds

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from planning import GIB, LLAMA_8B, QWEN3_32B
 
-from berth_operator.core import reserves
 from berth_operator.core.model.shape import Experts, ModelShape, Vision
-from berth_operator.core.reserves import Batch
+from berth_operator.core.planner import reserves
+from berth_operator.core.planner.reserves import Batch
 from berth_operator.settings import Device
 
 # The batch of the calibration rows: the engine's defaults on an H100.

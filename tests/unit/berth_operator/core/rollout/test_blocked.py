@@ -4,10 +4,10 @@ import builders
 import pytest
 
 from berth_api.shape import Failure
-from berth_operator.core import blocked
-from berth_operator.core.blocked import ANNOTATION_BLOCKED, Blocked
 from berth_operator.core.observed import Pod
 from berth_operator.core.problems import Problem
+from berth_operator.core.rollout import blocked
+from berth_operator.core.rollout.blocked import ANNOTATION_BLOCKED, Blocked
 
 
 def ended(restarts: int = 0, reason: str = "CrashLoop", name: str = "a") -> Pod:

@@ -10,15 +10,15 @@ from fakes.cluster import merge_patched
 
 from berth_api import names
 from berth_api.server import Phase, PodStatus
-from berth_operator.core.draining import (
+from berth_operator.core.kubernetes import is_routed
+from berth_operator.core.observed import Load, Pod
+from berth_operator.core.rollout.draining import (
     ANNOTATION_COST,
     ANNOTATION_IDLE,
     LOWEST_COST,
     Resize,
     resize,
 )
-from berth_operator.core.kubernetes import is_routed
-from berth_operator.core.observed import Load, Pod
 
 TIMEOUT = timedelta(seconds=300)
 

@@ -8,7 +8,7 @@ import pytest
 from fakes.cluster_with_cards import ClusterWithCards, serving
 
 from berth_operator.core.kubernetes import is_active
-from berth_operator.core.rollout import PATIENCE
+from berth_operator.core.rollout.step import PATIENCE
 
 UPDATE, THIRD, BROKEN = 4096, 2048, 512
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_api.demand import Demand, ModelDemand
-from berth_operator.core.demand import FIRST_REPORT_SECONDS, SILENCE_GRACE_SECONDS, Ledger
+from berth_operator.core.scaling.demand import FIRST_REPORT_SECONDS, SILENCE_GRACE_SECONDS, Ledger
 
 KEY = ("team", "smol")
 

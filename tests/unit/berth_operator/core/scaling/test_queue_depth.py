@@ -6,8 +6,8 @@ import builders
 import pytest
 from fakes.cluster_of_one import planned
 
-from berth_operator.core import queue_depth
 from berth_operator.core.revision import Revision, readable
+from berth_operator.core.scaling import queue_depth
 
 
 def revision(**runtime: Any) -> Revision:

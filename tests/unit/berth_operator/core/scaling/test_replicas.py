@@ -6,7 +6,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_operator.core.replicas import CROWDING, Decision, Law, Memory, Signal, decide
+from berth_operator.core.scaling.arrivals import CROWDING
+from berth_operator.core.scaling.replicas import Decision, Law, Memory, Signal, decide
 
 LAW = Law(
     min_replicas=0,
@@ -121,7 +122,7 @@ def test_whatever_happens_the_bounds_hold_and_nothing_is_taken_in_the_dark(law, 
         if signal.held and not current:
             assert decision.replicas >= 1
         memory, current = decision.memory, decision.replicas
-        assert len(memory.marks) <= 165
+        assert len(memory.seen.marks) <= 165
 
 
 @given(laws(), histories())
@@ -176,8 +177,8 @@ def test_the_first_jump_is_sized_by_what_is_held():
 def test_what_a_replica_takes_is_learned_from_its_answers():
     model = Model(replace(LAW, max_replicas=1))
     model.pass_time(300, rate=2.0)
-    assert model.memory.alone is not None
-    assert abs(model.memory.alone - ALONE) < 0.1 * ALONE
+    assert model.memory.seen.alone is not None
+    assert abs(model.memory.seen.alone - ALONE) < 0.1 * ALONE
 
 
 def test_a_steady_load_moves_nothing():
@@ -297,10 +298,10 @@ def test_an_engine_that_tells_nothing_keeps_its_replica_and_stops_no_growth():
 def test_a_replica_that_has_just_come_and_told_nothing_erases_no_history():
     model = Model()
     model.pass_time(100, rate=2.0)
-    before = len(model.memory.marks)
+    before = len(model.memory.seen.marks)
     model.now += 1.0
     model.look(in_flight=12, engines_known=False)
-    assert len(model.memory.marks) == before + 1
+    assert len(model.memory.seen.marks) == before + 1
 
 
 def test_a_model_sleeps_though_some_of_its_replicas_never_come():

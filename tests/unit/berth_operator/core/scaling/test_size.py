@@ -10,11 +10,11 @@ import pytest
 from fakes.cluster_of_one import ClusterOfOne
 
 from berth_api import names
-from berth_operator.core import replicas
 from berth_operator.core.kubernetes import is_routed
 from berth_operator.core.observed import Load, Node, Pod, Remembered
 from berth_operator.core.outcome import Outcome
-from berth_operator.core.scaling import TOLD_SECONDS
+from berth_operator.core.scaling import replicas
+from berth_operator.core.scaling.size import TOLD_SECONDS
 
 TARGET = 4
 

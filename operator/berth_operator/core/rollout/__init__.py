@@ -1,0 +1,1 @@
+"""From the revisions that run to the one that is wanted, without a stream cut."""
