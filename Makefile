@@ -116,6 +116,11 @@ bench-prefix: venv ## routing policies on two real vLLM replicas; BERTH_ENGINE_P
 	$(PYTHON) -m bench.prefix
 	$(PYTHON) -m bench.prefix --opening
 
+.PHONY: bench-prefix-simulated
+bench-prefix-simulated: venv ## the same policies in simulated time, on two to eight engines; a minute
+	$(PYTHON) -m bench.prefix.simulated
+	$(PYTHON) -m bench.prefix.simulated --opening
+
 .PHONY: bench-gateway
 bench-gateway: venv ## the gateway on one core beside litellm, vllm-router and nginx; an hour
 	python3 -m bench.gateway $(BENCH_FLAGS)

@@ -50,11 +50,11 @@ class Workload:
     conversations: tuple[Conversation, ...] = field(repr=False)
 
 
-def workload(seed: int, *, opening: bool) -> Workload:
+def workload(seed: int, *, opening: bool, users: int = CONVERSATIONS) -> Workload:
     dice = random.Random(seed)  # noqa: S311 -- a workload, the same each time
     system = _words(dice, SYSTEM_TOKENS)
     common = _words(dice, OPENING_TOKENS) if opening else ""
-    made = tuple(_conversation(dice, system, common) for _ in range(CONVERSATIONS))
+    made = tuple(_conversation(dice, system, common) for _ in range(users))
     return Workload("one template" if opening else "own first messages", opening, made)
 
 

@@ -125,7 +125,7 @@ class Proxy:
         while True:
             place = await self._place(call, exchange, excluded)
             with place:
-                outcome = await self._try(call, exchange, place.endpoint)
+                outcome = await self._try(call, exchange, place)
             if not isinstance(outcome, Missed):
                 return outcome
             tries_left -= outcome.failure not in PAUSES
@@ -138,12 +138,13 @@ class Proxy:
             if self._everywhere(call, excluded):
                 excluded = denied  # one that was lost may be well again
 
-    async def _try(self, call: Call, exchange: Exchange, endpoint: Endpoint) -> int | Missed:
+    async def _try(self, call: Call, exchange: Exchange, place: Place) -> int | Missed:
         try:
-            answer = await self._ask(call, exchange, endpoint)
+            answer = await self._ask(call, exchange, place.endpoint)
         except EndpointFailedError as error:
-            return Missed(error.failure, self._note(call, exchange, endpoint, error))
-        self._arrived(call, exchange, endpoint)
+            return Missed(error.failure, self._note(call, exchange, place.endpoint, error))
+        place.begin()
+        self._arrived(call, exchange, place.endpoint)
         return await self._relay(call, answer, exchange)
 
     def _everywhere(self, call: Call, keys: AbstractSet[str]) -> bool:

@@ -24,6 +24,8 @@ class View(NamedTuple):
     failed: AbstractSet[str] = _NOBODY  # this request will not try them again
     room: int | None = None  # requests that one endpoint takes; None: any number
     turn: int = 0  # differs from request to request, so that equals take turns
+    # Bytes of prompts that wait to be computed, by endpoint key, as far as a policy counts them.
+    computing: Mapping[str, int] = _NOTHING
 
 
 class Picked(NamedTuple):
@@ -31,6 +33,7 @@ class Picked(NamedTuple):
     rule: str
     in_flight: int  # at the endpoint, before this request
     of: int  # endpoints that were chosen from
+    unseen: int = 0  # bytes of the prompt that it has to compute, where the policy tells
 
     @property
     def why(self) -> str:

@@ -2,17 +2,19 @@
 
 An engine keeps the KV blocks of what it has computed; a conversation's next turn begins with all
 the turns before. So the gateway remembers, by hashes of growing pieces of each prompt, which
-endpoints have seen how much of it, and prefers the one that has seen most, unless it is clearly
-busier than another: then computing the prompt again costs less than the wait.
+endpoints have seen how much of it. What an endpoint has not seen it has to compute, behind what
+waits there to be computed already: the request goes where that sum, in bytes, is least, and to none
+that is clearly busier than another. So a cached prefix is given up exactly where waiting for it
+costs more than computing it again.
 
-A prompt that begins like none before has a home by rendezvous hashing over its opening, up to the
-end of the first user message: the same at every gateway, and for most openings the same after an
-endpoint has come or gone. KubeAI's bounded-load hashing (docs/concepts/load-balancing.md there)
+Among equals a prompt has a home by rendezvous hashing over its opening, up to the end of the first
+user message: the same at every gateway, and for most openings the same after an endpoint has come
+or gone. KubeAI's bounded-load hashing (docs/concepts/load-balancing.md there)
 looks at 100 characters of that message and at nothing else.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from itertools import pairwise
@@ -33,10 +35,14 @@ MAX_PREFIX_BYTES: Final = 2**20  # some 250,000 tokens; what lies behind decides
 # An endpoint that has seen this share of a prompt is worth going to. Of less there is more to
 # compute than to save, and it is more likely to be what all prompts of an application begin with.
 _WORTH: Final = 0.5
+# What a request in flight costs its neighbours, as bytes of prompt: some 30 tokens.
+_REQUEST_BYTES: Final = 128
+# Costs that differ by no more, some 60 tokens, are equal.
+_EQUAL_BYTES: Final = 256
 # An endpoint is clearly busier with this many times the mean in flight, ...
-_BUSY_FACTOR: Final = 1.5
+_BUSY_FACTOR: Final = 2.0
 # ... and as many more than the least busy: below that a batch hardly feels them.
-_BUSY_REQUESTS: Final = 4
+_BUSY_REQUESTS: Final = 8
 # A home that has taken more than so many times the mean of new prompts forgets them sooner.
 _FULL_FACTOR: Final = 1.25
 # Pieces kept for a model: 500 conversations of 100 KB, about 4 MB.
@@ -65,6 +71,7 @@ class Affinity(NamedTuple):
     pieces: tuple[int, ...]  # hash of everything up to the end of each piece
     size: int  # bytes
     opening: int  # hash up to the end of the first user message
+    opening_size: int = 0  # bytes
 
 
 def affinity(prefix: bytes) -> Affinity:
@@ -80,7 +87,8 @@ def affinity(prefix: bytes) -> Affinity:
             break
         chained = xxhash.xxh3_64_intdigest(view[start:end], chained)
         pieces.append(chained)
-    return Affinity(tuple(pieces), size, xxhash.xxh3_64_intdigest(_opening(prefix)))
+    opening = _opening(prefix)
+    return Affinity(tuple(pieces), size, xxhash.xxh3_64_intdigest(opening), len(opening))
 
 
 _USER: Final = b'"user"'
@@ -117,6 +125,19 @@ class Memory:
     def holders(self, piece: int) -> tuple[str, ...]:
         """Keys of the endpoints that have seen it, the latest first."""
         return self._young.holders.get(piece) or self._old.holders.get(piece, ())
+
+    def seen(self, asked: Affinity) -> dict[str, int]:
+        """Bytes of the prompt's beginning by endpoint key, where it is worth going there for them.
+
+        Whoever has seen one piece has seen all before it.
+        """
+        found: dict[str, int] = {}
+        for number in range(len(asked.pieces) - 1, bisect_left(_ENDS, _WORTH * asked.size) - 1, -1):
+            for key in self.holders(asked.pieces[number]):
+                found.setdefault(key, _ENDS[number])
+        for key in self.holders(asked.opening):
+            found[key] = max(found.get(key, 0), asked.opening_size)
+        return found
 
     def taken(self, key: str) -> int:
         """Pieces that were new to the endpoint: how full of this model's prompts its cache is."""
@@ -173,87 +194,50 @@ def pick_by_prefix(
     found = candidates(endpoints, view)
     if isinstance(found, (NoRoom, NoneLeft)):
         return found
-    if len(found) == 1:
-        return _picked(found[0], "only one", found, view)
-    limit = _busy_limit(found, view)
-    return (
-        _warmest(found, view, asked, memory, limit)
-        or _home(found, view, asked, memory, limit)
-        or _emptiest(found, view, memory)
-    )
+    seen = memory.seen(asked)
+    near = _soonest(_not_busier(found, view), view, asked, seen)
+    known = max(seen.get(one.key, 0) for one in near)
+    near = [one for one in near if seen.get(one.key, 0) == known]
+    one = near[0] if len(near) == 1 else _home(near, asked, memory, len(found))
+    rule = f"has seen {known} bytes" if known else "home"
+    return Picked(one, rule, view.in_flight.get(one.key, 0), len(found), asked.size - known)
 
 
-def _busy_limit(found: Sequence[Endpoint], view: View) -> float:
-    """In flight at which an endpoint is clearly busier than another, or full where that is not."""
+def _not_busier(found: Sequence[Endpoint], view: View) -> Sequence[Endpoint]:
+    """Without those that are clearly busier, or whose batch is full while another's is not."""
     get = view.in_flight.get
     counts = [get(one.key, 0) for one in found]
     least, mean = min(counts), (sum(counts) + 1) / len(counts)
     limit = max(_BUSY_FACTOR * mean, least + _BUSY_REQUESTS)
     batch = limit if view.room is None else view.room // (1 + QUEUE_PER_SEQUENCE)
-    return min(limit, batch) if least < batch else limit
+    limit = min(limit, batch) if least < batch else limit
+    return [one for one, count in zip(found, counts, strict=True) if count < limit] or found
 
 
-def _warmest(
-    found: Sequence[Endpoint], view: View, asked: Affinity, memory: Memory, limit: float
-) -> Picked | None:
-    """The endpoint that has seen most of the prompt, or its conversation, and is not too busy."""
-    known = _known(asked, memory)
-    least = bisect_left(_ENDS, _WORTH * asked.size) + 1
-    # Whoever has seen more has seen the least that is worth it, too: two look-ups are enough.
-    for number in (known, least) if known >= least else ():
-        holders = memory.holders(asked.pieces[number - 1])
-        if one := _first_calm(found, view, holders, limit):
-            return _picked(one, f"has seen {_ENDS[number - 1]} bytes", found, view)
-    one = _first_calm(found, view, memory.holders(asked.opening), limit)
-    return _picked(one, "has seen the opening", found, view) if one else None
+def _soonest(
+    found: Sequence[Endpoint], view: View, asked: Affinity, seen: Mapping[str, int]
+) -> Sequence[Endpoint]:
+    """Where the prompt will have been computed first, and those that are as good."""
+    computing, in_flight = view.computing.get, view.in_flight.get
+    costs = [
+        computing(one.key, 0)
+        + asked.size
+        - seen.get(one.key, 0)
+        + _REQUEST_BYTES * in_flight(one.key, 0)
+        for one in found
+    ]
+    most = min(costs) + _EQUAL_BYTES
+    return [one for one, cost in zip(found, costs, strict=True) if cost <= most]
 
 
-def _first_calm(
-    found: Sequence[Endpoint], view: View, holders: Iterable[str], limit: float
-) -> Endpoint | None:
-    for key in holders:
-        if view.in_flight.get(key, 0) < limit and (one := _named(found, key)):
-            return one
-    return None
-
-
-def _picked(one: Endpoint, rule: str, found: Sequence[Endpoint], view: View) -> Picked:
-    return Picked(one, rule, view.in_flight.get(one.key, 0), len(found))
-
-
-def _named(found: Sequence[Endpoint], key: str) -> Endpoint | None:
-    for one in found:
-        if one.key == key:
-            return one
-    return None
-
-
-def _known(asked: Affinity, memory: Memory) -> int:
-    """How many of the first pieces somebody has seen. Whoever has seen one has seen all before."""
-    return bisect_left(asked.pieces, x=True, key=lambda piece: not memory.holders(piece))
-
-
-def _home(
-    found: Sequence[Endpoint], view: View, asked: Affinity, memory: Memory, limit: float
-) -> Picked | None:
-    """Where prompts with this opening go, unless it is clearly busier or fuller."""
-    opening = asked.opening
-    claims = [(opening ^ _seed(one.key)) * _SPREAD & _MASK for one in found]
-    one = found[claims.index(max(claims))]
-    busy = view.in_flight.get(one.key, 0) >= limit
-    fuller = memory.taken(one.key) > _FULL_FACTOR * memory.taken_in_all / len(found)
-    return None if busy or fuller else _picked(one, "home", found, view)
+def _home(near: Sequence[Endpoint], asked: Affinity, memory: Memory, count: int) -> Endpoint:
+    """Where prompts with this opening go, at every gateway; of those that are not fuller."""
+    opening, most = asked.opening, _FULL_FACTOR * memory.taken_in_all / count
+    near = [one for one in near if memory.taken(one.key) <= most] or near
+    claims = [(opening ^ _seed(one.key)) * _SPREAD & _MASK for one in near]
+    return near[claims.index(max(claims))]
 
 
 @lru_cache(maxsize=4096)
 def _seed(key: str) -> int:
     return xxhash.xxh3_64_intdigest(key.encode())
-
-
-def _emptiest(found: Sequence[Endpoint], view: View, memory: Memory) -> Picked:
-    """The least busy; among equals, the one that has taken the fewest new prompts."""
-    get = view.in_flight.get
-    lowest = min(get(one.key, 0) for one in found)
-    idle = [one for one in found if get(one.key, 0) == lowest]
-    taken = [memory.taken(one.key) for one in idle]
-    return _picked(idle[taken.index(min(taken))], "least busy and full", found, view)

@@ -23,6 +23,8 @@ _SOUND: Final = Health()
 class Load:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.in_flight: dict[str, int] = {}  # requests by endpoint key; never holds a zero
+        # Bytes of prompts whose answers have not begun, by endpoint key; never holds a zero.
+        self.computing: dict[str, int] = {}
         self._health: dict[str, Health] = {}  # only endpoints whose last try failed
         self._probes: set[str] = set()  # of those, the ones that a request is trying again
         self._clock = clock
@@ -43,11 +45,25 @@ class Load:
         if self._probes:
             self._probes.discard(key)
 
+    def compute(self, key: str, size: int) -> None:
+        """A prompt of which `size` bytes are new to the endpoint has gone there."""
+        self.computing[key] = self.computing.get(key, 0) + size
+
+    def computed(self, key: str, size: int) -> None:
+        """Its answer has begun, or it has been given up."""
+        left = self.computing[key] - size
+        if left:
+            self.computing[key] = left
+        else:
+            del self.computing[key]
+
     def view(self, failed: AbstractSet[str], room: int | None = None) -> View:
         """For one choice; `failed` are the endpoint keys that this request will not try again."""
+        turn, load = next(self._turns), self.in_flight
         if not self._health:
-            return View(self.in_flight, _NOBODY, _NOBODY, failed, room, next(self._turns))
-        return View(self.in_flight, self.ejected(), self.paused(), failed, room, next(self._turns))
+            return View(load, _NOBODY, _NOBODY, failed, room, turn, self.computing)
+        ejected, paused = self.ejected(), self.paused()
+        return View(load, ejected, paused, failed, room, turn, self.computing)
 
     def ejected(self) -> frozenset[str]:
         now = self._clock()

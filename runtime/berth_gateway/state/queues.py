@@ -40,17 +40,25 @@ _TIMER_SLACK_SECONDS: Final = 0.001
 class Place:
     """A request's place at an endpoint, counted until it is left. A context."""
 
-    __slots__ = ("_line", "_queues", "endpoint", "picked")
+    __slots__ = ("_line", "_queues", "_unseen", "endpoint", "picked")
 
     def __init__(self, queues: "Queues", line: "Line", picked: Picked) -> None:
         self._queues = queues
         self._line = line
         self.picked = picked
         self.endpoint = picked.endpoint
+        self._unseen = picked.unseen
+
+    def begin(self) -> None:
+        """The answer's first byte is here: the prompt has been computed."""
+        if self._unseen:
+            self._queues.load.computed(self.endpoint.key, self._unseen)
+            self._unseen = 0
 
     def leave(self) -> None:
         """Once. The place goes to the first held request, if there is one."""
         queues = self._queues
+        self.begin()  # what it waited for is nobody's work any more
         queues.load.leave(self.endpoint.key)
         # By its key: the model may have vanished and returned, with a line of its own.
         line = queues.lines.get(self._line.model.key)
@@ -152,6 +160,8 @@ class Queues:
 
     def _seat(self, line: Line, picked: Picked, asked: Affinity | None) -> Place:
         self.load.enter(picked.endpoint.key)
+        if picked.unseen:
+            self.load.compute(picked.endpoint.key, picked.unseen)
         if asked is not None:
             line.memory.learn(asked, picked.endpoint.key)
         return Place(self, line, picked)

@@ -124,8 +124,39 @@ def test_it_leaves_an_endpoint_that_is_clearly_busier() -> None:
     asked = affinity(_conversation(1, 2))
     warm = _choose(memory, asked)
 
-    assert _choose(memory, asked, View(in_flight={warm: 3})) == warm
-    assert _choose(memory, asked, View(in_flight={warm: 4})) != warm
+    assert _choose(memory, asked, View(in_flight={warm: 7})) == warm
+    assert _choose(memory, asked, View(in_flight={warm: 8})) != warm
+
+
+def test_it_gives_up_what_is_cached_where_the_wait_for_it_costs_more() -> None:
+    memory = Memory()
+    asked = affinity(_conversation(1, 2))
+    warm = _choose(memory, asked)
+    seen = memory.seen(asked)[warm]
+
+    assert _choose(memory, asked, View(computing={warm: seen - 300})) == warm
+    assert _choose(memory, asked, View(computing={warm: seen + 300})) != warm
+
+
+def test_what_waits_to_be_computed_everywhere_keeps_nothing_from_its_place() -> None:
+    memory = Memory()
+    asked = affinity(_conversation(1, 2))
+    warm = _choose(memory, asked)
+
+    assert _choose(memory, asked, View(computing=dict.fromkeys(KEYS, 10**6))) == warm
+
+
+def test_a_choice_tells_how_much_is_to_be_computed() -> None:
+    memory = Memory()
+    first, second = affinity(_conversation(1, 1)), affinity(_conversation(1, 2))
+    new = pick_by_prefix(ENDPOINTS, IDLE, first, memory)
+    assert isinstance(new, Picked)
+    assert new.unseen == first.size
+    memory.learn(first, new.endpoint.key)
+    again = pick_by_prefix(ENDPOINTS, IDLE, second, memory)
+    assert isinstance(again, Picked)
+    assert again.endpoint == new.endpoint
+    assert second.size - first.size <= again.unseen < second.size
 
 
 def test_it_leaves_an_endpoint_whose_batch_is_full_while_anothers_is_not() -> None:
@@ -159,7 +190,7 @@ def test_the_choice_says_why() -> None:
     known = pick_by_prefix(ENDPOINTS, IDLE, asked, memory)
 
     assert isinstance(known, Picked)
-    assert known.why == "has seen 2304 bytes, 0 in flight, of 8"
+    assert known.why == f"has seen {asked.size} bytes, 0 in flight, of 8"
 
 
 @given(

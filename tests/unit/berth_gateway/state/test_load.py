@@ -100,3 +100,13 @@ def test_after_a_pause_one_request_at_a_time_tries_until_one_has_an_answer() -> 
     load.enter("a")
     load.answered(A)
     assert load.view(frozenset()).paused == frozenset()
+
+
+def test_what_waits_to_be_computed_is_counted_until_it_is() -> None:
+    load = Load(Clock())
+    load.compute("a", 500)
+    load.compute("a", 100)
+    assert load.view(frozenset()).computing == {"a": 600}
+    load.computed("a", 500)
+    load.computed("a", 100)
+    assert load.computing == {}

@@ -343,6 +343,23 @@ def test_prompts_that_begin_alike_go_to_one_endpoint(desk: Desk) -> None:
     assert "has seen" in places[1].picked.why
 
 
+def test_a_prompt_is_work_until_its_answer_begins_or_it_is_given_up(desk: Desk) -> None:
+    model = replace(COLD, endpoints=(A,), policy=RoutingPolicy.PREFIX_AWARE)
+    desk.publish(model)
+    asked = affinity(b"a conversation " * 100)
+    first, second = desk.queues.take(model, asked), desk.queues.take(model, asked)
+    assert isinstance(first, Place)
+    assert isinstance(second, Place)
+    known = second.picked.unseen
+    assert desk.load.computing == {"a": asked.size + known}
+
+    first.begin()
+    assert desk.load.computing == ({"a": known} if known else {})
+    first.leave()
+    second.leave()
+    assert desk.load.computing == {}
+
+
 def test_a_departed_endpoint_is_owned_until_its_last_request_ends(desk: Desk) -> None:
     desk.publish(ONE)
     place = desk.take()
