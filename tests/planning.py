@@ -5,7 +5,7 @@ from typing import Any
 
 import builders
 
-from berth_api.types import Spec
+from berth_api.spec import Spec
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model.shape import CacheKind, CacheLayers, ModelShape, Part
 

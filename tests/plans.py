@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from berth_api.types import Plan
+from berth_api.status import Plan
 
 GIB = 2**30
 

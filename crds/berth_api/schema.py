@@ -12,8 +12,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from berth_api import names
+from berth_api.model_deployment import ModelDeployment
 from berth_api.rules import MUST, VALIDATIONS, rule
-from berth_api.types import ModelDeployment
 
 Node = dict[str, Any]
 

@@ -6,7 +6,7 @@ The operator shapes pods by it and the fetcher fetches by it, so both read it he
 import re
 from dataclasses import dataclass
 
-from berth_api.types import SOURCE_PATTERN
+from berth_api.spec import SOURCE_PATTERN
 
 
 @dataclass(frozen=True)

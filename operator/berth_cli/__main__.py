@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Final, TextIO
 
-from berth_api.types import ModelDeployment, Spec
+from berth_api.model_deployment import ModelDeployment
+from berth_api.spec import Spec
 from berth_cli import arguments, model_file, profiles, report, shapes
 from berth_cli.arguments import Options
 from berth_cli.errors import InputError

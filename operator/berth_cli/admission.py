@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from berth_api import names, rules
-from berth_api.types import Sharing, Spec
+from berth_api.spec import Sharing, Spec
 
 Twins = tuple[tuple[Mapping[str, str], Callable[[Any], bool]], ...]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from berth_api.quantity import parse_bytes
-from berth_api.types import MAX_GPUS
+from berth_api.spec import MAX_GPUS
 from berth_operator.settings import COMPUTE
 
 _GIB: Final = 2**30

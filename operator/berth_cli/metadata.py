@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from berth_api.types import DNS_LABEL
+from berth_api.spec import DNS_LABEL
 from berth_cli import admission
 
 _LABEL_CHARACTERS: Final = 63

@@ -10,8 +10,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from berth_api import names
+from berth_api.model_deployment import ModelDeployment
 from berth_api.rules import MUST
-from berth_api.types import ModelDeployment
 from berth_cli import admission, metadata
 from berth_cli.documents import Where, of_yaml, path_of, text_of
 from berth_cli.errors import InputError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from berth_api.quantity import format_bytes
-from berth_api.types import Plan
+from berth_api.status import Plan
 
 # Narrower, and parts of one cell each push the large ones out.
 LEAST_WIDTH: Final = 20

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from berth_api.shape import Failure, ShapeReport
-from berth_api.types import Plan
+from berth_api.status import Plan
 from berth_cli.errors import InputError
 from berth_cli.profiles import Fleet
 from berth_operator.core.accelerators import offers

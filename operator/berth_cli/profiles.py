@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from berth_api.types import Spec
+from berth_api.spec import Spec
 from berth_cli.arguments import Card
 from berth_cli.documents import of_yaml, text_of
 from berth_cli.errors import InputError

@@ -11,7 +11,7 @@ import yaml
 from berth_api import names
 from berth_api.quantity import format_bytes
 from berth_api.server import EngineConfig, ServerConfig
-from berth_api.types import Alternative, Plan
+from berth_api.status import Alternative, Plan
 from berth_cli import picture
 from berth_cli.picture import LEAST_WIDTH
 from berth_cli.preview import Preview

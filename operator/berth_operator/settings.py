@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from berth_api import names
 from berth_api.quantity import parse_bytes, parse_millicpu
-from berth_api.types import DNS_LABEL, ApiModel, DType, Toleration
+from berth_api.spec import DNS_LABEL, ApiModel, DType, Toleration
 from berth_operator.errors import ConfigurationError
 
 COMPUTE: Final = r"^[0-9]{1,2}\.[0-9]$"

@@ -16,7 +16,7 @@ from itertools import count
 from math import ceil
 from typing import Final
 
-from berth_api.types import RoutingPolicy
+from berth_api.spec import RoutingPolicy
 from berth_gateway import catalog, client
 from berth_gateway.asgi import Receive, Scope, Send
 from berth_gateway.client import PATH_MESSAGES, Exchange

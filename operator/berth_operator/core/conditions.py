@@ -7,7 +7,8 @@ from typing import Final
 from berth_api import names
 from berth_api.server import Phase
 from berth_api.shape import Failure
-from berth_api.types import ConditionType, ScalingMode
+from berth_api.spec import ScalingMode
+from berth_api.status import ConditionType
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.observed import Load
 from berth_operator.core.planner.planning import Planned, Reading, Refused

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from berth_api import names, source
-from berth_api.types import ModelDeployment, Spec
+from berth_api.model_deployment import ModelDeployment
+from berth_api.spec import Spec
 from berth_operator.core.digest import digest
 from berth_operator.core.observed import Object
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from berth_api import names
 from berth_api.shape import Failure, ShapeReport
-from berth_api.types import Plan
+from berth_api.status import Plan
 from berth_operator.core.digest import digest
 from berth_operator.core.observed import Object
 from berth_operator.core.resolved import Resolved, metadata

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from berth_api import names
 from berth_api.server import Measured, Phase
-from berth_api.types import (
+from berth_api.status import (
     Condition,
     ConditionType,
     LastFailure,

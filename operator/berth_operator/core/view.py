@@ -8,7 +8,7 @@ from typing import Final
 
 from berth_api import names
 from berth_api.server import Phase, PodStatus
-from berth_api.types import ConditionType
+from berth_api.status import ConditionType
 from berth_operator.core import problems
 from berth_operator.core.kubernetes import (
     container_statuses,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from berth_api.types import Queue, RoutingPolicy
+from berth_api.spec import Queue, RoutingPolicy
 
 QUEUE: Final = Queue()  # the API's own defaults, for static routes too
 

@@ -18,7 +18,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Final
 
-from berth_api.types import RoutingPolicy
+from berth_api.spec import RoutingPolicy
 from berth_gateway.errors import Failure
 from berth_gateway.histogram import Histogram
 from berth_gateway.routing import admission

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from berth_api import names
 from berth_api.keys import engine_key
+from berth_api.model_deployment import ModelDeployment
 from berth_api.server import queue_limit
-from berth_api.types import ModelDeployment, ScalingMode, Status
+from berth_api.spec import ScalingMode
+from berth_api.status import Status
 from berth_gateway.routing.snapshot import Endpoint, Model, Snapshot, build
 
 _log = logging.getLogger(__name__)

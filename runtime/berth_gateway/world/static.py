@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from berth_api.types import SERVED_NAME, RoutingPolicy
+from berth_api.spec import SERVED_NAME, RoutingPolicy
 from berth_gateway.errors import ConfigurationError
 from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.routing.snapshot import QUEUE, Endpoint, Model, Snapshot, build

@@ -4,7 +4,7 @@ import pytest
 
 from berth_api.engine_flags import MANAGED
 from berth_api.rules import EXTRA_ARG, UNSERVED, rule
-from berth_api.types import FRACTION, KEEP_ALIVE, QUANTITY, SERVED_NAME, SOURCE_PATTERN
+from berth_api.spec import FRACTION, KEEP_ALIVE, QUANTITY, SERVED_NAME, SOURCE_PATTERN
 
 VALID = {
     SOURCE_PATTERN: [

@@ -7,9 +7,10 @@ from modeldeployments import FULL, MINIMAL, modeldeployments
 from pydantic import BaseModel, Field
 
 from berth_api import names
+from berth_api.model_deployment import ModelDeployment
 from berth_api.rules import MUST, VALIDATIONS, must
 from berth_api.schema import Unsupported, custom_resource_definition, structural
-from berth_api.types import ApiModel, ModelDeployment
+from berth_api.spec import ApiModel
 
 VERSION = custom_resource_definition()["spec"]["versions"][0]
 ROOT = VERSION["schema"]["openAPIV3Schema"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from berth_api import rules
-from berth_api.types import ModelDeployment
+from berth_api.model_deployment import ModelDeployment
 from berth_cli import admission
 
 SOURCE = {"source": "hf://a/b"}

@@ -9,7 +9,7 @@ import builders
 import pytest
 import yaml
 
-from berth_api.types import Plan
+from berth_api.status import Plan
 from berth_cli import __main__ as cli
 
 PLAN_KEYS = [field.alias for field in Plan.model_fields.values()]

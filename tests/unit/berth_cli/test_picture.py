@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_api.types import Plan
+from berth_api.status import Plan
 from berth_cli import picture
 from berth_cli.picture import LEAST_WIDTH, Part
 

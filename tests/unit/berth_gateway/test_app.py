@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from berth_api.types import RoutingPolicy
+from berth_api.spec import RoutingPolicy
 from berth_gateway import app
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import AuthMode, Limits

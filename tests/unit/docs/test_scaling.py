@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from berth_api import names
-from berth_api.types import Rollout, RoutingPolicy, ScalingMode, Spec
+from berth_api.spec import Rollout, RoutingPolicy, ScalingMode, Spec
 from berth_gateway.errors import Kind
 from berth_gateway.routing import ejection
 from berth_gateway.state import queue_gauges

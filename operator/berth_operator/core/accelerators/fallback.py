@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from berth_api.types import Alternative
+from berth_api.status import Alternative
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import condition, is_finished, is_terminating
 from berth_operator.core.observed import Object, Observed

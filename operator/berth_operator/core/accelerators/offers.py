@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from berth_api.quantity import parse
-from berth_api.types import Accelerator, Spec
+from berth_api.spec import Accelerator, Spec
 from berth_operator.core.accelerators import cards
 from berth_operator.core.accelerators.cards import Card
 from berth_operator.core.accelerators.offer import Offer

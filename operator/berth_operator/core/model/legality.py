@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Final
 
-from berth_api.types import MAX_GPUS
+from berth_api.spec import MAX_GPUS
 from berth_operator.core.model.shape import CacheKind, Experts, ModelShape, Quantization
 from berth_operator.core.model.weights import padded_vocabulary
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from berth_api import names
 from berth_api.server import FetchConfig
 from berth_api.source import ClaimSource, HubSource, OciSource
-from berth_api.types import SecretKeyRef
+from berth_api.spec import SecretKeyRef
 from berth_operator.core.objects.pods import container_security, env
 from berth_operator.core.resolved import Resolved
 from berth_operator.settings import Settings

@@ -7,7 +7,7 @@ from berth_api import names
 from berth_api.quantity import mebibytes
 from berth_api.server import EngineConfig, ServerConfig, queue_limit
 from berth_api.shape import ShapeReport
-from berth_api.types import Plan
+from berth_api.status import Plan
 from berth_operator.core.objects import model_files
 from berth_operator.core.objects.pods import container_security, env, pod_spec
 from berth_operator.core.resolved import Resolved, labels

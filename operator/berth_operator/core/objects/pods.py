@@ -6,7 +6,7 @@ The restricted security context, and the user's and the accelerator profile's po
 from collections.abc import Mapping
 from typing import Any, Final
 
-from berth_api.types import PodTemplate
+from berth_api.spec import PodTemplate
 from berth_operator.core.resolved import Resolved
 from berth_operator.settings import AcceleratorProfile, Settings
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from berth_api.types import Alternative
+from berth_api.status import Alternative
 
 MOST: Final = 16
 _MORE: Final = re.compile(r"; and ([0-9]{1,9}) more$")

@@ -12,7 +12,7 @@ from math import ceil
 from typing import Final
 
 from berth_api.quantity import parse_bytes
-from berth_api.types import Spec
+from berth_api.spec import Spec
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model import kv_cache, weights
 from berth_operator.core.model.kv_cache import Layout

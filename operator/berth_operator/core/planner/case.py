@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from berth_api.types import Spec
+from berth_api.spec import Spec
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.planner.attempt import Attempt, attempt

@@ -4,7 +4,7 @@ A room of its own, because it is asked of a finished plan, also of one that is r
 status, when the attempts that led to it are gone.
 """
 
-from berth_api.types import Plan
+from berth_api.status import Plan
 from berth_operator.core.model import kv_cache
 from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.planner.attempt import STEPS_IN_FLIGHT, block_tokens, stage

@@ -5,7 +5,7 @@ Pure. Bytes are of one rank; the resident set is of the whole pod.
 
 from decimal import Decimal
 
-from berth_api.types import Memories, Plan
+from berth_api.status import Memories, Plan
 
 
 def card_bytes(plan: Plan) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from berth_api.quantity import format_bytes
-from berth_api.types import Alternative
+from berth_api.status import Alternative
 from berth_operator.core.model import legality
 from berth_operator.core.model.shape import CacheKind, CacheLayers, ModelShape, Part
 from berth_operator.core.planner.attempt import Attempt

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from berth_api.quantity import parse_bytes, parse_millicpu
-from berth_api.types import Alternative, Plan, Spec
+from berth_api.spec import Spec
+from berth_api.status import Alternative, Plan
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model import legality
 from berth_operator.core.model.shape import ModelShape

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from berth_api.quantity import format_bytes, mebibytes
-from berth_api.types import KvCacheDType, Spec
+from berth_api.spec import KvCacheDType, Spec
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.planner.attempt import Attempt
 from berth_operator.core.planner.case import Case

@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 
 from berth_api.shape import ShapeReport
-from berth_api.types import ApiModel, Spec
+from berth_api.spec import ApiModel, Spec
 from berth_operator.core.digest import digest
 
 _MIB: Final = 2**20

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from berth_api.shape import Short, Shortage
-from berth_api.types import ConditionType, Memories, Plan, Spec
+from berth_api.spec import Spec
+from berth_api.status import ConditionType, Memories, Plan
 from berth_operator.core import problems
 from berth_operator.core.kubernetes import (
     condition,

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from berth_api import engine_flags
 from berth_api.shape import Failure, ShapeReport
-from berth_api.types import Alternative
+from berth_api.status import Alternative
 from berth_operator.core import revision
 from berth_operator.core.accelerators import fallback, offers
 from berth_operator.core.accelerators.offer import Offer

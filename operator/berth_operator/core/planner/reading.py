@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from berth_api.shape import Failure, FetchError, ShapeReport
-from berth_api.types import Plan
+from berth_api.status import Plan
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import condition, finished_at, terminated_message
 from berth_operator.core.objects import shape_job

@@ -9,7 +9,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 
 from berth_api.quantity import mebibytes, parse_bytes
-from berth_api.types import KvCacheDType, Spec
+from berth_api.spec import KvCacheDType, Spec
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model import legality
 from berth_operator.core.model.shape import ModelShape

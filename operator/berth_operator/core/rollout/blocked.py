@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from berth_api import names
 from berth_api.shape import Failure
-from berth_api.types import ConditionType
+from berth_api.status import ConditionType
 from berth_operator.core import problems
 from berth_operator.core.kubernetes import annotation
 from berth_operator.core.observed import Object, Pod

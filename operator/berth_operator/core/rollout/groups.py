@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from berth_api import names
-from berth_api.types import RolloutStrategy
+from berth_api.spec import RolloutStrategy
 from berth_operator.core import problems
 from berth_operator.core.kubernetes import (
     annotation,

@@ -8,7 +8,7 @@ sequences of the full context are rare, so the cache is asked for requests of a 
 from typing import Final
 
 from berth_api.shape import Failure
-from berth_api.types import QueueDepth
+from berth_api.spec import QueueDepth
 from berth_operator.core.model import architecture
 from berth_operator.core.planner.concurrency import concurrency
 from berth_operator.core.revision import Revision

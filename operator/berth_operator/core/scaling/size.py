@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from berth_api.quantity import parse_duration
-from berth_api.types import QueueStatus, ScalingMode, ScalingStatus
+from berth_api.spec import ScalingMode
+from berth_api.status import QueueStatus, ScalingStatus
 from berth_operator.core import problems
 from berth_operator.core.accelerators import room
 from berth_operator.core.kubernetes import (

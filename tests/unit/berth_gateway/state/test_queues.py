@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from berth_api.types import RoutingPolicy
+from berth_api.spec import RoutingPolicy
 from berth_gateway.errors import Failure
 from berth_gateway.routing.admission import Backlog, Reason, Refused
 from berth_gateway.routing.pick import NoneLeft, NoRoom, Picked, pick

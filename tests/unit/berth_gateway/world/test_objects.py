@@ -6,7 +6,7 @@ import pytest
 from berth_api import names
 from berth_api.keys import engine_key
 from berth_api.server import queue_limit
-from berth_api.types import RoutingPolicy
+from berth_api.spec import RoutingPolicy
 from berth_gateway.routing.snapshot import Endpoint, Model
 from berth_gateway.world import objects
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_api.types import RoutingPolicy
+from berth_api.spec import RoutingPolicy
 from berth_gateway.errors import ConfigurationError
 from berth_gateway.routing.keyring import ApiKey, Keyring
 from berth_gateway.world import static

@@ -8,7 +8,7 @@ import builders
 import pytest
 
 from berth_api.shape import ShapeReport
-from berth_api.types import Alternative, Plan
+from berth_api.status import Alternative, Plan
 from berth_operator.core.accelerators import fallback
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.observed import Pod

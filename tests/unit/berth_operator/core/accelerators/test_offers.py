@@ -10,7 +10,7 @@ from gpu_nodes import GpuNode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_api.types import Spec
+from berth_api.spec import Spec
 from berth_operator.core.accelerators import cards
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.accelerators.offers import MOST_KINDS, Found, NoOffer, offers

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_api.types import Alternative
+from berth_api.status import Alternative
 from berth_operator.core.planner.alternatives import MOST, bounded
 
 

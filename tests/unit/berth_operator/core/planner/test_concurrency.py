@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_api.shape import ShapeReport
-from berth_api.types import Spec
+from berth_api.spec import Spec
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model import architecture
 from berth_operator.core.planner import fit

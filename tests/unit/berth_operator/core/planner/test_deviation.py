@@ -1,7 +1,7 @@
 import pytest
 from plans import GIB, cpu_plan, gpu_plan
 
-from berth_api.types import Memories
+from berth_api.status import Memories
 from berth_operator.core.planner import deviation
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from planning import GIB, H100_BYTES, LLAMA_8B, LLAMA_70B_FP8, QWEN3_32B, SMOLLM2, cpu, gpu, named
 from planning import spec as asked
 
-from berth_api.types import Plan, Spec
+from berth_api.spec import Spec
+from berth_api.status import Plan
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model import kv_cache
 from berth_operator.core.model.shape import ModelShape, Quantization

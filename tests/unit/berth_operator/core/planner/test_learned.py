@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_api.shape import ShapeReport
-from berth_api.types import Spec
+from berth_api.spec import Spec
 from berth_operator.core.planner import learned
 from berth_operator.core.planner.learned import Correction, Question, Record
 

@@ -10,7 +10,8 @@ from plans import GIB, cpu_plan, gpu_plan
 
 from berth_api import names
 from berth_api.shape import Failure, ShapeReport, Short, Shortage
-from berth_api.types import Memories, Plan, Spec
+from berth_api.spec import Spec
+from berth_api.status import Memories, Plan
 from berth_operator.core.observed import Observed, Pod
 from berth_operator.core.planner import learned, lessons
 from berth_operator.core.planner.learned import Correction

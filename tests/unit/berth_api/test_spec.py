@@ -2,7 +2,8 @@ import pytest
 from modeldeployments import FULL, MINIMAL
 from pydantic import ValidationError
 
-from berth_api.types import ModelDeployment, Scaling, Spec
+from berth_api.model_deployment import ModelDeployment
+from berth_api.spec import Scaling, Spec
 
 
 def test_a_name_and_a_source_are_enough():
