@@ -54,6 +54,14 @@ class Plan:
     compare_text: bool  # engines that number their answers
 
 
+@dataclass(frozen=True)
+class Kill:
+    """Seconds since the traffic began, before the pod's deletion was asked for and after."""
+
+    asked: float
+    done: float
+
+
 @dataclass
 class Scene:
     """The cluster and the model that the disturbances act on."""
@@ -63,7 +71,7 @@ class Scene:
     namespace: str
     done: list[tuple[str, float]] = field(default_factory=list)  # disturbance, seconds
     began: float = 0.0  # of the traffic, on the monotonic clock
-    kills: list[float] = field(default_factory=list)  # seconds since then
+    kills: list["Kill"] = field(default_factory=list)
 
     def pods(self) -> list[dict[str, Any]]:
         selector = f"berth.dev/model={self.model},berth.dev/role=engine"
@@ -124,8 +132,9 @@ async def kill_a_pod(scene: Scene) -> None:
     pod = (await asyncio.to_thread(scene.pods))[0]["metadata"]["name"]
     where = f"--namespace={scene.namespace}"
     flags = ("--grace-period=0", "--force", "--wait=false")
-    scene.kills.append(time.monotonic() - scene.began)
+    asked = time.monotonic() - scene.began
     await asyncio.to_thread(scene.berth.kubectl, "delete", "pod", pod, where, *flags)
+    scene.kills.append(Kill(asked, time.monotonic() - scene.began))
     await asyncio.sleep(1)
     await scene.settle(REPLICAS)
 
@@ -290,7 +299,7 @@ async def roll_out_of_one(scene: Scene) -> None:
     await scene.settle(1)
 
 
-def failures(results: Sequence[Result], kills: Sequence[float]) -> list[str]:
+def failures(results: Sequence[Result], kills: Sequence[Kill]) -> list[str]:
     """Sentences about what must not be. Only a killed pod may cut streams, and it tells of it."""
     found = [
         f"{sum(result.end is end for result in results)} requests were {end.value}"
@@ -304,10 +313,13 @@ def failures(results: Sequence[Result], kills: Sequence[float]) -> list[str]:
     return found
 
 
-def _killed(result: Result, kills: Sequence[float]) -> bool:
-    """Whether it was under way when a pod was killed, and ended with it."""
+def _killed(result: Result, kills: Sequence[Kill]) -> bool:
+    """Whether it may have been on a pod when that was killed, and ended with it."""
     ended = result.at + result.total
-    return any(result.at <= kill <= ended <= kill + KILL_SECONDS for kill in kills)
+    return any(
+        result.at <= kill.done and kill.asked <= ended <= kill.done + KILL_SECONDS
+        for kill in kills
+    )
 
 
 def report(scene: Scene, results: Sequence[Result]) -> tuple[str, bool]:
