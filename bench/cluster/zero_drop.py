@@ -317,8 +317,7 @@ def _killed(result: Result, kills: Sequence[Kill]) -> bool:
     """Whether it may have been on a pod when that was killed, and ended with it."""
     ended = result.at + result.total
     return any(
-        result.at <= kill.done and kill.asked <= ended <= kill.done + KILL_SECONDS
-        for kill in kills
+        result.at <= kill.done and kill.asked <= ended <= kill.done + KILL_SECONDS for kill in kills
     )
 
 
