@@ -21,6 +21,10 @@ from berth_server.errors import ConfigurationError
 
 # Probes and the operator are the only clients.
 _BACKLOG: Final = 64
+# A probe that comes too early is kept for so long, less than its time-out of 2 s: whoever waits for
+# the pod then hears of it at once, and not at the next probe.
+PROBE_PATIENCE_SECONDS: Final = 1.5
+_PROBE_LOOK_SECONDS: Final = 0.02
 
 
 class Requests(NamedTuple):
@@ -103,8 +107,17 @@ class State:
     def ready(self) -> bool:
         return self.phase is Phase.SERVING and not self.draining
 
+    @property
+    def may_become_ready(self) -> bool:
+        return not (self.ready or self.draining or self.phase in {Phase.DRAINING, Phase.FAILED})
 
-def pages(state: State, clock: Callable[[], float]) -> FastAPI:
+
+def pages(
+    state: State,
+    clock: Callable[[], float],
+    *,
+    patience_seconds: float = PROBE_PATIENCE_SECONDS,
+) -> FastAPI:
     """GET /status, /readyz and /livez over `state`; `clock()` is monotonic seconds.
 
     Liveness is this page itself: a dead engine ends the pod, a hung one is found by `stall`.
@@ -117,6 +130,10 @@ def pages(state: State, clock: Callable[[], float]) -> FastAPI:
 
     @app.get(names.PATH_READY)
     async def ready() -> Response:
+        time = asyncio.get_running_loop().time
+        until = time() + patience_seconds
+        while state.may_become_ready and time() < until:  # noqa: ASYNC110 -- one look in 20 ms
+            await asyncio.sleep(_PROBE_LOOK_SECONDS)
         return Response(state.phase.value, status_code=200 if state.ready else 503)
 
     @app.get(names.PATH_LIVE)

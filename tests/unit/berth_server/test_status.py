@@ -1,4 +1,6 @@
+import asyncio
 import socket
+import urllib.error
 import urllib.request
 
 import pytest
@@ -80,9 +82,29 @@ def test_a_failure_is_in_the_pods_and_the_engines_status(state):
 def test_ready_is_serving_and_not_draining(state, phase, draining, code):
     state.enter(phase, 101.0)
     state.draining = draining
-    client = TestClient(status.pages(state, lambda: 101.0))
+    client = TestClient(status.pages(state, lambda: 101.0, patience_seconds=0))
     assert client.get("/readyz").status_code == code
     assert client.get("/livez").status_code == 200
+
+
+async def test_a_probe_that_comes_too_early_hears_of_it_as_soon_as_the_pod_is_ready(state):
+    state.enter(Phase.WARMING, 101.0)
+    port = free_port()
+    async with status.served(status.pages(state, lambda: 101.0, patience_seconds=30), port):
+        probe = asyncio.create_task(asyncio.to_thread(answer, port, "/readyz"))
+        await asyncio.sleep(0.2)
+        assert not probe.done()
+        state.enter(Phase.SERVING, 102.0)
+        assert await asyncio.wait_for(probe, 2) == 200
+
+
+@pytest.mark.parametrize("phase", [Phase.FAILED, Phase.DRAINING])
+async def test_a_probe_does_not_wait_for_what_will_not_come(state, phase):
+    state.enter(phase, 101.0)
+    port = free_port()
+    async with status.served(status.pages(state, lambda: 101.0, patience_seconds=30), port):
+        probe = asyncio.to_thread(answer, port, "/readyz")
+        assert await asyncio.wait_for(probe, 2) == 503
 
 
 async def test_the_pages_are_served_while_the_block_runs(state):
@@ -114,3 +136,11 @@ async def _get(port: int) -> bytes:
             return reply.read()
 
     return await asyncio.to_thread(ask)
+
+
+def answer(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as found:
+            return found.status
+    except urllib.error.HTTPError as error:
+        return error.code
