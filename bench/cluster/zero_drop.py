@@ -40,6 +40,9 @@ TOKENS_PER_SECOND = "50"
 POD_MEMORY = "3Gi"
 # A client hears of its pod's sudden end within this; what is cut later, was cut by something else.
 KILL_SECONDS = 5.0
+# And a gateway hears within this that the pod is no endpoint any more; the pod itself, which nobody
+# has told, serves on until the kubelet ends it.
+HEARD_SECONDS = 0.5
 # Ends that no request may have, whatever happens to the pods.
 FORBIDDEN = (End.REFUSED, End.UNREACHABLE, End.TRUNCATED, End.DIFFERENT)
 
@@ -317,7 +320,8 @@ def _killed(result: Result, kills: Sequence[Kill]) -> bool:
     """Whether it may have been on a pod when that was killed, and ended with it."""
     ended = result.at + result.total
     return any(
-        result.at <= kill.done and kill.asked <= ended <= kill.done + KILL_SECONDS for kill in kills
+        result.at <= kill.done + HEARD_SECONDS and kill.asked <= ended <= kill.done + KILL_SECONDS
+        for kill in kills
     )
 
 

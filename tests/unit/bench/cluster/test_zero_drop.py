@@ -25,7 +25,8 @@ def test_some_ends_are_never_excused(end: End) -> None:
     [
         (0.0, 10.0, True),  # under way at 9.5, and cut at 10
         (9.55, 1.0, True),  # begun while the deletion was on its way
-        (9.8, 0.2, False),  # begun after it
+        (9.9, 1.0, True),  # begun before the gateway had heard of it
+        (10.2, 0.2, False),  # begun after it
         (0.0, 9.0, False),  # cut before it
         (0.0, 20.0, False),  # cut long after it
     ],
