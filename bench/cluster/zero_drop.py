@@ -293,7 +293,9 @@ def on_standins(berth: Berth) -> Iterator[Scene]:
 def on_vllm(berth: Berth) -> Iterator[Scene]:
     """The demo's model, at one replica: two vLLM are all that two cores can start in time."""
     berth.kubectl("apply", "-f", str(manifest()))
-    yield Scene(berth, "smollm2", "default")
+    scene = Scene(berth, "smollm2", "default")
+    scene.patch({"scaling": None, "keepAlive": None, "replicas": 1})  # as others may have left it
+    yield scene
 
 
 async def roll_out_of_one(scene: Scene) -> None:
