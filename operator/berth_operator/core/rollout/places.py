@@ -31,8 +31,8 @@ def given(look: Look, goal: Group, others: list[Group]) -> dict[str, str]:
     stuck = _is_stuck(look, goal, others)
     if before is None:
         return {ANNOTATION_PLACE: TAKING} if stuck and _gives_up(look, goal, others) else {}
-    given = sum(len(one.active) for one in others) < look.wanted - goal.serving
-    if not (stuck and given):
+    freed = sum(len(one.active) for one in others) < look.wanted - goal.serving
+    if not (stuck and freed):
         return {ANNOTATION_PLACE: TAKING}
     since = draining.past(before, look.observed.now) or look.observed.now
     return {ANNOTATION_PLACE: since.isoformat()}
