@@ -23,13 +23,10 @@ import aiohttp
 from bench.engine import replica
 from bench.engine.replica import Flags, Replica
 from bench.prefix import conversations, gateway, model, play, policies, results
-from bench.prefix.conversations import Workload
+from bench.prefix.conversations import BLOCK_TOKENS, Workload
 from bench.prefix.results import Round
 
 REPLICAS = 2
-# Of all conversations, in one replica's cache.
-CACHE_SHARE = 0.65
-BLOCK_TOKENS = 128
 _SEED = 100
 
 
@@ -54,8 +51,7 @@ def main() -> int:
 
 
 def flags() -> Flags:
-    blocks = int(conversations.tokens_at_end() * CACHE_SHARE / BLOCK_TOKENS)
-    size = blocks * BLOCK_TOKENS * model.KV_TOKEN_BYTES
+    size = conversations.cache_blocks() * BLOCK_TOKENS * model.KV_TOKEN_BYTES
     return Flags(max_model_len=2048, max_num_seqs=32, kv_cache_bytes=size)
 
 

@@ -19,6 +19,9 @@ LATER_TOKENS: Final = 64
 ANSWER_TOKENS: Final = 24
 # More than the hundred characters that KubeAI looks at.
 OPENING_TOKENS: Final = 32
+BLOCK_TOKENS: Final = 128
+# Of all conversations, in one replica's cache: they fit two and not one.
+CACHE_SHARE: Final = 0.65
 # Between an answer and the next question, drawn for each.
 THINK_SECONDS: Final = (0.3, 2.0)
 
@@ -62,6 +65,11 @@ def tokens_at_end() -> int:
     """Of all conversations together, the common system prompt once."""
     each = FIRST_TOKENS + (TURNS - 1) * LATER_TOKENS + TURNS * ANSWER_TOKENS
     return SYSTEM_TOKENS + CONVERSATIONS * each
+
+
+def cache_blocks() -> int:
+    """Of one replica."""
+    return int(tokens_at_end() * CACHE_SHARE / BLOCK_TOKENS)
 
 
 def highest_hit_rate(block_tokens: int) -> float:

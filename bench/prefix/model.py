@@ -10,6 +10,8 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from standins import tiny_model
+
 LAYERS: Final = 8
 HIDDEN: Final = 512
 INTERMEDIATE: Final = 1536
@@ -31,10 +33,7 @@ _ONE: Final = b"\x80\x3f"
 
 def write(folder: Path) -> None:
     """A folder that vLLM serves."""
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "torch_dtype": "bfloat16",
+    config = tiny_model.CONFIG | {
         "hidden_size": HIDDEN,
         "intermediate_size": INTERMEDIATE,
         "num_hidden_layers": LAYERS,
@@ -43,10 +42,6 @@ def write(folder: Path) -> None:
         "head_dim": HEAD_DIM,
         "vocab_size": VOCABULARY,
         "max_position_embeddings": 8192,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0,
-        "hidden_act": "silu",
-        "tie_word_embeddings": False,
     }
     tokenizer = {
         "version": "1.0",

@@ -12,13 +12,14 @@ import argparse
 import heapq
 import json
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
 from bench.prefix import conversations
-from bench.prefix.conversations import ANSWER_TOKENS, Workload
+from bench.prefix.conversations import ANSWER_TOKENS, BLOCK_TOKENS, Workload
 from bench.prefix.play import Turn
 from bench.prefix.policies import POLICIES, Policy
 from bench.prefix.results import Cache, Round, quantile
@@ -27,8 +28,6 @@ from berth_gateway.routing.prefix import Memory
 from berth_gateway.routing.snapshot import Endpoint
 from standins.engine_steps import Asked, Costs, Limits, Scheduler, Step
 
-BLOCK_TOKENS: Final = 128
-CACHE_SHARE: Final = 0.65  # of twelve conversations, in one replica's cache
 USERS: Final = 6  # of one replica
 COSTS: Final = Costs(step=0.02, prefill_token=0.001, sequence=0.004)
 _ANSWER: Final = " ".join(["w1"] * ANSWER_TOKENS)
@@ -56,7 +55,7 @@ class Play:
     """Once through a workload with one policy, from empty caches."""
 
     def __init__(self, policy: Policy, workload: Workload, replicas: int) -> None:
-        blocks = int(conversations.tokens_at_end() * CACHE_SHARE / BLOCK_TOKENS)
+        blocks = conversations.cache_blocks()
         limits = Limits(max_num_seqs=32, block_tokens=BLOCK_TOKENS, blocks=blocks)
         # Other names for other seeds, or a home would be the same in all.
         names = [f"{workload.conversations[0].system[:20]} {number}" for number in range(replicas)]
@@ -68,8 +67,8 @@ class Play:
         self._policy = policy
         self._conversations = workload.conversations
         self._memory = Memory()
-        self._in_flight: dict[str, int] = {}
-        self._computing: dict[str, int] = {}
+        self._in_flight = Counter[str]()
+        self._computing = Counter[str]()
         self._now = 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -92,14 +91,13 @@ class Play:
         messages = self._conversations[number].messages(turn, [_ANSWER] * turn)
         prompt = sum(len(message["content"].split()) for message in messages)
         affinity = self._policy.affinity(json.dumps(messages).encode())
-        in_flight = {key: held for key, held in self._in_flight.items() if held}
-        view = View(in_flight, turn=next(self._order), computing=self._computing)
+        view = View(+self._in_flight, turn=next(self._order), computing=self._computing)
         picked = self._policy.pick(self._endpoints, view, affinity, self._memory)
         assert isinstance(picked, Picked)  # noqa: S101 -- nothing is full here
         key = picked.endpoint.key
         self._memory.learn(affinity, key)
-        self._add(self._in_flight, key, 1)
-        self._add(self._computing, key, picked.unseen)
+        self._in_flight[key] += 1
+        self._computing[key] += picked.unseen
         asked = Asked(prompt, ANSWER_TOKENS, _blocks(number, prompt + ANSWER_TOKENS))
         replica = self._replicas[key]
         replica.scheduler.add(asked)
@@ -119,10 +117,10 @@ class Play:
             request = replica.requests[id(one)]
             if request.first is None:
                 request.first = self._now - request.since
-                self._add(self._computing, key, -request.picked.unseen)
+                self._computing[key] -= request.picked.unseen
         for one in step.finished:
             request = replica.requests.pop(id(one))
-            self._add(self._in_flight, key, -1)
+            self._in_flight[key] -= 1
             whole = self._now - request.since
             self._turns.append(Turn(request.turn, request.first, whole))
             self._go_on(request)
@@ -133,10 +131,6 @@ class Play:
         pauses = self._conversations[number].pauses
         if turn < len(pauses):
             self._at(self._now + pauses[turn], lambda: self._ask(number, turn))
-
-    @staticmethod
-    def _add(counts: dict[str, int], key: str, amount: int) -> None:
-        counts[key] = counts.get(key, 0) + amount
 
 
 def _blocks(number: int, tokens: int) -> list[tuple[str, int]]:

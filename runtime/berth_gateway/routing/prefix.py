@@ -198,7 +198,7 @@ def pick_by_prefix(
     near = _soonest(_not_busier(found, view), view, asked, seen)
     known = max(seen.get(one.key, 0) for one in near)
     near = [one for one in near if seen.get(one.key, 0) == known]
-    one = near[0] if len(near) == 1 else _home(near, asked, memory, len(found))
+    one = _home(near, asked, memory, len(found))
     rule = f"has seen {known} bytes" if known else "home"
     return Picked(one, rule, view.in_flight.get(one.key, 0), len(found), asked.size - known)
 

@@ -18,7 +18,7 @@ def test_every_turn_of_every_user_is_answered(played):
 
 
 def test_no_policy_finds_more_than_an_endless_cache_would_keep(played):
-    most = conversations.highest_hit_rate(simulated.BLOCK_TOKENS)
+    most = conversations.highest_hit_rate(conversations.BLOCK_TOKENS)
     for rounds in played.values():
         for one in rounds:
             assert 0 < one.hit_rate < most + 0.05  # an answer's last token is cached here
