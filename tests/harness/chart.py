@@ -7,8 +7,8 @@ import yaml
 
 from dev import binaries, progress
 
-CHART = Path(__file__).parents[1] / "charts" / "berth"
-GOLDEN = Path(__file__).parent / "golden" / "chart"
+CHART = Path(__file__).parents[2] / "charts" / "berth"
+GOLDEN = Path(__file__).parents[1] / "golden" / "chart"
 RELEASE = "berth"
 NAMESPACE = "berth-system"
 
@@ -17,10 +17,10 @@ def helm(*arguments: str | Path) -> str:
     return progress.run([binaries.path("helm"), *arguments])
 
 
-def render(*arguments: str | Path, namespace: str = NAMESPACE) -> str:
+def render(*arguments: str | Path, namespace: str = NAMESPACE, folder: Path = CHART) -> str:
     """The version stands for the cluster's: a helm that is built without one claims to be old."""
     version = f"--kube-version={binaries.KUBERNETES_VERSION}"
-    return helm("template", RELEASE, CHART, f"--namespace={namespace}", version, *arguments)
+    return helm("template", RELEASE, folder, f"--namespace={namespace}", version, *arguments)
 
 
 def objects(rendered: str) -> dict[tuple[str, str], dict[str, Any]]:

@@ -1,14 +1,16 @@
 """The operator as its own process, on a real API server, and the models that a test gives it."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,22 @@ from dev import progress
 from dev.kubectl import Kubectl
 
 Object = dict[str, Any]
+START_SECONDS = 90.0  # its imports alone are seconds of a core that others may have
 SETTLE_SECONDS = 30.0  # what takes a second here may take ten on a busy machine
+_IN_CLUSTER = "kubernetes.default.svc:443"
+# $0 is a hosts file, $1 the folder of a service account, the rest a command.
+_MOUNT = """set -e
+mount --bind "$0" /etc/hosts
+mount -t tmpfs none /run
+mkdir -p /run/secrets/kubernetes.io
+ln -s "$1" /run/secrets/kubernetes.io/serviceaccount
+shift
+exec "$@"
+"""
+_PORTS = range(20_000, 32_768)
+# Fields of /proc/<pid>/stat, counted from the one that follows the name.
+_USER_TIME_FIELD = 11
+_SYSTEM_TIME_FIELD = 12
 _CHILDREN = "jobs,deployments.apps,controllerrevisions.apps,services,secrets,poddisruptionbudgets"
 _RIGHTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
@@ -38,6 +55,9 @@ class OperatorProcess:
     directory: Path
     leader_election: bool = False  # whoever is killed keeps its Lease for 15 s
     configured: Object = field(default_factory=dict)  # settings that differ from the tests' own
+    everywhere: bool = False  # for all namespaces instead of its own
+    mounted: Path | None = None  # a service account's files; None: it has the kubeconfig
+    python_path: Sequence[str] = field(default_factory=lambda: tuple(sys.path))
     port: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
@@ -45,18 +65,11 @@ class OperatorProcess:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        settings = builders.configured(
-            namespace=self.namespace,
-            watchNamespaces=[self.namespace],
-            leaderElection=self.leader_election,
-            managementPort=self.port,
-            **self.configured,
-        )
         config = self.directory / f"config-{self.port}.json"
-        config.write_text(json.dumps(settings.wire()))
+        config.write_text(json.dumps(self._settings()))
         environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": ":".join(sys.path),
+            "PYTHONPATH": ":".join(self.python_path),
             "KUBECONFIG": str(self.kubeconfig),
             "BERTH_CONFIG": str(config),
         }
@@ -71,7 +84,7 @@ class OperatorProcess:
         return self.directory / "operator.log"
 
     def wait_until_ready(self) -> "OperatorProcess":
-        progress.wait_for("the operator", self._is_ready, seconds=SETTLE_SECONDS)
+        progress.wait_for("the operator", self._is_ready, seconds=START_SECONDS)
         return self
 
     def kill(self) -> None:
@@ -82,6 +95,36 @@ class OperatorProcess:
         """As the kubelet does; returns the exit code."""
         return self._signal(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """As a hypervisor does, or a node that swaps; `resume` ends it."""
+        self._started.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._started.send_signal(signal.SIGCONT)
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._started.poll()
+
+    def is_running(self) -> bool:
+        return self._process is not None and self.exit_code() is None
+
+    def token(self) -> str:
+        """The one that it was started with."""
+        token: str = yaml.safe_load(self.kubeconfig.read_text())["users"][0]["user"]["token"]
+        return token
+
+    def cpu_seconds(self) -> float:
+        """Of processor time, since it started."""
+        fields = self._proc("stat").rpartition(")")[2].split()
+        user, system = fields[_USER_TIME_FIELD], fields[_SYSTEM_TIME_FIELD]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def peak_bytes(self) -> int:
+        """The most memory that it has had resident."""
+        (line,) = [one for one in self._proc("status").splitlines() if one.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
     def metric(self, name: str) -> float:
         """The sum over all labels."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
@@ -89,19 +132,47 @@ class OperatorProcess:
         samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
         return sum(sample.value for sample in samples if sample.name == name)
 
-    def _signal(self, number: int) -> int:
+    @property
+    def _started(self) -> subprocess.Popen[bytes]:
         assert self._process is not None
-        self._process.send_signal(number)
-        return self._process.wait(timeout=SETTLE_SECONDS)
+        return self._process
+
+    def _proc(self, name: str) -> str:
+        return Path(f"/proc/{self._started.pid}/{name}").read_text()
+
+    def _settings(self) -> Object:
+        found = builders.configured(
+            namespace=self.namespace,
+            watchNamespaces=[] if self.everywhere else [self.namespace],
+            leaderElection=self.leader_election,
+            managementPort=self.port,
+            **self.configured,
+        )
+        return found.wire()
+
+    def _signal(self, number: int) -> int:
+        self._started.send_signal(number)
+        return self._started.wait(timeout=SETTLE_SECONDS)
 
     def _is_ready(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self.log.read_text()
+        assert self.exit_code() is None, self.log.read_text()
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5)
         except (urllib.error.URLError, OSError):
             return False
         return True
+
+
+def _free_port() -> int:
+    """That nobody listens on, and below those from which the kernel takes connections' own.
+
+    An operator is seconds under way before it binds it, and would meet one of these now and then.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("", port))
+            return port
+    raise AssertionError(f"no free port in {_PORTS}")
 
 
 @dataclass(frozen=True)
@@ -200,13 +271,18 @@ class Models:
         return self.kubectl("--namespace", self.namespace, *arguments, stdin=stdin)
 
 
-def chart_rights(namespace: str) -> list[Object]:
-    """What of the chart says what the operator may do, for a release that serves its own namespace."""
+def chart_rights(namespace: str, *values: str, everywhere: bool = False) -> list[Object]:
+    """What of the chart says what the operator may do, for a release that serves its own namespace.
+
+    Or every namespace.
+    """
+    watched = json.dumps([] if everywhere else [namespace])
     rendered = chart.render(
         "--set",
         "crds.enabled=false",
-        "--set",
-        f"watchNamespaces={{{namespace}}}",
+        "--set-json",
+        f"watchNamespaces={watched}",
+        *(f"--set={value}" for value in values),
         namespace=namespace,
     )
     found = [one for one in chart.objects(rendered).values() if one["kind"] in _RIGHTS]
@@ -217,12 +293,18 @@ def _in(obj: Object, namespace: str) -> Object:
     return obj | {"metadata": obj["metadata"] | {"namespace": namespace}}
 
 
-def account_kubeconfig(kubectl: Kubectl, namespace: str, directory: Path) -> Path:
-    """The chart's service account, as a kubeconfig."""
-    token = kubectl("--namespace", namespace, "create", "token", "berth-operator").strip()
+def account_kubeconfig(
+    kubectl: Kubectl, namespace: str, directory: Path, server: str | None = None
+) -> Path:
+    """The chart's service account, as a kubeconfig with a token of its own.
+
+    `server` is the URL of something in between that speaks plain HTTP.
+    """
     document = yaml.safe_load(kubectl.kubeconfig.read_text())
     cluster = document["clusters"][0]
-    user = {"name": "operator", "user": {"token": token}}
+    if server is not None:
+        cluster |= {"cluster": {"server": server}}
+    user = {"name": "operator", "user": {"token": account_token(kubectl, namespace)}}
     context = {"cluster": cluster["name"], "user": "operator", "namespace": namespace}
     document |= {
         "users": [user],
@@ -232,3 +314,8 @@ def account_kubeconfig(kubectl: Kubectl, namespace: str, directory: Path) -> Pat
     path = directory / "operator.kubeconfig"
     path.write_text(yaml.safe_dump(document))
     return path
+
+
+def account_token(kubectl: Kubectl, namespace: str, *flags: str) -> str:
+    """A new one, so that the audit log tells two processes with one account apart."""
+    return kubectl("--namespace", namespace, "create", "token", "berth-operator", *flags).strip()

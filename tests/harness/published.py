@@ -17,7 +17,7 @@ from berth_operator.core.model import architecture
 from berth_operator.core.model.shape import ModelShape
 from berth_server import parts, trim, weights
 
-HERE = Path(__file__).parent / "models"
+HERE = Path(__file__).parents[1] / "models"
 NAMES = sorted(path.stem for path in HERE.glob("*.json"))
 
 _RANGE = re.compile(r"\{([\d,-]+)\}")

@@ -22,8 +22,8 @@ from berth_api import names
 from berth_gateway.state import queue_gauges
 from dev.controlplane import ControlPlane
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "scaling"
-DEFINITION = Path(__file__).parents[1] / f"crds/{clusterapi.CRD_NAME}.yaml"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "scaling"
+DEFINITION = Path(__file__).parents[2] / f"crds/{clusterapi.CRD_NAME}.yaml"
 MODEL = "smollm2"
 METRIC = queue_gauges.QUEUE_DEPTH
 TARGET = 2  # requests for each replica

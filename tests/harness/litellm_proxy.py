@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dev import locks, places, progress
 
-REQUIREMENTS = Path(__file__).parent / "litellm-requirements.txt"
+REQUIREMENTS = Path(__file__).parents[1] / "litellm-requirements.txt"
 START_SECONDS = 120.0  # 12 s on an idle machine, most of it imports
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import published
 import pytest
 
-ORACLE = Path(__file__).parent / "engine" / "oracle_kv.py"
+ORACLE = Path(__file__).parents[1] / "engine" / "oracle_kv.py"
 RANKS = (1, 2)
 AVAILABLE_BYTES = 60 * 2**30
 # Longer than the windows of some, shorter than those of others; models made for less get less.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,13 +25,14 @@ class GatewayProcess:
 
     directory: Path
     arguments: tuple[str, ...]
+    python_path: Sequence[str] = tuple(sys.path)
     port: int = 0
     management_port: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> "GatewayProcess":
         ports = ("--port", "0", "--management-port", "0", "--settle-seconds", "0")
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path)}
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(self.python_path)}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "berth_gateway", *ports, *self.arguments],
@@ -66,6 +68,16 @@ class GatewayProcess:
             if sample.name == name and labels.items() <= sample.labels.items()
         ]
         return sum(values) if values else None
+
+    def resident_bytes(self, what: str = "VmRSS") -> int:
+        """Of memory; VmHWM: the most that it has had."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(re.search(rf"^{what}:\s+(\d+) kB$", status, re.MULTILINE)[1])  # type: ignore[index]
+
+    def open_files(self) -> int:
+        assert self._process is not None
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
 
     def kill(self) -> None:
         assert self._process is not None

@@ -1,5 +1,6 @@
-"""ModelDeployments that are valid: two by hand, and a strategy for the rest."""
+"""ModelDeployments: two valid ones by hand, what differs from them, and a strategy for the rest."""
 
+import copy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -73,6 +74,18 @@ FULL: Object = MINIMAL | {
         "paused": True,
     },
 }
+
+
+def changed(path: str, value: Any) -> Object:
+    """MINIMAL with one field, say `spec.scaling.mode`, set."""
+    body: Any = copy.deepcopy(MINIMAL)
+    *parents, last = path.split(".")
+    place = body
+    for name in parents:
+        place = place.setdefault(name, {})
+    place[last] = value
+    return body
+
 
 SOURCES = (
     "hf://gpt2",
