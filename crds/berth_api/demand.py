@@ -8,7 +8,7 @@ that is silent for longer is dead.
 Both directions cross versions, as in `berth_api.server`: fields are only added.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -19,17 +19,22 @@ COALESCE_SECONDS: Final = 0.1
 HEARTBEAT_SECONDS: Final = 1.0
 CONTENT_TYPE: Final = "application/x-ndjson"
 
+Count = Annotated[int, Field(ge=0)]
+"""Of requests. What is below zero is no count, and its line is not believed."""
+
 
 class ModelDemand(Wire):
     """One ModelDeployment at one gateway. Counters only grow, and start at 0 with the gateway."""
 
     namespace: str
     model: str = Field(description="metadata.name.")
-    held: int = Field(default=0, description="Requests that wait in the gateway for a replica.")
-    oldest_held_seconds: float = Field(default=0.0, description="How long the first of them has.")
-    in_flight: dict[str, int] = Field(default_factory=dict, description="Requests, by pod uid.")
-    arrivals: int = Field(default=0, description="Requests let in, counted.")
-    answered: int = Field(default=0, description="Answers ended, counted; not those that failed.")
+    held: Count = Field(default=0, description="Requests that wait in the gateway for a replica.")
+    oldest_held_seconds: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="How long the first of them has."
+    )
+    in_flight: dict[str, Count] = Field(default_factory=dict, description="Requests, by pod uid.")
+    arrivals: Count = Field(default=0, description="Requests let in, counted.")
+    answered: Count = Field(default=0, description="Answers ended, counted; not those that failed.")
 
 
 class Demand(Wire):

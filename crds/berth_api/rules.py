@@ -76,6 +76,8 @@ IMAGE: Final = (
     ),
 )
 
+# Without the values: the API server will not have a message of what an integer is as a string, for
+# it takes that to be of any length. `berth plan` shows them.
 REPLICA_BOUNDS: Final = (
     rule(
         "self.minReplicas <= self.maxReplicas",

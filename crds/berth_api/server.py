@@ -82,6 +82,9 @@ class EngineConfig(Wire):
     enforce_eager: bool = False
     extra_args: list[str] = Field(default_factory=list)
     env: dict[str, str] = Field(default_factory=dict, description="Engine profile's variables.")
+    allow_unsupported: bool | None = Field(
+        default=None, description="Start a version with known weaknesses too."
+    )
 
 
 class ServerConfig(Wire):

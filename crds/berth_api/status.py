@@ -119,6 +119,7 @@ class Load(ApiModel):
 
 class LastFailure(ApiModel):
     pod: str | None = None
+    node: str | None = None
     reason: str
     message: str
     fix: str = ""

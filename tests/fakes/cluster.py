@@ -16,6 +16,7 @@ from typing import Any
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.kinds import Kind
+from berth_operator.cluster.port import Page
 from berth_operator.errors import Conflict, NotFound
 
 Json = dict[str, Any]
@@ -69,7 +70,11 @@ class FakeCluster:
 
     @property
     def writes(self) -> list[Call]:
-        return [call for call in self.calls if call.verb not in ("get", "list", "owners", "proxy")]
+        return [
+            call
+            for call in self.calls
+            if call.verb not in ("get", "list", "owners", "proxy", "watch")
+        ]
 
     def find(self, kind: Kind, namespace: str, name: str) -> Json | None:
         return copy.deepcopy(self.objects.get((kind, namespace, name)))
@@ -122,6 +127,15 @@ class FakeCluster:
                 and _matches(obj, fields)
             ]
         return [{"metadata": obj["metadata"]} for obj in found] if metadata_only else found[:limit]
+
+    async def pages(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = ""
+    ) -> AsyncIterator[Page]:
+        """One object a page."""
+        version = str(next(self._serial))
+        for obj in await self.list_all(kind, namespace, labels=labels):
+            yield Page([obj], version)
+        yield Page([], version)
 
     async def apply(self, obj: Json) -> Json:
         return self._apply(obj, names.FIELD_MANAGER, "apply")
@@ -184,11 +198,13 @@ class FakeCluster:
         yield _once(body)
 
     async def watch(
-        self, kind: Kind, namespace: str, *, labels: str, seconds: int
+        self, kind: Kind, namespace: str | None, *, labels: str, seconds: int, since: str = ""
     ) -> AsyncGenerator[Json, None]:
         events: asyncio.Queue[Json] = asyncio.Queue()
-        for obj in await self.list_all(kind, namespace, labels=labels):
-            events.put_nowait({"type": "ADDED", "object": obj})
+        with self._request("watch", kind, ""):
+            for obj in await self.list_all(kind, namespace, labels=labels):
+                if not since or int(obj["metadata"]["resourceVersion"]) > int(since):
+                    events.put_nowait({"type": "ADDED", "object": obj})
 
         def tell(of: Kind, event: Json) -> None:
             if of is kind and _labelled(event["object"], labels):

@@ -10,7 +10,7 @@ from fakes.cluster import merge_patched
 from berth_api.server import Phase, PodStatus
 from berth_operator.core.decide import decide
 from berth_operator.core.observed import Children, Load, Observed, Pod
-from berth_operator.core.outcome import Outcome, Patch
+from berth_operator.core.outcome import Deletion, Outcome, Patch
 from berth_operator.core.planner import learned
 from berth_operator.core.planner.context import Context
 from berth_operator.core.planner.learned import Record
@@ -60,10 +60,16 @@ class ClusterOfOne:
         for wanted in outcome.apply:
             self._apply(wanted)
         for gone in outcome.delete:
-            self._collect(self.objects.pop((gone.kind, gone.name)))
+            self._delete(gone)
         if outcome.status is not None:
             self.cr = self.cr | {"status": outcome.status}
         return outcome
+
+    def _delete(self, gone: Deletion) -> None:
+        if gone.kind == "Pod":
+            self.pods = tuple(pod for pod in self.pods if _uid(pod.object) != gone.uid)
+        else:
+            self._collect(self.objects.pop((gone.kind, gone.name)))
 
     def _collect(self, gone: dict[str, Any]) -> None:
         """The garbage collector: a Deployment's pods go with it."""

@@ -17,7 +17,13 @@ from fakes.cluster_of_one import ClusterOfOne, planned
 from berth_api import names
 from berth_api.server import Phase, PodStatus
 from berth_api.shape import Failure
-from berth_operator.core.kubernetes import is_active, is_ready, is_serving, is_terminating
+from berth_operator.core.kubernetes import (
+    is_active,
+    is_finished,
+    is_ready,
+    is_serving,
+    is_terminating,
+)
 from berth_operator.core.observed import Load, Pod
 from berth_operator.core.outcome import Outcome
 from berth_operator.core.rollout.draining import ANNOTATION_COST
@@ -42,6 +48,8 @@ class ClusterWithCards:
         """One look of the operator, and what the cluster makes of it at once."""
         self._show()
         outcome = self.one.step()
+        for gone in outcome.delete:
+            self._pods.pop(gone.uid, None)
         self._take_back()
         if react:
             self.controllers()
@@ -123,7 +131,8 @@ class ClusterWithCards:
 
     @property
     def free(self) -> int:
-        return self.cards - sum("nodeName" in pod["spec"] for pod in self.pods)
+        held = (pod for pod in self.pods if not is_finished(pod))
+        return self.cards - sum("nodeName" in pod["spec"] for pod in held)
 
     @property
     def status(self) -> dict[str, Any]:

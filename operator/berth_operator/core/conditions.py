@@ -96,6 +96,9 @@ def _progressing(view: View) -> Truth:
         message = f"{view.step.blocked.message} Change spec, or delete Deployment {name} to retry"
         return Truth(ConditionType.PROGRESSING, False, "RolloutBlocked", message)
     update, serving = view.update, view.step.serving
+    if view.step.pause is not None and update is not None:
+        message = f"revision {update.name} fails again and again: {view.step.pause.message}"
+        return Truth(ConditionType.PROGRESSING, False, "RolloutBlocked", message)
     if update is not None and serving is not None and serving.name == update.name:
         if view.ready >= view.wanted:
             return Truth(ConditionType.PROGRESSING, False, "RolloutComplete", "nothing is left")

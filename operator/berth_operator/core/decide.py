@@ -3,14 +3,14 @@
 Pure. `execute(decide(observe()))` twice in a row does nothing the second time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from berth_api.server import Phase
-from berth_operator.core import status
+from berth_operator.core import node_health, pace, status
 from berth_operator.core.accelerators import room
 from berth_operator.core.kubernetes import is_ready, is_starting, is_terminating
 from berth_operator.core.objects import budget, deployment, key_secret, service
@@ -22,7 +22,7 @@ from berth_operator.core.planner.learned import Record
 from berth_operator.core.planner.planning import Planned, Planning, Reading, Refused
 from berth_operator.core.resolved import Resolved, resolve
 from berth_operator.core.revision import Revision, to_object
-from berth_operator.core.rollout import draining
+from berth_operator.core.rollout import draining, reaping, set_aside
 from berth_operator.core.rollout.step import PATIENCE, Step, next_step
 from berth_operator.core.scaling import size as sizing
 from berth_operator.core.scaling.size import Size
@@ -49,6 +49,24 @@ class Decision:
 
 
 def decide(observed: Observed, context: Context) -> Outcome:
+    return _paced(observed, _decided(observed, context))
+
+
+def _paced(observed: Observed, outcome: Outcome) -> Outcome:
+    """Without the status, for as long as it may wait; remembers when one was told."""
+    told, told_at = observed.cr.get("status", {}), observed.remembered.status_at
+    wanted, again = outcome.status, outcome.look_again_seconds
+    if wanted is not None and wanted != told:
+        wait = pace.seconds_to_wait(told, wanted, told_at, observed.now)
+        if wait:
+            again = wait if again is None else min(again, wait)
+            outcome = replace(outcome, status=None, events=(), look_again_seconds=again)
+        else:
+            told_at = observed.now
+    return replace(outcome, remember=replace(outcome.remember, status_at=told_at))
+
+
+def _decided(observed: Observed, context: Context) -> Outcome:
     if is_terminating(observed.cr):
         return Outcome()  # Kubernetes deletes the children: they are owned
     try:
@@ -69,10 +87,11 @@ def _decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome
     patience = _patience(update, context)
     step = next_step(observed, resolved, update, size.replicas, patience=patience)
     decision = Decision(planned, size, step)
-    told = status.of(observed, resolved, context.settings, planned, size=size, step=decision.step)
+    told = status.of(observed, resolved, context.settings, planned, size=size, step=step)
+    aside = set_aside.patches(observed, node_health.faults(observed), step.patches)
     poll = (*_unmeasured(observed, told.status), *decision.step.poll)
     return Outcome(
-        patch=decision.step.patches,
+        patch=(*step.patches, *aside),
         apply=tuple(_wanted(observed, resolved, context, decision)),
         delete=tuple(_unwanted(observed, resolved, decision)),
         status=told.status,
@@ -133,6 +152,7 @@ def _unwanted(observed: Observed, resolved: Resolved, decision: Decision) -> lis
         for kind, thing in [
             *(("Job", job) for job in jobs),
             *((_kind(observed, thing), thing) for thing in decision.step.retire),
+            *(("Pod", pod) for pod in reaping.reaped(observed)),
         ]
         if not is_terminating(thing)
     ]
@@ -140,6 +160,7 @@ def _unwanted(observed: Observed, resolved: Resolved, decision: Decision) -> lis
 
 _API_VERSIONS: Final = {
     "Job": "batch/v1",
+    "Pod": "v1",
     "Deployment": "apps/v1",
     "ControllerRevision": "apps/v1",
 }

@@ -12,7 +12,8 @@ from berth_operator.core.observed import Object
 
 
 def is_ready(pod: Object) -> bool:
-    return not is_terminating(pod) and condition(pod, "Ready").get("status") == "True"
+    """One that ended may still have the condition: without its kubelet nobody takes it off."""
+    return is_active(pod) and condition(pod, "Ready").get("status") == "True"
 
 
 def is_finished(pod: Object) -> bool:
@@ -109,6 +110,15 @@ def _terminated(pod: Object, container: str) -> Mapping[str, Any] | None:
     found = (c for c in container_statuses(pod) if c["name"] == container)
     state: Mapping[str, Any] | None = next(found, {}).get("state", {}).get("terminated")
     return state
+
+
+def ended_at(pod: Object) -> datetime | None:
+    """When a pod ended for good: its last news, for a kubelet does not write the time itself."""
+    news = [
+        pod["metadata"].get("creationTimestamp"),
+        *(one.get("lastTransitionTime") for one in pod["status"].get("conditions") or ()),
+    ]
+    return max((at for text in news if (at := moment(text))), default=None)
 
 
 def requests(spec: Mapping[str, Any]) -> dict[str, Decimal]:

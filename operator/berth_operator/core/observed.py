@@ -37,6 +37,7 @@ class Node:
     labels: Mapping[str, str]
     allocatable: Mapping[str, str]
     taints: tuple[Object, ...] = ()
+    conditions: tuple[Object, ...] = ()  # those that tell a fault (core.node_health)
     kubelet_version: str = ""
     runtime_version: str = ""
     unschedulable: bool = False
@@ -73,6 +74,7 @@ class Remembered:
     replicas: Memory = field(default_factory=Memory)
     asked: int | None = None  # replicas that were decided last
     told_at: float | None = None  # when the status last got new numbers; Load.at
+    status_at: datetime | None = None  # when the status was last told
     start: tuple[str, float] | None = None  # a revision and the seconds that its pod took to serve
 
 
@@ -107,9 +109,8 @@ class Observed:
     pods: tuple[Pod, ...] = ()  # of every role: engines and the shape Job
     nodes: tuple[Node, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    shapes: Mapping[str, ShapeReport] = field(
-        default_factory=dict
-    )  # by source; `berth plan` provides them
+    shapes: Mapping[str, ShapeReport] = field(default_factory=dict)
+    """By source: provided by the administrator's settings, or by `berth plan`."""
     learned: Mapping[str, Record] = field(default_factory=dict)  # of all models, by record key
     load: Load = field(default_factory=Load)
     remembered: Remembered = field(default_factory=Remembered)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from berth_api.shape import Failure
 from berth_operator.core.kubernetes import condition, container_statuses, termination
+from berth_operator.core.node_health import DEVICE_UNHEALTHY, NODE_UNHEALTHY, NodeFault
 from berth_operator.core.observed import Object, Pod, Refusal
 
 _MESSAGE_CHARS: Final = 1024  # of a foreign message: enough for its sense, not for a log
@@ -28,6 +29,7 @@ class Problem:
     pod: str | None = None
     exit_code: int | None = None
     count: int = 1
+    node: str | None = None
 
 
 def of_pods(pods: Iterable[Pod]) -> Problem | None:
@@ -44,6 +46,17 @@ def of_pod(pod: Pod) -> Problem | None:
     return next(found, None)
 
 
+def of_fault(pod: Object, found: NodeFault, consequence: str) -> Problem:
+    """The node's fault; `consequence` is what becomes of the pod."""
+    return _problem(
+        pod,
+        "RuntimeHealthy",
+        found.reason,
+        f"{found.message}; pod {pod['metadata']['name']} {consequence}",
+        "mend or drain the node: Berth mends none",
+    )
+
+
 def of_refusal(refusal: Refusal) -> Problem:
     """The API server refused one of the children: quota, policy, or a name that is taken."""
     return _of_message(f"{refusal.kind} {refusal.name}", refusal.message)
@@ -58,18 +71,37 @@ def of_deployment(deployment: Object) -> Problem | None:
 
 
 def of_warnings(warnings: Iterable[Object], pods: Iterable[Pod]) -> Problem | None:
-    """A volume that a waiting pod cannot have: only an Event tells of it."""
-    names = {pod.object["metadata"]["name"] for pod in pods}
+    """A volume that a waiting pod cannot have: only an Event tells of it.
+
+    An Event stays for an hour; a pod that has started since then has its volumes.
+    """
+    names = {pod.object["metadata"]["name"] for pod in pods if not _has_started(pod.object)}
     for warning in reversed(tuple(warnings)):
         pod = warning.get("involvedObject", {}).get("name")
         if pod in names and warning.get("reason") in ("FailedMount", "FailedAttachVolume"):
-            failure = Failure(
-                reason="Unschedulable",
-                message=_cut(str(warning.get("message", ""))),
-                fix="mend the volume that the message names; the pod waits for it",
-            )
+            message = _cut(str(warning.get("message", "")))
+            fix = next(fix for pattern, fix in _VOLUMES if re.search(pattern, message))
+            failure = Failure(reason="Unschedulable", message=message, fix=fix)
             return Problem("Scheduled", failure, pod=pod)
     return None
+
+
+def _has_started(pod: Object) -> bool:
+    return any(
+        one.get("state", {}).keys() & {"running", "terminated"} for one in container_statuses(pod)
+    )
+
+
+_ONE_NODE: Final = (
+    "let the claim be on several nodes (access mode ReadWriteMany or ReadOnlyMany), or set "
+    "spec.replicas to 1"
+)
+
+# What an Event says of a volume that cannot be had: pattern, fix. The last row matches everything.
+_VOLUMES: Final = (
+    (r"Multi-Attach", _ONE_NODE),
+    (r"", "mend the volume that the message names; the pod waits for it"),
+)
 
 
 def _of_message(what: str, message: str) -> Problem:
@@ -81,25 +113,48 @@ def _of_message(what: str, message: str) -> Problem:
 # matches everything.
 _REFUSALS: Final = (
     (r"exceeded quota|quota", "QuotaExceeded", "raise the quota, or ask for less"),
+    (
+        r"(maximum|minimum) \S+ (usage )?per |limit to request ratio per ",  # a LimitRange's words
+        "Refused",
+        "set spec.resources within the namespace's LimitRange, or change that",
+    ),
     (r"PodSecurity|violates", "PodSecurityDenied", "allow it in the namespace's pod security"),
     (r"belongs to something else", "NameConflict", "rename this ModelDeployment or that object"),
     (r"", "Refused", "see the message; Berth tries again by itself"),
 )
 
 
-def _evicted(pod: Object) -> Problem | None:
+def _rejected(pod: Object) -> Problem | None:
+    """A pod that its kubelet or its node has ended for good."""
     status = pod.get("status", {})
     if status.get("phase") != "Failed" or not status.get("reason"):
         return None
-    message = _cut(status.get("message", ""))
-    if "ephemeral" in message or "disk" in message.lower():
-        return _problem(
-            pod, "ModelCached", "NoSpace", message, "free disk on the node, or use model.cache"
-        )
-    reason = "InsufficientGPU" if "Admission" in status["reason"] else "Unschedulable"
-    return _problem(
-        pod, "Scheduled", reason, f"{status['reason']}: {message}", "see the node's conditions"
+    said = f"{status['reason']}: {_cut(status.get('message', ''))}"
+    where, reason, fix = next(
+        (w, r, f) for pattern, w, r, f in _REJECTIONS if re.search(pattern, said)
     )
+    return _problem(pod, where, reason, f"node {pod['spec'].get('nodeName')}: {said}", fix)
+
+
+# What a kubelet says of a pod that it would not have: pattern, condition, reason, fix. The last row
+# matches everything.
+_REJECTIONS: Final = (
+    (
+        r"^UnexpectedAdmissionError",  # the device plugin gave no card, though one was counted
+        "Scheduled",
+        DEVICE_UNHEALTHY,
+        "mend that node's device plugin or card, or cordon the node; Berth tries again by itself",
+    ),
+    (r"ephemeral|(?i:disk)", "ModelCached", "NoSpace", "free disk there, or use model.cache"),
+    (r"^OutOf\S+/", "Scheduled", "InsufficientGPU", "free a GPU or add a node; Berth waits"),
+    (
+        r"^(NodeShutdown|NodeLost|Shutdown|Terminated)",
+        "Scheduled",
+        NODE_UNHEALTHY,
+        "see the node's conditions; the pod is made anew by itself",
+    ),
+    (r"", "Scheduled", "Unschedulable", "see the node's conditions"),
+)
 
 
 def _unscheduled(pod: Object) -> Problem | None:
@@ -107,17 +162,22 @@ def _unscheduled(pod: Object) -> Problem | None:
     if scheduled.get("status") != "False":
         return None
     message = _cut(scheduled.get("message", ""))
-    if re.search(r"Insufficient \S+/\S+", message):
-        return _problem(
-            pod,
-            "Scheduled",
-            "InsufficientGPU",
-            message,
-            "free a GPU or add a node; Berth waits",
-        )
-    return _problem(
-        pod, "Scheduled", "Unschedulable", message, "make room, or mend spec.podTemplate; it waits"
-    )
+    reason, fix = next((r, f) for pattern, r, f in _UNSCHEDULED if re.search(pattern, message))
+    return _problem(pod, "Scheduled", reason, message, fix)
+
+
+# What the scheduler says of a pod that has no node: pattern, reason, fix. The last row matches
+# everything.
+_UNSCHEDULED: Final = (
+    (
+        r'persistentvolumeclaim "\S+" not found',
+        "Unschedulable",
+        "create the claim that the message names, or mend spec.model; Berth goes on by itself",
+    ),
+    (r"volume node affinity conflict", "Unschedulable", _ONE_NODE),
+    (r"Insufficient \S+/\S+", "InsufficientGPU", "free a GPU or add a node; Berth waits"),
+    (r"", "Unschedulable", "make room, or mend spec.podTemplate; it waits"),
+)
 
 
 def _image(pod: Object) -> Problem | None:
@@ -186,6 +246,7 @@ def _ended(pod: Object) -> Problem | None:
             pod=pod["metadata"]["name"],
             exit_code=ended.get("exitCode"),
             count=container.get("restartCount", 0) or 1,
+            node=pod["spec"].get("nodeName"),
         )
     return None
 
@@ -221,7 +282,7 @@ _ENDINGS: Final = (
 
 # In this order, because the earlier ones are causes of the later ones.
 _CHECKS: Final[tuple[Callable[[Object], Problem | None], ...]] = (
-    _evicted,  # the pod is gone for good
+    _rejected,  # the pod is gone for good
     _unscheduled,  # nothing has run
     _image,  # nothing of this container has run
     _configuration,  # a Secret is missing
@@ -237,6 +298,7 @@ def _problem(
         failure=Failure(reason=reason, message=message, fix=fix),
         pod=pod["metadata"]["name"],
         count=count,
+        node=pod["spec"].get("nodeName"),
     )
 
 

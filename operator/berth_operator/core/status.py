@@ -67,7 +67,7 @@ def of(
         ready_replicas=view.ready,
         updated_replicas=len(view.pods),
         selector=f"{names.LABEL_MODEL}={resolved.name},{names.LABEL_ROLE}={names.ROLE_ENGINE}",
-        current_revision=step.serving.name if step.serving else None,
+        current_revision=_current_revision(observed, step),
         update_revision=view.update.name if view.update else None,
         model=_model(view.update),
         plan=_plan(view),
@@ -79,8 +79,17 @@ def of(
         conditions=_conditions(observed, resolved.generation, truths),
     ).wire()
     news = (*_left(planning), *_once_more(planning), *size.events)
-    news += (*_rolled_back(observed, step), *_events(observed, told))
+    news += (*_rolled_back(observed, step), *_paused(observed, step), *_events(observed, told))
     return Told(told, news)
+
+
+def _current_revision(observed: Observed, step: Step) -> str | None:
+    """The one that served last: one that never has is nothing that an update could fall back to."""
+    told: str | None = observed.cr.get("status", {}).get("currentRevision")
+    if step.serving is None:
+        return told
+    serves = any(is_serving(pod.object) for pod in observed.pods_of(step.serving.name))
+    return step.serving.name if serves else told
 
 
 def of_invalid(observed: Observed, message: str) -> dict[str, Any]:
@@ -173,6 +182,7 @@ def _last_failure(view: View) -> LastFailure | None:
     failure = problem.failure
     now = LastFailure(
         pod=problem.pod,
+        node=problem.node,
         reason=failure.reason,
         message=failure.message,
         fix=failure.fix,
@@ -245,6 +255,14 @@ def _rolled_back(observed: Observed, step: Step) -> tuple[Event, ...]:
     if step.blocked is None or step.blocked.revision == before:
         return ()
     return (Event(EventType.WARNING, "RolloutBlocked", step.blocked.message),)
+
+
+def _paused(observed: Observed, step: Step) -> tuple[Event, ...]:
+    """One Event when a pause begins: its end is in the message."""
+    before = observed.cr.get("status", {}).get("message", "")
+    if step.pause is None or step.pause.until in before:
+        return ()
+    return (Event(EventType.WARNING, "RolloutBlocked", step.pause.message),)
 
 
 def _events(observed: Observed, told: dict[str, Any]) -> tuple[Event, ...]:

@@ -3,25 +3,31 @@
 Put together once, so that the phase, the conditions and the columns cannot disagree.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from berth_api import names
 from berth_api.server import Phase, PodStatus
 from berth_api.status import ConditionType
-from berth_operator.core import problems
+from berth_operator.core import node_health, problems
 from berth_operator.core.kubernetes import (
     container_statuses,
+    ended_at,
+    is_active,
     is_finished,
     is_ready,
     is_serving,
     is_terminating,
 )
+from berth_operator.core.node_health import NodeFault
 from berth_operator.core.observed import Observed, Pod
 from berth_operator.core.planner.planning import Planned, Planning, Reading, Refused
 from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
+from berth_operator.core.rollout import backoff, set_aside
+from berth_operator.core.rollout.backoff import Pause
 from berth_operator.core.rollout.step import Step
 from berth_operator.core.scaling.size import Size
 
@@ -69,7 +75,8 @@ def of(observed: Observed, resolved: Resolved, planning: Planning, size: Size, s
         update=update,
         pods=alive if shown else (),
         ready=sum(is_serving(pod.object) for pod in observed.engines),
-        problem=_problem(observed, planning, step, (*alive, *reading)),
+        problem=_problem(observed, planning, step, (*alive, *reading))
+        or _rejected(observed, there, size),
         report=_furthest(alive),
     )
 
@@ -99,12 +106,53 @@ def _problem(
         return problems.of_refusal(observed.refusals[0])
     if step.blocked is not None:
         return step.blocked.problem
+    if step.pause is not None:
+        return _paused(step.pause)
     unmade = (problems.of_deployment(one) for one in observed.children.deployments)
+    faults = node_health.faults(observed)
     waiting = [pod for pod in pods if not is_ready(pod.object)]
+    sound = [pod for pod in waiting if pod.object["spec"].get("nodeName") not in faults]
     return (
         next((p for p in unmade if p is not None), None)
-        or _told(problems.of_pods(waiting), planning)
+        or _told(problems.of_pods(sound), planning)
+        or _of_nodes(observed, faults)
         or problems.of_warnings(observed.warnings, waiting)
+    )
+
+
+def _paused(pause: Pause) -> Problem:
+    """With when it is tried again, and what it takes to have that sooner."""
+    failure = pause.problem.failure
+    fix = f"{failure.fix}; it is tried at once if spec changes or its Deployment is deleted"
+    told = failure.model_copy(update={"message": pause.message, "fix": fix})
+    return replace(pause.problem, failure=told)
+
+
+def _of_nodes(observed: Observed, faults: Mapping[str, NodeFault]) -> Problem | None:
+    """A pod that is on a node with a fault; one that does not serve is told first."""
+    aside = set_aside.chosen(observed, faults)
+    found = [
+        pod.object
+        for pod in observed.engines
+        if is_active(pod.object) and pod.object["spec"].get("nodeName") in faults
+    ]
+    for pod in sorted(found, key=is_ready):
+        told = "serves on, for there are not enough others"
+        if pod["metadata"]["uid"] in aside:
+            told = "takes no new requests while others serve"
+        elif not is_ready(pod):
+            told = "does not serve"
+        return problems.of_fault(pod, faults[pod["spec"]["nodeName"]], told)
+    return None
+
+
+def _rejected(observed: Observed, pods: tuple[Pod, ...], size: Size) -> Problem | None:
+    """Why a replica is missing that a kubelet would not have, a moment ago."""
+    if sum(is_ready(pod.object) for pod in observed.engines) >= size.replicas:
+        return None
+    since = observed.now - backoff.WINDOW
+    return problems.of_pods(
+        pod for pod in pods if is_finished(pod.object) and (ended_at(pod.object) or since) > since
     )
 
 

@@ -9,17 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from berth_api import engine_versions
 from berth_api.quantity import parse
 from berth_api.spec import Accelerator, Spec
 from berth_operator.core.accelerators import cards
 from berth_operator.core.accelerators.cards import Card
 from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.node_health import fault, takes_pods
 from berth_operator.core.observed import Node
 from berth_operator.settings import AcceleratorProfile, EngineProfile, Settings
 
 # Kinds of cards of one profile. A nodeSelector holds pods to one value of a label, so that kinds
 # that nearly agree cannot be one; each costs a decision another plan, and a status another line.
 MOST_KINDS: Final = 8
+# Of nodes that do not count, so many are named: enough to know where to look.
+_NODES_NAMED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,22 @@ def _of_profile(
     if isinstance(engine, NoOffer):
         return (engine,)
     matching = [node for node in nodes if profile.node_selector.items() <= node.labels.items()]
+    usable = [node for node in matching if takes_pods(node)]
+    found = _of_nodes(profile, engine, usable)
+    return tuple(_less(one, matching) if isinstance(one, NoOffer) else one for one in found)
+
+
+def _less(none: NoOffer, nodes: Sequence[Node]) -> NoOffer:
+    """With the nodes that do not count now: each is cordoned, or has a fault."""
+    faults = [(node, fault(node)) for node in nodes if not takes_pods(node)]
+    words = [found.message if found else f"node {node.name} is cordoned" for node, found in faults]
+    return replace(none, message="; ".join([none.message, *words[:_NODES_NAMED]]))
+
+
+def _of_nodes(profile: AcceleratorProfile, engine: EngineProfile, nodes: Sequence[Node]) -> Found:
     if profile.resource is None:
-        return (_cpu(profile, engine, matching),)
-    pools = _pools(profile, matching)
+        return (_cpu(profile, engine, nodes),)
+    pools = _pools(profile, nodes)
     known = [pool for pool in pools if pool.card.memory_bytes is not None]
     if known:
         alone = len(pools) == 1
@@ -121,7 +138,25 @@ def _engine(settings: Settings, profile: AcceleratorProfile, spec: Spec) -> Engi
             "set spec.accelerators to a profile of that device, or engineProfile to auto",
             reason="InvalidSpec",
         )
-    return engine
+    return _vulnerable(profile, engine, spec.runtime.image) or engine
+
+
+def _vulnerable(
+    profile: AcceleratorProfile, engine: EngineProfile, image: str | None
+) -> NoOffer | None:
+    """Why the engine is too old to be run; `image` is the user's own instead of the profile's."""
+    version = engine_versions.of_image(image) if image else engine.known_version
+    why = version and engine_versions.refusal(version)
+    if not why or engine.allow_unsupported:
+        return None
+    named = f"spec.runtime.image {image}" if image else f"engine profile {engine.name}"
+    return NoOffer(
+        profile.name,
+        f"{named}: {why}",
+        f"use an image of vLLM {engine_versions.OLDEST} or newer, or have an administrator set "
+        f"allowUnsupported in engineProfiles.{engine.name} of the chart's values",
+        reason="EngineVulnerable",
+    )
 
 
 def _cpu(

@@ -10,6 +10,7 @@ from typing import Any
 
 from berth_api.quantity import parse
 from berth_operator.core.kubernetes import is_finished, requests
+from berth_operator.core.node_health import takes_pods
 from berth_operator.core.observed import Node, Object, Observed
 from berth_operator.core.revision import Revision
 from berth_operator.settings import Settings
@@ -39,7 +40,7 @@ def can_grow(revision: Revision, settings: Settings) -> bool:
 
 def _may_run_on(node: Node, spec: Mapping[str, Any]) -> bool:
     wanted = spec.get("nodeSelector") or {}
-    return not node.unschedulable and wanted.items() <= node.labels.items()
+    return takes_pods(node) and wanted.items() <= node.labels.items()
 
 
 def _on(node: Node, need: Mapping[str, Decimal], own: Iterable[Object]) -> int:

@@ -159,6 +159,7 @@ def _engine_config(given: Build, model_dir: str) -> EngineConfig:
         enforce_eager=given.engine.enforce_eager,
         extra_args=list(given.resolved.spec.runtime.extra_args),
         env=dict(given.engine.env),
+        allow_unsupported=given.engine.allow_unsupported or None,
     )
 
 

@@ -60,9 +60,12 @@ class Case:
 def fitting(case: Case, nodes: int) -> Attempt | None:
     """The first size with a usable context, else the longest that is not too short."""
     context = case.asked.context
-    sized = [longest(tried) for tried in case.by_size(nodes)]
-    usable = next((one for one in sized if one.context >= context.usable), None)
-    found = usable or longest(sized)
+    sized: list[Attempt] = []
+    for tried in case.by_size(nodes):
+        sized.append(longest(tried))
+        if sized[-1].context >= context.usable:
+            return sized[-1]
+    found = longest(sized)
     return found if found.context >= context.least else None
 
 

@@ -116,7 +116,7 @@ def corrected(asked: Wishes, offer: Offer, learned: Correction | None) -> tuple[
     if not outside or not asked.shrinkable or offer.on_cpu:
         return replace(asked, context=context), learned.extra_bytes
     left = asked.fraction - Decimal(outside) / offer.memory_bytes
-    share = max(FRACTION_STEP, left.quantize(FRACTION_STEP, rounding=ROUND_FLOOR))
+    share = max(FRACTION_STEP, _floor(left))
     return replace(asked, context=context, fraction=share), learned.extra_bytes
 
 
@@ -145,10 +145,21 @@ def _refused(offer: Offer, spec: Spec, dtype: str) -> Illegal | None:
     if host and not offer.on_cpu and parse_bytes(host) < CPU_PROCESS_BYTES:
         message = f"{host} is asked, and the engine's processes take {mebibytes(CPU_PROCESS_BYTES)}"
         return Illegal("spec.resources.memory", message, "set it to more, or leave it out")
+    return None if offer.on_cpu else _too_much(offer, spec)
+
+
+def _too_much(offer: Offer, spec: Spec) -> Illegal | None:
+    """More of a card than it has, or than is left beside its other tenants."""
     share, most = fraction(offer, spec), _most(offer)
-    if not offer.on_cpu and share > most:
-        message = f"{share} of {name} is asked, and the driver leaves {most} of it free"
-        return Illegal("spec.memory.gpuMemoryFraction", message, f"set it to at most {most}")
+    asked = f"{share} of {offer.profile.name} is asked"
+    if share > most:
+        why, fix = f"the driver leaves {most} of it free", f"set it to at most {most}"
+        return Illegal("spec.memory.gpuMemoryFraction", f"{asked}, and {why}", fix)
+    part = max(FRACTION_STEP, _floor(most / offer.tenants))
+    if share > part:
+        why = f"{offer.tenants} pods share each of its cards, so that {part} is each one's part"
+        fix = f"set it to at most {part} or to auto, or choose cards that are not shared"
+        return Illegal("spec.memory.gpuMemoryFraction", f"{asked}, and {why}", fix)
     return None
 
 
@@ -160,7 +171,11 @@ def fraction(offer: Offer, spec: Spec) -> Decimal:
     share = min(DEFAULT_GPU_FRACTION, _most(offer)) / offer.tenants
     if offer.tenants == 1:
         return share
-    return max(FRACTION_STEP, share.quantize(FRACTION_STEP, rounding=ROUND_FLOOR))
+    return max(FRACTION_STEP, _floor(share))
+
+
+def _floor(share: Decimal) -> Decimal:
+    return share.quantize(FRACTION_STEP, rounding=ROUND_FLOOR)
 
 
 def _most(offer: Offer) -> Decimal:
@@ -169,7 +184,7 @@ def _most(offer: Offer) -> Decimal:
     vllm/v1/worker/utils.py, request_memory, 0.32.
     """
     free = (offer.memory_bytes - CONTEXT_BYTES) / Decimal(max(1, offer.memory_bytes))
-    return max(FRACTION_STEP, free.quantize(FRACTION_STEP, rounding=ROUND_FLOOR))
+    return max(FRACTION_STEP, _floor(free))
 
 
 def _sizes(shape: ModelShape, offer: Offer, spec: Spec) -> tuple[int, ...] | Illegal:

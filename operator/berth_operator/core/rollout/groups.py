@@ -7,7 +7,7 @@ from typing import Final
 
 from berth_api import names
 from berth_api.spec import RolloutStrategy
-from berth_operator.core import problems
+from berth_operator.core import node_health, problems
 from berth_operator.core.kubernetes import (
     annotation,
     condition,
@@ -22,7 +22,7 @@ from berth_operator.core.observed import Object, Observed, Pod, revision_of
 from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision, readable
-from berth_operator.core.rollout import blocked
+from berth_operator.core.rollout import backoff, blocked
 
 # On the update's Deployment, once it was given an old pod's place: since when that place is free
 # and the update's pod has not got it, or TAKING.
@@ -133,7 +133,7 @@ def read(observed: Observed) -> dict[str, Group]:
 
 def _group(observed: Observed, deployment: Object, revision: Revision | None) -> Group:
     name = deployment["metadata"]["labels"][names.LABEL_REVISION]
-    ours = (ANNOTATION_PLACE, blocked.ANNOTATION_BLOCKED)
+    ours = (ANNOTATION_PLACE, blocked.ANNOTATION_BLOCKED, backoff.ANNOTATION_BACKOFF)
     found = {mark: annotation(deployment, mark) for mark in ours}
     return Group(
         name=name,
@@ -163,17 +163,18 @@ def places_leaving(look: Look, goal: Group, others: list[Group]) -> int:
     return sum(
         bool(pod.object["spec"].get("nodeName"))
         and not is_finished(pod.object)
-        and not _is_lost(pod.object, look.observed.now)
+        and not _is_lost(look, pod.object)
         for pod in look.observed.engines
         if revision_of(pod) != goal.name and id(pod) not in stay
     )
 
 
-def _is_lost(pod: Object, now: datetime) -> bool:
+def _is_lost(look: Look, pod: Object) -> bool:
     """The timestamp of a deletion is when it should be over."""
     deadline = moment(pod["metadata"].get("deletionTimestamp"))
-    return deadline is not None and now - deadline > _LOST
+    late = deadline is not None and look.observed.now - deadline > _LOST
+    return late or node_health.is_lost(look.observed, pod)
 
 
-def only(marks: Mapping[str, str], mark: str) -> dict[str, str]:
-    return {mark: marks[mark]} if mark in marks else {}
+def only(marks: Mapping[str, str], *wanted: str) -> dict[str, str]:
+    return {mark: text for mark, text in marks.items() if mark in wanted}

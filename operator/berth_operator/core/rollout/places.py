@@ -3,10 +3,13 @@
 An update that has no accelerator of its own is given one pod's, and gives it back if it fails.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
+from berth_operator.core import node_health
 from berth_operator.core.kubernetes import is_terminating, moment, requests
+from berth_operator.core.observed import Pod
 from berth_operator.core.problems import Problem
 from berth_operator.core.rollout import blocked, draining
 from berth_operator.core.rollout.groups import (
@@ -71,7 +74,7 @@ def lost(look: Look, goal: Group, others: list[Group]) -> Problem | None:
     in_the_way = goal.starting and any(one.waits for one in others)
     if not (taken or alone or in_the_way):
         return None  # it stands beside what serves, and may go on trying
-    problem = blocked.failed(pod for pod in goal.pods if not is_terminating(pod.object))
+    problem = blocked.failed(_its_own(look, goal))
     if problem is not None:
         return problem
     if alone and _waits_in_vain(look, goal, others):
@@ -81,6 +84,16 @@ def lost(look: Look, goal: Group, others: list[Group]) -> Problem | None:
     if not waited or not _is_stuck(look, goal, others):
         return None
     return goal.waits[0].problem
+
+
+def _its_own(look: Look, goal: Group) -> Iterator[Pod]:
+    """Pods whose failures are the revision's: a broken card fails whatever runs on it."""
+    faults = node_health.faults(look.observed)
+    return (
+        pod
+        for pod in goal.pods
+        if not is_terminating(pod.object) and pod.object["spec"].get("nodeName") not in faults
+    )
 
 
 def _waits_in_vain(look: Look, goal: Group, others: list[Group]) -> bool:

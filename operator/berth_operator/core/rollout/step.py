@@ -15,11 +15,13 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from berth_api import names
+from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.outcome import Patch
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision, number_of, spec_hash_of
-from berth_operator.core.rollout import blocked, draining, groups, places
+from berth_operator.core.rollout import backoff, blocked, draining, groups, places
+from berth_operator.core.rollout.backoff import Pause
 from berth_operator.core.rollout.blocked import Blocked
 from berth_operator.core.rollout.draining import Resize
 from berth_operator.core.rollout.groups import ANNOTATION_PLACE, Group, Look, main_first, only
@@ -47,6 +49,7 @@ class Step:
     patches: tuple[Patch, ...] = ()
     poll: tuple[str, ...] = ()  # uids of pods that drain
     blocked: Blocked | None = None  # the update, if it was given up
+    pause: Pause | None = None  # of the update, while it lasts
     look_again_seconds: float | None = None
 
 
@@ -89,7 +92,8 @@ def _towards(look: Look, goal: Group, others: list[Group]) -> Step:
         if problem is not None:
             goal = replace(goal, marks={blocked.ANNOTATION_BLOCKED: blocked.encoded(problem)})
     if held_back is None or back is None:
-        return _forward(look, replace(goal, marks=only(goal.marks, ANNOTATION_PLACE)), others)
+        kept = only(goal.marks, ANNOTATION_PLACE, backoff.ANNOTATION_BACKOFF)
+        return _forward(look, replace(goal, marks=kept), others)
     return _backward(look, goal, back, [one for one in others if one is not back], held_back)
 
 
@@ -104,7 +108,8 @@ def _backward(look: Look, given_up: Group, back: Group, rest: list[Group], why: 
 def _forward(look: Look, goal: Group, others: list[Group]) -> Step:
     complete = _complete(look, goal, others)
     marks = {} if complete or not (others and look.wanted) else places.given(look, goal, others)
-    goal = replace(goal, marks=marks)
+    pause = _judged(look, goal)
+    goal = replace(goal, marks=marks | backoff.marks(pause))
     sized = sizes(look, goal, others, may_lend=bool(marks))
     kept = [] if complete else [one.name for one in others if one.revision is not None][:1]
     taken = _carry_out(look, sized, stays={goal.name, *kept})
@@ -112,7 +117,27 @@ def _forward(look: Look, goal: Group, others: list[Group]) -> Step:
     alone = not others or (met and not others[0].serving)
     serves = goal if complete or alone else others[0]
     old = () if others else _old_revisions(look, goal)
-    return replace(taken, serving=serves.revision, retire=(*taken.retire, *old))
+    told = replace(taken, serving=serves.revision, retire=(*taken.retire, *old))
+    return _until_retried(look, told, pause)
+
+
+def _judged(look: Look, goal: Group) -> Pause | None:
+    return backoff.judged(
+        backoff.read(goal.marks),
+        goal.pods,
+        look.observed.now,
+        proven=goal.name == look.current or goal.serving > 0,
+        whole=goal.serving >= look.wanted > 0,
+    )
+
+
+def _until_retried(look: Look, step: Step, pause: Pause | None) -> Step:
+    """Told, and looked at again when it is over."""
+    if pause is None or not pause.lasts(look.observed.now):
+        return step
+    wishes = (step.look_again_seconds, pause.seconds_left(look.observed.now))
+    soonest = min(one for one in wishes if one is not None)
+    return replace(step, pause=pause, look_again_seconds=soonest)
 
 
 def _complete(look: Look, goal: Group, others: list[Group]) -> bool:
@@ -124,13 +149,14 @@ def _complete(look: Look, goal: Group, others: list[Group]) -> bool:
 
 def _never_ran(look: Look, one: Group) -> bool:
     """Where none of its pods has a place it has proven nothing, unless it is what served last."""
-    told = look.current is None or look.current == one.name
-    return not (one.placed or told)
+    return not one.placed and look.current != one.name
 
 
 def _carry_out(look: Look, sizes: Sequence[tuple[Group, int]], *, stays: set[str]) -> Step:
     """Deployments at their sizes, less what is drained first; empty ones go, unless they stay."""
-    sized = [(group, _resized(look, group, target)) for group, target in sizes]
+    sized = [
+        (group, _resized(look, group, _bounded(look, group, target))) for group, target in sizes
+    ]
     goes = [one.replicas == 0 and group.name not in stays for group, one in sized]
     poll = tuple(uid for _, one in sized for uid in one.draining)
     return Step(
@@ -148,6 +174,17 @@ def _carry_out(look: Look, sizes: Sequence[tuple[Group, int]], *, stays: set[str
         poll=poll,
         look_again_seconds=draining.LOOK_SECONDS if poll else None,
     )
+
+
+def _bounded(look: Look, group: Group, target: int) -> int:
+    """In a pause there are no more pods than are ready; the try after it is one pod's."""
+    pause = backoff.read(group.marks)
+    if pause is None:
+        return target
+    ready = sum(is_ready(pod.object) for pod in group.active)
+    if pause.lasts(look.observed.now):
+        return min(target, ready)
+    return target if ready else min(target, 1)
 
 
 def _patches(group: Group, sized: Resize) -> tuple[Patch, ...]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from berth_api.quantity import parse_duration
 from berth_api.spec import ScalingMode
 from berth_api.status import QueueStatus, ScalingStatus
-from berth_operator.core import problems
+from berth_operator.core import node_health, problems
 from berth_operator.core.accelerators import room
 from berth_operator.core.kubernetes import (
     condition,
@@ -30,6 +30,7 @@ from berth_operator.core.observed import Load, Object, Observed, Pod, Remembered
 from berth_operator.core.outcome import Attention, Event, EventType
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision, readable
+from berth_operator.core.rollout import backoff
 from berth_operator.core.scaling import queue_depth, replicas
 from berth_operator.settings import Settings
 
@@ -186,8 +187,12 @@ def _signal(observed: Observed, law: replicas.Law, current: int, planned: float)
 def _not_coming(observed: Observed, current: int, planned: float) -> int:
     """Replicas that are not waited for: a model that cannot start must not hold its place."""
     alive = tuple(_alive(observed))
+    faults = node_health.faults(observed)
     lost = sum(
-        problems.of_pod(pod) is not None or _is_late(observed, pod, planned) for pod in alive
+        problems.of_pod(pod) is not None
+        or _is_late(observed, pod, planned)
+        or (not is_serving(pod.object) and pod.object["spec"].get("nodeName") in faults)
+        for pod in alive
     )
     return lost + (max(0, current - len(alive)) if _is_refused(observed) else 0)
 
@@ -200,10 +205,10 @@ def _is_late(observed: Observed, pod: Pod, planned: float) -> bool:
 
 
 def _is_refused(observed: Observed) -> bool:
-    """Whether the API server lets no more pods be made."""
+    """Whether no more pods are made: the API server lets none, or their revision has a pause."""
     made = (problems.of_deployment(one) for one in observed.children.deployments)
     refused = any(one.kind == "Deployment" for one in observed.refusals)
-    return refused or any(problem is not None for problem in made)
+    return refused or backoff.pauses(observed) or any(problem is not None for problem in made)
 
 
 def _serving(observed: Observed) -> set[str]:

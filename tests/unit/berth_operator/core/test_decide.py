@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from berth_api import names
 from berth_api.server import EngineStatus, Measured, Phase, PodStatus
-from berth_operator.core.kubernetes import is_serving
-from berth_operator.core.observed import Pod
+from berth_operator.core.kubernetes import is_serving, timestamp
+from berth_operator.core.observed import Node, Pod
 
 
 def ready_condition(cluster: ClusterOfOne) -> tuple[str, str]:
@@ -312,6 +312,59 @@ def test_an_evicted_pod_is_past_once_its_replacement_serves() -> None:
     assert outcome.look_again_seconds != 1.0
 
 
+ILL = Node(
+    "node-1", {}, {}, conditions=({"type": "GpuMemWatch", "status": "True", "message": "DBE"},)
+)
+
+
+def test_the_fault_of_its_node_is_told_of_a_pod_that_serves_and_of_one_that_does_not() -> None:
+    cluster = serving()
+    cluster.known["nodes"] = (ILL,)
+    cluster.settle()
+    status = cluster.cr["status"]
+    assert (status["phase"], status["reason"]) == ("Serving", "DeviceUnhealthy")
+    assert "condition GpuMemWatch is True: DBE; pod smollm2-x serves on" in status["message"]
+    assert status["lastFailure"]["node"] == "node-1"
+    cluster.serve(ready=False)
+    cluster.settle()
+    status = cluster.cr["status"]
+    assert (status["phase"], status["reason"]) == ("Failed", "DeviceUnhealthy")
+    assert "pod smollm2-x does not serve" in status["message"]
+    cluster.known["nodes"] = (Node("node-1", {}, {}),)
+    cluster.serve()
+    cluster.settle()
+    assert cluster.cr["status"]["reason"] == "Serving"
+
+
+def test_why_a_kubelet_refused_a_pod_is_told_until_its_replacement_serves() -> None:
+    cluster = serving()
+    revision = cluster.cr["status"]["updateRevision"]
+    said = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no device"}
+    refused = builders.engine_pod(revision, name="refused", **said)
+    refused["metadata"]["creationTimestamp"] = timestamp(builders.NOW)
+    replacement = builders.engine_pod(revision, name="replacement")
+    cluster.pods = (Pod(refused), Pod(replacement))
+    cluster.settle()
+    assert cluster.cr["status"]["reason"] == "DeviceUnhealthy"
+    assert "UnexpectedAdmissionError: no device" in cluster.cr["status"]["message"]
+    cluster.pods = (Pod(refused), Pod(builders.engine_pod(revision, name="new", ready=True)))
+    cluster.settle()
+    assert cluster.cr["status"]["reason"] == "Serving"
+
+
+def test_a_model_that_has_never_served_has_no_current_revision() -> None:
+    cluster = planned()
+    cluster.settle()
+    assert "currentRevision" not in cluster.cr["status"]
+    cluster.serve()
+    cluster.settle()
+    served = cluster.cr["status"]["updateRevision"]
+    assert cluster.cr["status"]["currentRevision"] == served
+    cluster.serve(ready=False)
+    cluster.settle()
+    assert cluster.cr["status"]["currentRevision"] == served
+
+
 def test_a_late_answer_turns_no_phase_back() -> None:
     cluster = planned()
     engine = {"name": "engine", "image": "i", "ready": False, "state": {"running": {}}}
@@ -442,3 +495,25 @@ def test_whatever_is_changed_it_comes_to_rest_with_one_revision_served(changes: 
     assert len(cluster.kind("Deployment")) == 1
     assert cluster.cr["status"]["currentRevision"] == wanted
     assert len(cluster.kind("ControllerRevision")) <= 6
+
+
+OLD_ENGINE = {"image": "vllm/vllm-openai-cpu:v0.14.0"}
+
+
+def test_an_engine_with_known_holes_gets_no_pod() -> None:
+    cluster = ClusterOfOne(cr=builders.model_deployment(runtime=OLD_ENGINE))
+    cluster.settle()
+    assert cluster.objects == {}
+    status = cluster.cr["status"]
+    assert (status["phase"], status["reason"]) == ("Failed", "EngineVulnerable")
+    assert "CVE-2026-22778" in status["message"]
+
+
+def test_a_model_that_serves_goes_on_when_such_an_engine_is_asked_for() -> None:
+    cluster = serving()
+    before = set(cluster.objects)
+    cluster.change(runtime=OLD_ENGINE)
+    cluster.settle()
+    assert set(cluster.objects) == before
+    assert cluster.cr["status"]["reason"] == "EngineVulnerable"
+    assert cluster.cr["status"]["readyReplicas"] == 1

@@ -53,7 +53,22 @@ CASES = {
     "the device was gone": (
         {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no devices"},
         "Scheduled",
+        "DeviceUnhealthy",
+    ),
+    "another pod took the device first": (
+        {"phase": "Failed", "reason": "OutOfnvidia.com/gpu", "message": "requested: 1"},
+        "Scheduled",
         "InsufficientGPU",
+    ),
+    "the node was shut down": (
+        {"phase": "Failed", "reason": "NodeShutdown", "message": "imminent"},
+        "Scheduled",
+        "NodeUnhealthy",
+    ),
+    "the kubelet evicted it for its memory": (
+        {"phase": "Failed", "reason": "Evicted", "message": "low on resource: memory"},
+        "Scheduled",
+        "Unschedulable",
     ),
     "the host's memory ran out": (
         {"containers": [builders.ended("engine", 137, reason="OOMKilled")]},
@@ -86,6 +101,13 @@ def test_a_missing_secret_is_named_whatever_the_kubelet_says() -> None:
     found = problems.of_pod(Pod(pod))
     assert found is not None
     assert found.failure.message == "Secret hf, key token: failed to sync secret cache"
+
+
+def test_a_problem_names_the_pod_and_its_node() -> None:
+    found = problems.of_pod(Pod(builders.engine_pod("r", phase="Failed", reason="NodeLost")))
+    assert found is not None
+    assert (found.pod, found.node) == ("smollm2-x", "node-1")
+    assert found.failure.message.startswith("node node-1: NodeLost")
 
 
 def test_a_pod_without_a_problem_has_none() -> None:

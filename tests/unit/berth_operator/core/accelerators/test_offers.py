@@ -1,6 +1,7 @@
 """Which accelerators a model may be planned on, from profiles and nodes, in order; or why not."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import builders
@@ -269,3 +270,77 @@ def test_pods_of_each_of_many_kinds_are_held_to_it() -> None:
     several = offered(*many(40), profiles=[PLAIN])
     held_to = {offer.profile.node_selector["nvidia.com/gpu.memory"] for offer in several}
     assert len(held_to) == MOST_KINDS
+
+
+def with_engine(image: str, **changes: Any) -> Any:
+    engine = {"name": "vllm-cpu", "image": image, "command": ["vllm", "serve"], "device": "cpu"}
+    return builders.configured(engineProfiles=[engine | changes], acceleratorProfiles=[CPU])
+
+
+OLD = "vllm/vllm-openai-cpu:v0.14.0"
+DIGEST = "vllm/vllm-openai-cpu@sha256:" + "0" * 64
+
+
+def test_an_engine_with_known_holes_is_refused_by_name() -> None:
+    (why,) = offers(with_engine(OLD), (), spec())
+    assert isinstance(why, NoOffer)
+    assert why.reason == "EngineVulnerable"
+    assert "engine profile vllm-cpu: vLLM 0.14.0" in why.message
+    assert "CVE-2026-22778" in why.message
+    assert "0.19.0" in why.fix
+    assert "engineProfiles.vllm-cpu" in why.fix
+
+
+def test_a_user_cannot_bring_such_an_engine_into_a_profile() -> None:
+    wanted = spec(runtime={"image": OLD})
+    (why,) = offers(with_engine("vllm/vllm-openai-cpu:v0.32.0"), (), wanted)
+    assert isinstance(why, NoOffer)
+    assert f"spec.runtime.image {OLD}" in why.message
+
+
+@pytest.mark.parametrize("wanted", [spec(), spec(runtime={"image": OLD})])
+def test_an_administrator_can_allow_it(wanted: Spec) -> None:
+    (offer,) = offers(with_engine(OLD, allowUnsupported=True), (), wanted)
+    assert isinstance(offer, Offer)
+
+
+def test_what_the_administrator_says_of_an_image_counts_more_than_its_tag() -> None:
+    (why,) = offers(with_engine(DIGEST, version="0.18.1"), (), spec())
+    assert isinstance(why, NoOffer)
+    assert "vLLM 0.18.1" in why.message
+    (offer,) = offers(with_engine(OLD, version="0.32.0"), (), spec())
+    assert isinstance(offer, Offer)
+
+
+def test_what_is_said_of_the_profiles_image_is_not_said_of_a_users() -> None:
+    wanted = spec(runtime={"image": OLD})
+    (why,) = offers(with_engine(DIGEST, version="0.32.0"), (), wanted)
+    assert isinstance(why, NoOffer)
+
+
+def test_an_image_whose_version_nobody_knows_is_left_to_the_server() -> None:
+    (offer,) = offers(with_engine(DIGEST), (), spec())
+    assert isinstance(offer, Offer)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"unschedulable": True}, "node h100 is cordoned"),
+        (
+            {"conditions": ({"type": "Ready", "status": "Unknown"},)},
+            "node h100: condition Ready is Unknown",
+        ),
+    ],
+)
+def test_cards_of_nodes_that_take_no_pods_are_not_planned_for(
+    change: dict[str, Any], words: str
+) -> None:
+    settings = builders.configured(acceleratorProfiles=[PLAIN])
+    out = replace(gpu_nodes.h100().seen(), **change)
+    (why,) = offers(settings, (out,), spec())
+    assert isinstance(why, NoOffer)
+    assert why.message == f"no node offers nvidia.com/gpu for accelerator profile nvidia; {words}"
+    (offer,) = offers(settings, (out, gpu_nodes.l4().seen()), spec())
+    assert isinstance(offer, Offer)
+    assert offer.memory_bytes == by_label(gpu_nodes.L4)

@@ -74,6 +74,11 @@ def test_a_cordoned_node_takes_nothing_new(revision: Revision) -> None:
     assert found(revision, node(unschedulable=True), node("n2", 1)) == 1
 
 
+def test_a_node_with_a_fault_takes_nothing_new(revision: Revision) -> None:
+    ill = node(conditions=({"type": "GpuMemWatch", "status": "True"},))
+    assert found(revision, ill, node("n2", 1)) == 1
+
+
 def test_a_node_that_the_pods_may_not_run_on_has_no_room(revision: Revision) -> None:
     spec = revision.template["spec"] | {"nodeSelector": {"zone": "a"}}
     held = Revision(**(vars(revision) | {"template": {"spec": spec}}))

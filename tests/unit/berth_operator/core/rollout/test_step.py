@@ -4,10 +4,16 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import builders
 import pytest
+from fakes.cluster_of_one import planned
 from fakes.cluster_with_cards import ClusterWithCards, serving
 
-from berth_operator.core.kubernetes import is_active
+from berth_operator.core.kubernetes import is_active, is_finished, is_ready, is_terminating
+from berth_operator.core.observed import Node
+from berth_operator.core.resolved import resolve
+from berth_operator.core.rollout.backoff import ANNOTATION_BACKOFF, FAILURES
+from berth_operator.core.rollout.groups import Group, Look, places_leaving
 from berth_operator.core.rollout.step import PATIENCE
 
 UPDATE, THIRD, BROKEN = 4096, 2048, 512
@@ -206,16 +212,149 @@ def test_going_back_to_the_spec_that_serves_ends_a_blocked_update() -> None:
     assert "blockedRevision" not in cluster.status
 
 
-def test_an_update_that_fails_beside_the_old_one_goes_on_trying() -> None:
+def fail(cluster: ClusterWithCards, times: int = FAILURES) -> None:
+    """Whatever starts and is broken ends so often."""
+    for _ in range(times):
+        cluster.start()
+        looks(cluster, 20, every=10)
+    cluster.finish()
+
+
+def test_an_update_that_fails_beside_the_old_one_gets_a_pause_and_is_tried_again() -> None:
     cluster = serving(cards=2)
     cluster.broken = {BROKEN}
     old, new = update(cluster, BROKEN)
-    for _ in range(5):
-        cluster.start()
-        looks(cluster, 60, every=10)
+    fail(cluster, FAILURES - 1)
     assert cluster.replicas == {old: 1, new: 1}
+    fail(cluster, 1)
+    assert cluster.replicas == {old: 1, new: 0}, "the card is free"
     assert len(cluster.serving) == 1
-    assert progressing(cluster)["reason"] == "RolloutBlocked"
+    told = progressing(cluster)
+    assert told["reason"] == "RolloutBlocked"
+    assert "it is tried again at 2026-" in told["message"]
+    looks(cluster, 600, every=30)
+    assert cluster.replicas == {old: 1, new: 1}
+    fail(cluster)
+    looks(cluster, 600, every=30)
+    assert cluster.replicas == {old: 1, new: 0}, "the second pause is longer"
+
+
+def test_an_update_that_starts_after_a_pause_takes_over_and_the_pause_is_forgotten() -> None:
+    cluster = serving(cards=2)
+    cluster.broken = {BROKEN}
+    _, new = update(cluster, BROKEN)
+    fail(cluster)
+    cluster.broken = set()
+    looks(cluster, 620, every=30)
+    cluster.start()
+    looks(cluster, 2)
+    drain(cluster)
+    assert cluster.replicas == {new: 1}
+    (deployment,) = cluster.one.kind("Deployment")
+    assert ANNOTATION_BACKOFF not in deployment["metadata"].get("annotations", {})
+
+
+def test_what_has_never_started_is_tried_again_with_one_pod() -> None:
+    cr = builders.model_deployment(replicas=3)
+    cluster = ClusterWithCards(3, planned(cr=cr))
+    cluster.controllers()
+    (new,) = cluster.replicas
+    assert cluster.replicas == {new: 3}
+    cluster.broken = {8192}  # all that SmolLM2 has
+    fail(cluster)
+    assert cluster.replicas == {new: 0}
+    cluster.broken = set()
+    looks(cluster, 600, every=30)
+    assert cluster.replicas == {new: 1}
+    cluster.start()
+    looks(cluster, 1)
+    assert cluster.replicas == {new: 3}
+
+
+def test_an_update_that_a_broken_card_ends_is_not_given_up_for_it() -> None:
+    cluster = serving(cards=1)
+    cluster.broken = {BROKEN}
+    _, new = update(cluster, BROKEN)
+    give_up_the_surge(cluster)
+    drain(cluster)
+    ill = {"type": "GpuMemWatch", "status": "True"}
+    cluster.one.known["nodes"] = (Node("node-1", {}, {}, conditions=(ill,)),)
+    fail(cluster, 3)
+    assert cluster.replicas[new] == 1
+    assert "blockedRevision" not in cluster.status
+    assert cluster.status["reason"] == "DeviceUnhealthy"
+    cluster.one.known["nodes"] = (Node("node-1", {}, {}),)
+    looks(cluster, 1)
+    assert cluster.status["blockedRevision"] == new
+
+
+def test_another_spec_is_tried_at_once() -> None:
+    cluster = serving(cards=2)
+    cluster.broken = {BROKEN}
+    old, _ = update(cluster, BROKEN)
+    fail(cluster)
+    _, third = update(cluster, THIRD)
+    assert cluster.replicas == {old: 1, third: 1}
+
+
+def test_a_first_revision_that_never_starts_gets_pauses_too_and_is_not_told_as_current() -> None:
+    cluster = ClusterWithCards(cards=1)
+    cluster.broken = {8192}  # all that SmolLM2 has
+    cluster.look()
+    (new,) = cluster.replicas
+    fail(cluster)
+    assert cluster.replicas == {new: 0}
+    assert "currentRevision" not in cluster.status
+    told = cluster.status
+    assert (told["phase"], told["reason"]) == ("Failed", "CrashLoop")
+    assert "it is tried again at 2026-" in told["message"]
+    looks(cluster, 600, every=30)
+    assert cluster.replicas == {new: 1}
+
+
+def refuse(cluster: ClusterWithCards, times: int) -> None:
+    """A kubelet whose device plugin is broken, and a ReplicaSet that never tires."""
+    for _ in range(times):
+        for pod in [one for one in cluster.pods if is_active(one) and not is_ready(one)]:
+            pod["status"] |= {"phase": "Failed", "reason": "UnexpectedAdmissionError"}
+        cluster.controllers()
+        looks(cluster, 1)
+
+
+def test_a_broken_device_plugin_makes_no_endless_row_of_pods() -> None:
+    cluster = serving(cards=3)
+    (name,) = cluster.replicas
+    cluster.wants(replicas=3)
+    cluster.look()
+    refuse(cluster, 20)
+    assert cluster.replicas == {name: 1}, "those that serve are kept"
+    assert len(cluster.serving) == 1
+    assert sum(is_finished(pod) for pod in cluster.pods) <= FAILURES + 2
+    assert cluster.status["reason"] == "DeviceUnhealthy"
+    cluster.finish()
+    looks(cluster, 30)
+    assert cluster.replicas == {name: 3}
+    cluster.start()
+    looks(cluster, 2)
+    assert len(cluster.serving) == 3
+    assert cluster.status["reason"] == "Serving"
+
+
+def test_a_place_on_a_node_that_nobody_hears_is_nobodys() -> None:
+    cluster = serving(cards=1)
+    update(cluster)
+    give_up_the_surge(cluster)
+    cluster.answer_all()
+    looks(cluster, 4)
+    (ending,) = [pod for pod in cluster.pods if is_terminating(pod)]
+    unheard = {"type": "Ready", "status": "Unknown"}
+    cluster.one.known["nodes"] = (Node("node-1", {}, {}, conditions=(unheard,)),)
+    look = Look(cluster.one.observe(), resolve(cluster.one.cr), 1, PATIENCE)
+    assert places_leaving(look, Group("new"), []) == 0
+    cluster.one.known["nodes"] = (Node("node-1", {}, {}),)
+    assert ending["spec"]["nodeName"] == "node-1"
+    look = Look(cluster.one.observe(), resolve(cluster.one.cr), 1, PATIENCE)
+    assert places_leaving(look, Group("new"), []) == 1
 
 
 def test_a_failing_update_in_the_way_of_growing_demand_is_given_up() -> None:

@@ -71,7 +71,7 @@ def settle(cluster: ClusterWithCards) -> None:
     quiet = 0
     for _ in range(ROUNDS):
         before = stage(cluster)
-        for seconds in (0.5, 1.0, 1.5, 12.0, 61.0):
+        for seconds in (0.5, 1.0, 1.5, 12.0, 61.0, 601.0):  # as long as a loop's first pause
             look(cluster)
             cluster.wait(seconds)
             cluster.answer_all()
