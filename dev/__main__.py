@@ -22,7 +22,8 @@ def up(options: argparse.Namespace) -> None:
 
 def build(options: argparse.Namespace) -> None:
     """Build the binaries only, those of the integration tests included"""
-    modules = (*binaries.MODULES, *((binaries.KEDA_MODULE,) if options.keda else ()))
+    asked = {binaries.KEDA_MODULE: options.keda, binaries.KWOK_MODULE: options.kwok}
+    modules = (*binaries.MODULES, *(module for module, wanted in asked.items() if wanted))
     binaries.build(modules, keep_cache=options.keep_go_cache)
 
 
@@ -99,6 +100,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             )
         if name == "build":
             verb.add_argument("--keda", action="store_true", help="KEDA too, for tests/keda")
+            verb.add_argument("--kwok", action="store_true", help="KWOK too, for bench/operator")
         if name == "up":
             verb.add_argument(
                 "--no-berth",

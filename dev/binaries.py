@@ -33,7 +33,7 @@ class Module:
     binaries: tuple[str, ...]
     packages: tuple[str, ...]
     version_variables: tuple[str, ...] = ()
-    definitions: tuple[str, ...] = ()  # a Go module, and its folder to keep as DEFINITIONS
+    definitions: tuple[str, ...] = ()  # a Go module, and its folders to keep as DEFINITIONS
 
     @property
     def source(self) -> Path:
@@ -79,6 +79,14 @@ KEDA_MODULE = Module(
     ("adapter", "operator"),
     tuple(f"github.com/kedacore/keda/v2/cmd/{binary}" for binary in ("adapter", "operator")),
     definitions=("github.com/kedacore/keda/v2", "config/crd/bases"),
+)
+
+# Pods and nodes without machines, for `make bench-operator`.
+KWOK_MODULE = Module(
+    "kwok",
+    ("kwok",),
+    ("sigs.k8s.io/kwok/cmd/kwok",),
+    definitions=("sigs.k8s.io/kwok", "kustomize/stage/node/fast", "kustomize/stage/pod/fast"),
 )
 
 
@@ -164,12 +172,13 @@ def _build(go: Path, module: Module) -> None:
 
 
 def _keep_definitions(go: Path, module: Module, target: Path) -> None:
-    name, folder = module.definitions
+    name, *folders = module.definitions
     asked = ("list", "-m", "-f", "{{.Dir}}", name)
     source = progress.run([go, *asked], cwd=module.source, env=go_environment()).strip()
     target.mkdir()
-    for file in (Path(source) / folder).iterdir():
-        shutil.copyfile(file, target / file.name)  # without Go's read-only mode
+    for folder in folders:
+        for file in (Path(source) / folder).glob("*.yaml"):
+            shutil.copyfile(file, target / file.name)  # without Go's read-only mode
 
 
 def _rename_version_suffix(folder: Path, module: Module) -> None:

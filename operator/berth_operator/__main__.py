@@ -17,19 +17,21 @@ import uuid
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
 
 from berth_api import names
 from berth_operator import handlers, management, watchdog
-from berth_operator.cluster import bootstrap, sync
+from berth_operator.cluster import bootstrap, kinds, sync
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.demand import DemandFeed
 from berth_operator.cluster.demand_calls import Calls, DirectCalls, ProxiedCalls
 from berth_operator.cluster.events import EventRecorder
 from berth_operator.cluster.execute import Executor
 from berth_operator.cluster.gauges import Gauges
+from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
 from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.lease import LeaderLease, Leadership, NoElection
@@ -37,6 +39,7 @@ from berth_operator.cluster.model_gauges import ModelGauges
 from berth_operator.cluster.observe import Observer
 from berth_operator.cluster.pod_status import DirectReader, PodReader, ProxyReader
 from berth_operator.cluster.port import KubeApi
+from berth_operator.cluster.reflector import Reflector
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.decide import decide
 from berth_operator.core.observed import Load, Object
@@ -89,6 +92,7 @@ class _Operator:
     memory: Memory
     cache: Cache
     queue: WorkQueue[ModelKey]
+    reflectors: Sequence[Reflector]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -102,12 +106,15 @@ class _Operator:
                     group.create_task(self._serve(), name="management"),
                 ]
                 if await self._unless_stopping(self.leadership.acquire()) is not None:
-                    tasks.append(group.create_task(self.leadership.hold(), name="lease"))
+                    tasks.append(group.create_task(self._hold(), name="lease"))
                     await self._lead()
                 for task in tasks:
                     task.cancel()
         finally:
             await self.leadership.release()
+
+    async def _hold(self) -> None:
+        await self.leadership.hold(regained=self.queue.retry_failed)
 
     async def _lead(self) -> None:
         master_key = await self._unless_stopping(self._prepare())
@@ -117,9 +124,17 @@ class _Operator:
     async def _prepare(self) -> bytes:
         """Before the first decision: the release's Secrets, and all that exists."""
         namespace = self.settings.namespace
-        master_key = await bootstrap.prepare(self.api, namespace, secrets.token_bytes)
+        master_key = await sync.patiently(
+            partial(bootstrap.prepare, self.api, namespace, secrets.token_bytes)
+        )
         await sync.patiently(self.memory.read)
-        self.queue.add_all(await sync.fill(self.api, self.cache, self.settings.watch_namespaces))
+        for reflector in self.reflectors:
+            await sync.patiently(reflector.fill)
+        self.queue.add_all(
+            await sync.fill(
+                self.api, self.cache, self.settings.watch_namespaces, self._handled_kinds()
+            )
+        )
         self.synced.set()
         return master_key
 
@@ -139,6 +154,7 @@ class _Operator:
                 group.create_task(self._audit(), name="audit"),
                 group.create_task(self.demand.run(), name="demand"),
                 group.create_task(self.gauges.run(), name="gauges"),
+                *(group.create_task(one.run(), name=one.name) for one in self.reflectors),
             ]
             watches = group.create_task(self._watch(no_more_events), name="watches")
             await self.stopping.wait()
@@ -158,6 +174,7 @@ class _Operator:
                 wall_clock=_now,
                 learned=lambda: self.memory.records,
                 load=self._load,
+                shapes=self.settings.model_shapes,
             ),
             decide=decide,
             context=context,
@@ -178,6 +195,7 @@ class _Operator:
             self.cache,
             self.queue.add_all,
             namespaces=self.settings.watch_namespaces,
+            watched=self._handled_kinds(),
             stop=stop,
             on_started=self._take_signals,
         )
@@ -187,10 +205,14 @@ class _Operator:
             self.api,
             self.cache,
             self.settings.watch_namespaces,
+            self._handled_kinds(),
             report=self.queue.add_all,
             memory=self.memory,
             chance=_chance(),
         )
+
+    def _handled_kinds(self) -> Sequence[Kind]:
+        return kinds.handled(nodes=self.settings.read_nodes)
 
     async def _serve(self) -> None:
         self.metrics.queue_depth.set_function(lambda: self.queue.depth)
@@ -264,6 +286,11 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
         memory=Memory(api, settings.namespace),
         cache=cache,
         queue=queue,
+        reflectors=[
+            Reflector(api, cache, kind, namespace, report=queue.add_all, chance=_chance())
+            for kind in kinds.OWNED
+            for namespace in settings.watch_namespaces or (None,)
+        ],
     )
 
 

@@ -47,4 +47,4 @@ class NotLeading(BerthError):
 
 
 class LeadershipLost(BerthError):
-    """The Lease could not be renewed in time: the process must end, and start anew as a standby."""
+    """Another operator leads, or may have: the process must end, and start anew as a standby."""

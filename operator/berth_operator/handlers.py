@@ -24,12 +24,13 @@ Enqueue = Callable[[Iterable[ModelKey]], None]
 WATCH_SECONDS: Final = 300
 # Above a bookmark's period (60 s): a watch that is silent for longer is dead.
 SILENCE_SECONDS: Final = 70.0
+RELIST_SECONDS: Final = 1.0  # a server that answers 410 to every watch is not listed more often
 PAGE_OBJECTS: Final = 500
 REQUEST_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 10.0
 EXIT_SECONDS: Final = 20.0  # kopf kills the process if its own exit takes longer
-_FIRST_BACKOFFS: Final = (1.0, 1.0, 2.0, 3.0, 5.0, 8.0)
-_LAST_BACKOFF: Final = 10.0
+_FIRST_BACKOFFS: Final = (1.0, 1.0, 2.0, 3.0)
+_LAST_BACKOFF: Final = 5.0  # an operator that is back within 10 s may spend half of them here
 
 
 class EndlessBackoffs:
@@ -46,6 +47,7 @@ async def watch(
     enqueue: Enqueue,
     *,
     namespaces: Sequence[str],
+    watched: Sequence[Kind],
     stop: asyncio.Event,
     on_started: Callable[[], None],
 ) -> None:
@@ -54,9 +56,8 @@ async def watch(
     `on_started` is called once kopf has taken the process's signal handlers.
     """
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs a line per event
-    ours = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=registry(cache, enqueue),
+        registry=registry(cache, enqueue, watched),
         settings=settings(),
         standalone=True,
         clusterwide=not namespaces,
@@ -64,33 +65,57 @@ async def watch(
         stop_flag=stop,
     )
     on_started()
-    await kopf.run_tasks(tasks, ignored=ours)
+    await kopf.run_tasks(tasks, ignored=AllTasks())
     if not stop.is_set():
         raise BerthError("the watches ended without being told to")
 
 
+class AllTasks(frozenset["asyncio.Task[Any]"]):
+    """None is kopf's own: what runs at its end it would await for 5 s, and then cancel.
+
+    That would hold back a new start after a watch has died, and the Lease with it.
+    """
+
+    def __contains__(self, task: object) -> bool:
+        return True
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Raw events need no difference to what was handled last; kopf would copy every object."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return
+
+
 def settings() -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
+    chosen.persistence.diffbase_storage = NoDiffs()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
     chosen.process.ultimate_exiting_timeout = EXIT_SECONDS
     chosen.networking.error_backoffs = EndlessBackoffs()
     chosen.networking.request_timeout = REQUEST_SECONDS
     chosen.networking.connect_timeout = CONNECT_SECONDS
+    chosen.watching.reconnect_backoff = RELIST_SECONDS
     chosen.watching.server_timeout = WATCH_SECONDS
     chosen.watching.inactivity_timeout = SILENCE_SECONDS
     chosen.watching.chunk_size = PAGE_OBJECTS
-    for kind in kinds.WATCHED:
-        if wanted := kinds.selector(kind):
-            chosen.watching.label_selectors[kind.group, kind.version, kind.plural] = wanted
     return chosen
 
 
-def registry(cache: Cache, enqueue: Enqueue) -> kopf.OperatorRegistry:
+def registry(
+    cache: Cache, enqueue: Enqueue, watched: Sequence[Kind] = kinds.HANDLED
+) -> kopf.OperatorRegistry:
     """One raw handler per watched kind, and the login."""
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(login)
-    for kind in kinds.WATCHED:
+    for kind in watched:
         kopf.on.event(
             group=kind.group,
             version=kind.version,

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Response, status
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from berth_operator.errors import ConfigurationError
 from berth_operator.metrics import Metrics
 
 Problems = Callable[[], list[str]]
@@ -36,7 +37,7 @@ def app(*, alive: Problems, ready: Problems, metrics: Metrics) -> FastAPI:
 
 
 async def serve(application: FastAPI, *, port: int) -> None:
-    """Until cancelled."""
+    """Until cancelled; ConfigurationError if the port is taken."""
     config = uvicorn.Config(
         application,
         host="",  # every address of the pod, of both families
@@ -45,7 +46,12 @@ async def serve(application: FastAPI, *, port: int) -> None:
         lifespan="off",  # nothing to open or close
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    await _Server(config).serve()
+    try:
+        await _Server(config).serve()
+    except SystemExit as end:  # uvicorn's word for a port that it cannot have
+        raise ConfigurationError(
+            f"cannot listen on port {port}: is it taken? Set managementPort to another"
+        ) from end
 
 
 class _Server(uvicorn.Server):

@@ -17,6 +17,7 @@ from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Attention, Outcome
 from berth_operator.core.planner.context import Context
 from berth_operator.metrics import Metrics
+from berth_operator.spec_pace import SpecPace
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Reconciler:
     metrics: Metrics
     attend: Attend = ignored
     carried: dict[ModelKey, Carried] = field(default_factory=dict)
+    specs: SpecPace[ModelKey] = field(default_factory=lambda: SpecPace(time.monotonic))
 
     async def __call__(self, key: ModelKey) -> float | None:
         """One look at one model; returns the seconds until the next one without any event."""
@@ -60,14 +62,20 @@ class Reconciler:
     async def _look(self, key: ModelKey) -> tuple[str, float | None]:
         observed = await self.observer.observe(key, self.carried.get(key, Carried()))
         if observed is None:
-            self.carried.pop(key, None)
-            self.attend(key, None)
+            self._forget(key)
             return "gone", None
+        if wait := self.specs.wait_seconds(key, observed.cr["metadata"].get("generation")):
+            return "early", wait
         outcome = self.decide(observed, self.context)
         executed = await self.executor.execute(observed, outcome)
         self.carried[key] = Carried(executed.refusals, outcome.poll, outcome.remember)
         self.attend(key, outcome.attention)
         return _report(key, executed), next_look(observed, outcome, executed)
+
+    def _forget(self, key: ModelKey) -> None:
+        self.carried.pop(key, None)
+        self.specs.forget(key)
+        self.attend(key, None)
 
 
 def next_look(observed: Observed, outcome: Outcome, executed: Executed) -> float | None:

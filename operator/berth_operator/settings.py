@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from berth_api import names
+from berth_api import engine_versions, names
 from berth_api.quantity import parse_bytes, parse_millicpu
+from berth_api.shape import ShapeReport
 from berth_api.spec import DNS_LABEL, ApiModel, DType, Toleration
 from berth_operator.errors import ConfigurationError
 
+ENGINE_VERSION: Final = r"^[0-9]\.[0-9]{1,3}(\.[0-9]{1,3})?$"
 COMPUTE: Final = r"^[0-9]{1,2}\.[0-9]$"
 DEFAULT_CONFIG_PATH: Final = Path("/etc/berth/config.yaml")
 
@@ -42,7 +45,22 @@ class EngineProfile(SettingsModel):
     dtype: DType = Field(default=DType.AUTO, description="What dtype auto means on this build.")
     enforce_eager: bool = Field(default=False, description="No compilation, no graphs.")
     env: dict[str, str] = Field(default_factory=dict)
-    run_as_user: int = Field(default=65532, description="Any non-root user that the image allows.")
+    run_as_user: int = Field(
+        default=65532, ge=1, description="Any non-root user that the image allows."
+    )
+    version: str | None = Field(
+        default=None,
+        pattern=ENGINE_VERSION,
+        description="Of vLLM in this image; None: its tag says it, or nobody knows.",
+    )
+    allow_unsupported: bool = Field(
+        default=False, description="Run vLLM versions with known weaknesses too."
+    )
+
+    @property
+    def known_version(self) -> engine_versions.Version | None:
+        said = self.version
+        return engine_versions.parse(said) if said else engine_versions.of_image(self.image)
 
 
 class AcceleratorProfile(SettingsModel):
@@ -74,6 +92,14 @@ class AcceleratorProfile(SettingsModel):
     @property
     def memory_bytes(self) -> int | None:
         return None if self.memory is None else parse_bytes(self.memory)
+
+    @property
+    def undeclared(self) -> list[str]:
+        """The fields without which it cannot be planned for unless nodes are read."""
+        needed: dict[str, str | int | None] = {"memory": self.memory}
+        if self.resource is not None:
+            needed["gpusPerNode"] = self.gpus_per_node
+        return [name for name, value in needed.items() if value is None]
 
     @property
     def capability(self) -> tuple[int, int] | None:
@@ -127,7 +153,28 @@ class Settings(SettingsModel):
         description="A model that no node has room for this long goes to its next accelerator; "
         "long enough for a cluster autoscaler to bring a node.",
     )
+    model_shapes: dict[str, ShapeReport] = Field(
+        default_factory=dict,
+        description="By spec.model.source: what no Job needs to read, as `berth plan` takes it.",
+    )
+    read_nodes: bool = Field(
+        default=True, description="False: no cluster role is needed, and every card is declared."
+    )
     management_port: int = names.PORT_OPERATOR_MANAGEMENT
+
+    @model_validator(mode="after")
+    def _cards_are_declared_where_nodes_are_not_read(self) -> "Settings":
+        missing = [
+            f"{profile.name} needs {' and '.join(fields)}"
+            for profile in self.accelerator_profiles
+            if not self.read_nodes and (fields := profile.undeclared)
+        ]
+        if missing:
+            raise ValueError(
+                f"readNodes is false, so acceleratorProfiles must declare what nodes would say: "
+                f"{'; '.join(missing)}"
+            )
+        return self
 
     def engine_profile(self, name: str) -> EngineProfile | None:
         return next((p for p in self.engine_profiles if p.name == name), None)
@@ -149,10 +196,13 @@ def parse(document: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()
-        )
+        found = "; ".join(map(_in_words, error.errors()))
         raise ConfigurationError(f"configuration: {found}") from error
+
+
+def _in_words(error: ErrorDetails) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    return f"{path}: {error['msg']}" if path else error["msg"].removeprefix("Value error, ")
 
 
 def _overrides(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Ends a process that lives but does not work: a zombie is worse than a restart.
 
-A watch that dies and a lost Lease end the process by themselves; what is left are an event loop
-that stands still and a look that never ends.
+A watch that dies and a Lease that another holds end the process by themselves; what is left are an
+event loop that stands still and a look that never ends.
 """
 
 import asyncio

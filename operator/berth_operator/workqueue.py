@@ -69,6 +69,10 @@ class WorkQueue(Generic[K]):
         ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(failures, 16))
         return self._chance.uniform(0, ceiling)
 
+    def retry_failed(self) -> None:
+        """Look at once at what waits after a failure: what all of it failed for is over."""
+        self.add_all(tuple(self._failures))
+
     def forget(self, key: K) -> None:
         """The look succeeded: the next failure starts from the first delay again."""
         self._failures.pop(key, None)

@@ -5,7 +5,8 @@ Objects are kept by uid, which never comes back, so that a late event about a de
 an early one about its namesake cannot be mixed up.
 """
 
-from collections import OrderedDict
+import json
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -13,8 +14,10 @@ from typing import Any, Final, NamedTuple
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.kinds import Kind
+from berth_operator.cluster.packing import pack, unpack
 from berth_operator.core.drift import owned_by
 from berth_operator.core.kubernetes import is_finished, requests
+from berth_operator.core.node_health import telling
 from berth_operator.core.observed import Children, Node, Object
 
 # Uids of deleted objects that are remembered against late news of them. News is late by seconds;
@@ -33,28 +36,43 @@ class ModelKey(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+class _Kept(NamedTuple):
+    version: int
+    packed: bytes
+
+    @property
+    def object(self) -> Object:
+        return unpack(self.packed)
+
+
 class Cache:
     def __init__(self) -> None:
-        self._objects: dict[Kind, dict[ModelKey, dict[str, Object]]] = {
+        self._objects: dict[Kind, dict[ModelKey, dict[str, _Kept]]] = {
             kind: {} for kind in kinds.WATCHED
         }
         self._keys: dict[Kind, dict[str, ModelKey]] = {kind: {} for kind in kinds.WATCHED}
         self._deleted: OrderedDict[str, None] = OrderedDict()
-        self._written_status: dict[str, Any] = {}
+        self._written_status: dict[str, int] = {}  # by the model's uid, a hash
         self._reserved: dict[str, dict[str, Decimal]] = {}  # by node, of the pods that are on it
+        self._models_on: dict[str, Counter[ModelKey]] = {}  # by node, how many pods of each
+        self._nodes: tuple[Node, ...] | None = None  # None: to be put together anew
 
     def upsert(self, kind: Kind, obj: Object) -> tuple[ModelKey, ...]:
         """Takes in an object; returns the models to look at, none if it brings nothing new."""
-        uid = obj["metadata"]["uid"]
-        old = self._get(kind, uid)
-        if uid in self._deleted or (old is not None and not _newer(obj, old)):
+        uid, version = obj["metadata"]["uid"], _version(obj)
+        kept = self._get(kind, uid)
+        if uid in self._deleted or (kept is not None and version <= kept.version):
             return ()
         new, key = _pruned(kind, obj), _key(kind, obj)
-        moved = self._discard(kind, uid) if old is not None else ()
-        self._objects[kind].setdefault(key, {})[uid] = new
+        old = None if kept is None else kept.object
+        moved = self._discard(kind, uid)
+        self._objects[kind].setdefault(key, {})[uid] = _Kept(version, pack(new))
         self._keys[kind][uid] = key
         self._reserve(kind, new, 1)
-        if kind is kinds.NODE or (old is not None and self._is_own_echo(kind, old, new)):
+        if kind is kinds.NODE:
+            self._nodes = None
+            return () if _health(old) == _health(new) else self._on_node(key.name)
+        if old is not None and self._is_own_echo(kind, old, new):
             return ()
         return (key, *(one for one in moved if one != key))
 
@@ -65,24 +83,34 @@ class Cache:
             self._deleted.popitem(last=False)
         self._written_status.pop(uid, None)
         keys = self._discard(kind, uid)
-        return () if kind is kinds.NODE else keys
+        if kind is kinds.NODE:
+            return tuple(one for key in keys for one in self._on_node(key.name))
+        return keys
 
-    def uids(self, kind: Kind) -> frozenset[str]:
-        return frozenset(self._keys[kind])
+    def uids(self, kind: Kind, namespace: str | None = None) -> frozenset[str]:
+        """Of the objects in one namespace, or in all."""
+        known = self._keys[kind].items()
+        return frozenset(uid for uid, key in known if namespace in (None, key.namespace))
 
     def writing_status(self, uid: str, status: Mapping[str, Any]) -> None:
         """Told before a status is written, so that the write's own event causes no look."""
-        self._written_status[uid] = status
+        self._written_status[uid] = _hash(status)
 
     def model(self, key: ModelKey) -> Object | None:
         """The youngest of that name: its predecessor may still be on its way out."""
-        found = self._objects[kinds.MODEL].get(key, {}).values()
         return max(
-            found, key=lambda obj: obj["metadata"].get("creationTimestamp", ""), default=None
+            self._of(kinds.MODEL, key),
+            key=lambda obj: str(obj["metadata"].get("creationTimestamp", "")),
+            default=None,
         )
 
     def models(self) -> tuple[ModelKey, ...]:
         return tuple(self._objects[kinds.MODEL])
+
+    def model_version(self, key: ModelKey) -> int:
+        """Grows with every change of the model: it is told without reading the model."""
+        found = self._objects[kinds.MODEL].get(key, {}).values()
+        return max((kept.version for kept in found), default=0)
 
     def children(self, key: ModelKey, owner_uid: str) -> Children:
         def owned(kind: Kind) -> tuple[Object, ...]:
@@ -100,27 +128,36 @@ class Cache:
         return tuple(self._of(kinds.POD, key))
 
     def nodes(self) -> tuple[Node, ...]:
-        return tuple(
-            _node(obj, self._reserved.get(obj["metadata"]["name"], {}))
-            for found in self._objects[kinds.NODE].values()
-            for obj in found.values()
-        )
+        if self._nodes is None:
+            self._nodes = tuple(
+                _node(kept.object, self._reserved.get(key.name, {}))
+                for key, found in self._objects[kinds.NODE].items()
+                for kept in found.values()
+            )
+        return self._nodes
 
     def _reserve(self, kind: Kind, obj: Object, sign: int) -> None:
         """Counts a pod in, or out again, where it takes up a place."""
         node = obj.get("spec", {}).get("nodeName") if kind is kinds.POD else None
         if node is None or is_finished(obj):
             return
+        self._nodes = None
+        self._models_on.setdefault(node, Counter())[_key(kind, obj)] += sign
         taken = self._reserved.setdefault(node, {})
         for name, amount in requests(obj["spec"]).items():
             taken[name] = taken.get(name, Decimal(0)) + sign * amount
         if not any(taken.values()):
             del self._reserved[node]
+        if not any(self._models_on[node].values()):
+            del self._models_on[node]
+
+    def _on_node(self, name: str) -> tuple[ModelKey, ...]:
+        return tuple(+self._models_on.get(name, Counter()))
 
     def _of(self, kind: Kind, key: ModelKey) -> Iterable[Object]:
-        return self._objects[kind].get(key, {}).values()
+        return (kept.object for kept in self._objects[kind].get(key, {}).values())
 
-    def _get(self, kind: Kind, uid: str) -> Object | None:
+    def _get(self, kind: Kind, uid: str) -> _Kept | None:
         key = self._keys[kind].get(uid)
         return None if key is None else self._objects[kind][key][uid]
 
@@ -129,7 +166,11 @@ class Cache:
         if key is None:
             return ()
         found = self._objects[kind][key]
-        self._reserve(kind, found.pop(uid), -1)
+        kept = found.pop(uid)
+        if kind is kinds.POD:
+            self._reserve(kind, kept.object, -1)
+        elif kind is kinds.NODE:
+            self._nodes = None
         if not found:
             del self._objects[kind][key]
         return (key,)
@@ -138,8 +179,8 @@ class Cache:
         """Whether all that changed is the status, to what the operator wrote itself."""
         if kind is not kinds.MODEL or _without_status(old) != _without_status(new):
             return False
-        ours = self._written_status.get(new["metadata"]["uid"], old.get("status"))
-        return bool(new.get("status") == ours)
+        ours = self._written_status.get(new["metadata"]["uid"])
+        return _hash(new.get("status")) == (_hash(old.get("status")) if ours is None else ours)
 
 
 def _pruned(kind: Kind, obj: Object) -> Object:
@@ -161,9 +202,13 @@ def _key(kind: Kind, obj: Object) -> ModelKey:
     return ModelKey(metadata.get("namespace", ""), name)
 
 
-def _newer(new: Object, old: Object) -> bool:
+def _version(obj: Object) -> int:
     """Resource versions of one kind are decimal numbers that grow (KEP-5504)."""
-    return int(new["metadata"]["resourceVersion"]) > int(old["metadata"]["resourceVersion"])
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def _hash(status: Mapping[str, Any] | None) -> int:
+    return hash(json.dumps(status, sort_keys=True))
 
 
 def _without_status(obj: Object) -> Object:
@@ -177,8 +222,16 @@ def _pruned_node(obj: Object) -> Object:
     return {
         "metadata": {name: metadata[name] for name in kept if name in metadata},
         "spec": obj.get("spec", {}),
-        "status": {name: status[name] for name in ("allocatable", "nodeInfo") if name in status},
+        "status": {name: status[name] for name in ("allocatable", "nodeInfo") if name in status}
+        | {"conditions": telling(status.get("conditions") or ())},
     }
+
+
+def _health(node: Object | None) -> tuple[Any, ...]:
+    """What of a node its models must be looked at for; heartbeats change none of it."""
+    if node is None:
+        return [], []
+    return node["spec"].get("taints", []), node["status"]["conditions"]
 
 
 def _node(obj: Object, reserved: Mapping[str, Decimal]) -> Node:
@@ -189,6 +242,7 @@ def _node(obj: Object, reserved: Mapping[str, Decimal]) -> Node:
         labels=obj["metadata"].get("labels", {}),
         allocatable=status.get("allocatable", {}),
         taints=tuple(spec.get("taints", ())),
+        conditions=tuple(status.get("conditions", ())),
         kubelet_version=info.get("kubeletVersion", ""),
         runtime_version=info.get("containerRuntimeVersion", ""),
         unschedulable=spec.get("unschedulable", False),

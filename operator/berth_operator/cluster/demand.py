@@ -41,7 +41,14 @@ class _Gateway:
     """One pod, for as long as it is there or its stream goes on."""
 
     pod: Object
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: bool = False
+    failures: int = 0  # in a row
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self) -> None:
+        """It is gone, or ready: no pause before the next call is of use."""
+        self.failures = 0
+        self.news.set()
 
 
 class DemandFeed:
@@ -108,7 +115,7 @@ class DemandFeed:
             async for event in events:
                 if event["type"] == "DELETED":
                     self._gone(event["object"]["metadata"]["uid"])
-                else:
+                elif event["type"] != "BOOKMARK":
                     self._seen(event["object"], group)
 
     def _seen(self, pod: Object, group: asyncio.TaskGroup) -> None:
@@ -119,7 +126,10 @@ class DemandFeed:
             self._ledger.serves_no_more(uid)
         known = self._gateways.get(uid)
         if known is not None:
+            became_ready = is_ready(pod) and not is_ready(known.pod)
             known.pod = pod
+            if became_ready:
+                known.tell()
         elif pod.get("status", {}).get("podIP"):
             self._gateways[uid] = gateway = _Gateway(pod)
             group.create_task(self._hear(uid, gateway), name=f"gateway {pod['metadata']['name']}")
@@ -127,20 +137,22 @@ class DemandFeed:
     def _gone(self, uid: str) -> None:
         self._ledger.serves_no_more(uid)
         if uid in self._gateways:
-            self._gateways[uid].gone.set()
+            self._gateways[uid].gone = True
+            self._gateways[uid].tell()
 
     async def _hear(self, uid: str, gateway: _Gateway) -> None:
         """Streams, one after the other, until the pod is deleted and the last one has ended."""
-        failures = 0
-        while not gateway.gone.is_set():
+        while not gateway.gone:
             before = self._clock()
+            gateway.news.clear()
             try:
                 await self._stream(uid, gateway)
             except BerthError as error:
                 log.info("gateway %s: %s", gateway.pod["metadata"]["name"], error)
             self._ledger.falls_silent(uid, self._clock())
-            failures = 0 if self._clock() - before > BACKOFF_CAP_SECONDS else failures + 1
-            await self._pause(gateway, failures)
+            worked = self._clock() - before > BACKOFF_CAP_SECONDS
+            gateway.failures = 0 if worked else gateway.failures + 1
+            await self._pause(gateway)
         del self._gateways[uid]
         self._wakes.changed(self._ledger.forget(uid))
         self._judge()
@@ -150,11 +162,11 @@ class DemandFeed:
             async for line in lines(chunks):
                 self._take(uid, read(line))
 
-    async def _pause(self, gateway: _Gateway, failures: int) -> None:
-        ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(failures, 10))
+    async def _pause(self, gateway: _Gateway) -> None:
+        ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(gateway.failures, 10))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._chance.uniform(ceiling / 2, ceiling)):
-                await gateway.gone.wait()
+                await gateway.news.wait()
 
     def _take(self, uid: str, told: Demand) -> None:
         now = self._clock()

@@ -7,6 +7,7 @@ look, word for word; what it does not answer ends the look.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache
@@ -16,6 +17,10 @@ from berth_operator.core import drift
 from berth_operator.core.observed import Object, Observed, Refusal
 from berth_operator.core.outcome import Deletion, Event, Outcome, Patch
 from berth_operator.errors import Conflict, Denied, NotFound
+
+# Nobody may change them, so they are created: an apply would have to look first whether it takes
+# over someone else's.
+_MADE_ONCE: Final = (kinds.REVISION, kinds.JOB)
 
 Post = Callable[[Object, Event], None]
 """Posts an Event about a ModelDeployment; must not wait."""
@@ -44,8 +49,8 @@ class Executor:
     async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
         """Keeps what was learned, patches, applies in order, deletes; then the status, the events.
 
-        Nothing is deleted while something is refused: what goes may be what the refused object
-        was to replace, and would be made anew by the next look, for ever.
+        While something is refused only pods are deleted: whatever else goes may be what the refused
+        object was to replace, and would be made anew by the next look, for ever.
         A status that was decided without knowing what has just been refused is not written: the
         next look, which follows at once, tells better.
         """
@@ -53,7 +58,8 @@ class Executor:
         patched, missed, unpatched = await self._patch_all(observed.cr, outcome)
         applied, unapplied = await self._apply_all(observed, outcome)
         refusals = unpatched + unapplied
-        deleted = [] if refusals else await self._delete_all(observed.cr, outcome)
+        free = [one for one in outcome.delete if not refusals or one.kind == kinds.POD.kind]
+        deleted = await self._delete_all(observed.cr, free)
         written = _Write.OUTDATED
         if refused(refusals) <= refused(observed.refusals):
             written = await self._write_status(observed.cr, outcome.status)
@@ -118,9 +124,10 @@ class Executor:
         stamped = drift.stamp(desired)
         kind = kinds.of(desired)
         if kind is kinds.SECRET:
-            await self._refuse_foreign_secret(desired, cr)
-            await self.api.apply(stamped)
+            await self._apply_secret(stamped, cr)
             return "asked for"
+        if live is None and kind in _MADE_ONCE and await self._made(stamped):
+            return "missing"
         if live is None:
             live = await self._own_or_none(desired, cr)
         why = drift.difference(stamped, live)
@@ -141,14 +148,27 @@ class Executor:
             raise _taken(desired)
         return live
 
-    async def _refuse_foreign_secret(self, desired: Json, cr: Object) -> None:
-        metadata = desired["metadata"]
+    async def _made(self, stamped: Json) -> bool:
+        """Whether there was none of that name, and now is this one."""
+        try:
+            written = await self.api.create(stamped)
+        except Conflict:
+            return False
+        if kinds.of(stamped) in kinds.WATCHED:
+            self.cache.upsert(kinds.of(stamped), written)
+        return True
+
+    async def _apply_secret(self, stamped: Json, cr: Object) -> None:
+        if await self._made(stamped):
+            return
+        metadata = stamped["metadata"]
         owners = await self.api.owners(kinds.SECRET, metadata["namespace"], metadata["name"])
         if owners is not None and cr["metadata"]["uid"] not in {one["uid"] for one in owners}:
-            raise _taken(desired)
+            raise _taken(stamped)
+        await self.api.apply(stamped)
 
-    async def _delete_all(self, cr: Object, outcome: Outcome) -> list[str]:
-        return [name for one in outcome.delete if (name := await self._delete(cr, one))]
+    async def _delete_all(self, cr: Object, doomed: Iterable[Deletion]) -> list[str]:
+        return [name for one in doomed if (name := await self._delete(cr, one))]
 
     async def _delete(self, cr: Object, one: Deletion) -> str | None:
         kind = kinds.named(one.api_version, one.kind)

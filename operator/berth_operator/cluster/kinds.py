@@ -52,9 +52,18 @@ EVENT: Final = Kind("v1", "Event", "events")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 OWNED: Final = (REVISION, DEPLOYMENT, SERVICE, BUDGET, JOB, POD)
-"""Watched by the label `names.LABEL_MODEL`. Secrets are owned too, but never read."""
+"""Watched by the label `names.LABEL_MODEL`, by reflectors. Secrets are owned too and never read."""
 
-WATCHED: Final = (MODEL, *OWNED, NODE)
+HANDLED: Final = (MODEL, NODE)
+"""What others write; watched by kopf."""
+
+WATCHED: Final = (*HANDLED, *OWNED)
+
+
+def handled(*, nodes: bool) -> tuple[Kind, ...]:
+    """HANDLED, or of these what roles in namespaces allow."""
+    return HANDLED if nodes else tuple(kind for kind in HANDLED if kind.namespaced)
+
 
 _ALL: Final = {
     (kind.api_version, kind.kind): kind for kind in (*WATCHED, SECRET, CONFIG_MAP, EVENT, LEASE)

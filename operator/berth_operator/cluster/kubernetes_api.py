@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -17,7 +18,7 @@ from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.body import read_whole
 from berth_operator.cluster.kinds import Kind
-from berth_operator.cluster.port import Json
+from berth_operator.cluster.port import Json, Page
 from berth_operator.errors import (
     ApiError,
     ConfigurationError,
@@ -34,11 +35,12 @@ from berth_operator.metrics import Metrics
 WRITE_TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, sock_connect=3.0)
 READ_TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0, sock_connect=3.0)
 PROXY_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
-# A stream lives; a watch that is silent for longer than it should last is dead.
-STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=3.0, sock_read=90.0)
+# A stream lives. A watch that is silent for longer than a bookmark's period (60 s) is dead.
+STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=3.0, sock_read=70.0)
 PAGE_OBJECTS: Final = 500  # client-go's page size
 MAX_PROXIED_BYTES: Final = 256 * 1024
 _PROBE_MANAGER: Final = "berth-probe"
+_JSON: Final = "application/json"
 _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY: Final = "application/apply-patch+yaml"
@@ -68,6 +70,7 @@ async def connect(environ: Mapping[str, str], context: str | None = None) -> cli
     `context` is one of the kubeconfig's; None is its current one.
     """
     settings = client.Configuration()
+    settings.client_session_kwargs = {"trust_env": _asks_for_a_proxy(environ)}
     try:
         if environ.get("KUBECONFIG"):
             await config.load_kube_config(
@@ -77,7 +80,14 @@ async def connect(environ: Mapping[str, str], context: str | None = None) -> cli
             config.load_incluster_config(client_configuration=settings)
     except (config.ConfigException, OSError) as error:
         raise ConfigurationError(f"no way to the API server: {error}") from error
-    return client.ApiClient(settings)
+    connection = client.ApiClient(settings)
+    connection.user_agent = names.MANAGED_BY
+    return connection
+
+
+def _asks_for_a_proxy(environ: Mapping[str, str]) -> bool:
+    """Else aiohttp need not look for one before every request: a fifth of the operator's CPU."""
+    return any(name.lower().endswith("_proxy") and environ[name] for name in environ)
 
 
 class KubernetesApi:
@@ -103,14 +113,32 @@ class KubernetesApi:
         limit: int | None = None,
     ) -> list[Json]:
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": limit or PAGE_OBJECTS}
-        accept = _METADATA_LIST if metadata_only else "application/json"
+        accept = _METADATA_LIST if metadata_only else _JSON
         found: list[Json] = []
+        async for page in self._pages(kind, namespace, query, accept):
+            found += page.items
+            if limit is not None:
+                break
+        return found
+
+    async def pages(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = ""
+    ) -> AsyncIterator[Page]:
+        query = {"labelSelector": labels, "limit": PAGE_OBJECTS}
+        async for page in self._pages(kind, namespace, query, _JSON):
+            yield page
+
+    async def _pages(
+        self, kind: Kind, namespace: str | None, query: dict[str, Any], accept: str
+    ) -> AsyncIterator[Page]:
         while True:
             page = await self._read(kind.path(namespace), query, accept=accept)
-            found += (_typed(kind, item) for item in page["items"] or [])
-            query["continue"] = page["metadata"].get("continue", "")
-            if limit is not None or not query["continue"]:
-                return found
+            told = page["metadata"]
+            items = [_typed(kind, item) for item in page["items"] or []]
+            yield Page(items, told.get("resourceVersion", ""))
+            query = {**query, "continue": told.get("continue", "")}
+            if not query["continue"]:
+                return
 
     async def apply(self, obj: Json) -> Json:
         return await self._apply(kinds.of(obj), obj, manager=names.FIELD_MANAGER)
@@ -185,14 +213,23 @@ class KubernetesApi:
             yield response.content.iter_any()
 
     async def watch(
-        self, kind: Kind, namespace: str, *, labels: str, seconds: int
+        self, kind: Kind, namespace: str | None, *, labels: str, seconds: int, since: str = ""
     ) -> AsyncGenerator[Json, None]:
-        query = {"watch": "true", "labelSelector": labels, "timeoutSeconds": seconds}
-        async with self._stream(kind.path(namespace), query) as response:
+        query = {
+            "watch": "true",
+            "labelSelector": labels,
+            "timeoutSeconds": seconds,
+            "allowWatchBookmarks": "true",
+            "resourceVersion": since,
+        }
+        path = kind.path(namespace)
+        async with self._stream(path, query) as response:
             while line := await response.content.readline():
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    raise Unavailable(f"the watch of {kind.plural} ended: {event['object']}")
+                    said = event["object"]
+                    code = said.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR
+                    raise mapped_error(code, {}, json.dumps(said).encode(), what=f"WATCH {path}")
                 yield event
 
     @asynccontextmanager
@@ -218,7 +255,7 @@ class KubernetesApi:
         return await self._write("PATCH", kind, path, query, obj, content=_APPLY)
 
     async def _read(
-        self, path: str, query: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+        self, path: str, query: Mapping[str, Any] | None = None, *, accept: str = _JSON
     ) -> Json:
         _, answer = await self._request(
             "GET", path, query or {}, accept=accept, timeout=READ_TIMEOUT
@@ -233,7 +270,7 @@ class KubernetesApi:
         query: Mapping[str, Any],
         body: Json,
         *,
-        content: str = "application/json",
+        content: str = _JSON,
     ) -> Json:
         if not self._may_write():
             raise NotLeading(f"not leading: {method} {path} is held back")
@@ -251,8 +288,8 @@ class KubernetesApi:
         *,
         timeout: aiohttp.ClientTimeout,
         body: Json | None = None,
-        content: str = "application/json",
-        accept: str = "application/json",
+        content: str = _JSON,
+        accept: str = _JSON,
     ) -> tuple[int, Json]:
         """Status and parsed answer of a request that succeeded; else raises the mapped error."""
         headers = {"Accept": accept, "Content-Type": content}
@@ -278,17 +315,15 @@ class KubernetesApi:
         headers: Mapping[str, str] | None = None,
         body: Json | None = None,
     ) -> aiohttp.ClientResponse:
-        given = [(name, value) for name, value in query.items() if value not in ("", None)]
+        given = {name: value for name, value in query.items() if value not in ("", None)}
+        target = f"{self._client.configuration.host}{path}{'?' if given else ''}{urlencode(given)}"
+        sent = {**self._client.default_headers, **(headers or {})}
         try:
-            request = await self._client.param_serialize(
-                method,
-                path,
-                query_params=given,
-                header_params=dict(headers or {}),
-                body=body,
-                auth_settings=["BearerToken"],
+            # Not `param_serialize`: it copies every body, for models that are not used here.
+            await self._client.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
+            answer = await self._client.rest_client.request(
+                method, target, headers=sent, body=body, _request_timeout=timeout
             )
-            answer = await self._client.call_api(*request, _request_timeout=timeout)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(method, path, error) from error
         response: aiohttp.ClientResponse = answer.response

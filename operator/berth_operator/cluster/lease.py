@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS: Final = 15
 RENEW_DEADLINE_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 2.0
+# How often a standby looks: by so much it may count a renewal too late, and lead too late.
+LOOK_SECONDS: Final = 1.0
+# For so long a leader that gets no answer waits for one, without writing: while nobody else takes
+# the Lease, it goes on at once, and a new process would first have to watch it for 15 s. Then it
+# ends, for its way to the API server may be what is broken.
+SUSPENDED_SECONDS: Final = 300.0
 # Two attempts fit into the deadline even if the API server hangs instead of failing.
 ATTEMPT_SECONDS: Final = 4.0
 
@@ -36,8 +42,11 @@ class Leadership(Protocol):
         """Returns True when this operator leads."""
         ...
 
-    async def hold(self) -> None:
-        """Never returns; raises LeadershipLost when it can no longer be sure to lead."""
+    async def hold(self, regained: Callable[[], None]) -> None:
+        """Never returns; raises LeadershipLost when another leads, or may have led.
+
+        `regained` is called when writes are allowed again after they were not.
+        """
         ...
 
     async def release(self) -> None: ...
@@ -52,7 +61,8 @@ class NoElection:
     async def acquire(self) -> bool:
         return True
 
-    async def hold(self) -> None:
+    async def hold(self, regained: Callable[[], None]) -> None:
+        del regained
         await asyncio.Event().wait()
 
     async def release(self) -> None:
@@ -91,18 +101,26 @@ class LeaderLease:
 
     async def acquire(self) -> bool:
         while not await self._try():
-            await self._sleep(RETRY_SECONDS)
+            await self._sleep(self._until_next_look())
         log.info("leading as %s", self._identity)
         return True
 
-    async def hold(self) -> None:
+    async def hold(self, regained: Callable[[], None]) -> None:
         while True:
             await self._sleep(RETRY_SECONDS)
-            await self._try()
-            if not self.is_leader():
-                raise LeadershipLost(
-                    f"lease {self._namespace}/{self._name} was not renewed in time"
-                )
+            led = self.is_leader()
+            if await self._try() and not led:
+                log.warning("leading again: nobody else has led meanwhile")
+                regained()
+            self._end_if_lost()
+
+    def _end_if_lost(self) -> None:
+        lease = f"lease {self._namespace}/{self._name}"
+        if self._renewed_at is None:
+            raise LeadershipLost(f"{lease} is held by another operator")
+        silent = self._clock() - self._renewed_at
+        if silent > SUSPENDED_SECONDS:
+            raise LeadershipLost(f"{lease} was not renewed for {silent:.0f} s")
 
     async def release(self) -> None:
         """Lets a standby lead at once instead of after 15 s; a failure costs only those."""
@@ -140,7 +158,7 @@ class LeaderLease:
         holder = live["spec"].get("holderIdentity") or ""
         if holder == self._identity:
             await self._api.replace(_with_spec(live, {"renewTime": self._now()}))
-        elif not holder or self._is_silent(live):
+        elif self._renewed_at is None and (not holder or self._is_silent(live)):
             await self._api.replace(_with_spec(live, self._taken(live)))
         else:
             raise _HeldByAnother
@@ -149,8 +167,17 @@ class LeaderLease:
         """Whether the holder has not renewed for as long as it promised to."""
         if live["spec"] != self._seen:
             self._seen, self._seen_at = live["spec"], self._clock()
-        promised = live["spec"].get("leaseDurationSeconds", LEASE_SECONDS)
-        return bool(self._clock() - self._seen_at > promised)
+        return self._promised_seconds() <= 0
+
+    def _promised_seconds(self) -> float:
+        """For how long the holder that was last seen may still be silent."""
+        promised: int = self._seen.get("leaseDurationSeconds", LEASE_SECONDS)
+        return self._seen_at + promised - self._clock()
+
+    def _until_next_look(self) -> float:
+        """Not later than the end of that silence; else a standby would oversleep it."""
+        promised = self._promised_seconds()
+        return min(LOOK_SECONDS, promised) if promised > 0 else LOOK_SECONDS
 
     def _taken(self, live: Json) -> Json:
         now = self._now()

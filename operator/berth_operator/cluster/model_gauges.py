@@ -4,19 +4,31 @@ A standby's cache is empty, so that only the leader tells, and a sum counts no r
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from berth_operator.cluster.cache import Cache
+from berth_operator.cluster.cache import Cache, ModelKey
 
 _LABELS: Final = ("namespace", "model")
+
+
+class _Row(NamedTuple):
+    """What one model's gauges show."""
+
+    version: int
+    ready: int
+    unready: int
+    desired: int
+    running: bool
+    blocked: bool
 
 
 class ModelGauges(Collector):
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
+        self._rows: dict[ModelKey, _Row] = {}  # a scrape reads anew only what has changed
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         replicas = GaugeMetricFamily(
@@ -32,18 +44,34 @@ class ModelGauges(Collector):
             "1 while a new revision takes over, or has been given up for the one before.",
             labels=(*_LABELS, "state"),
         )
-        for key in self._cache.models():
-            model = self._cache.model(key) or {}
-            status = model.get("status", {})
-            ready = status.get("readyReplicas") or 0
-            unready = (status.get("replicas") or 0) - ready
-            replicas.add_metric((*key, "ready"), ready)
-            replicas.add_metric((*key, "unready"), max(unready, 0))
-            desired.add_metric(key, _desired(model))
-            blocked = "blockedRevision" in status
-            rollouts.add_metric((*key, "running"), not blocked and _rolls_out(status))
-            rollouts.add_metric((*key, "blocked"), blocked)
+        self._rows = {key: self._row(key) for key in self._cache.models()}
+        for key, row in self._rows.items():
+            replicas.add_metric((*key, "ready"), row.ready)
+            replicas.add_metric((*key, "unready"), row.unready)
+            desired.add_metric(key, row.desired)
+            rollouts.add_metric((*key, "running"), row.running)
+            rollouts.add_metric((*key, "blocked"), row.blocked)
         yield from (replicas, desired, rollouts)
+
+    def _row(self, key: ModelKey) -> _Row:
+        version, known = self._cache.model_version(key), self._rows.get(key)
+        if known is not None and known.version == version:
+            return known
+        return _shown(version, self._cache.model(key) or {})
+
+
+def _shown(version: int, model: Mapping[str, Any]) -> _Row:
+    status = model.get("status", {})
+    ready = status.get("readyReplicas") or 0
+    blocked = "blockedRevision" in status
+    return _Row(
+        version=version,
+        ready=ready,
+        unready=max((status.get("replicas") or 0) - ready, 0),
+        desired=_desired(model),
+        running=not blocked and _rolls_out(status),
+        blocked=blocked,
+    )
 
 
 def _desired(model: Mapping[str, Any]) -> int:

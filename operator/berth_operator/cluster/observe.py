@@ -1,9 +1,10 @@
 """The operator's only reader: one frozen `Observed` per look."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from berth_api.shape import ShapeReport
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.learned import Records, nothing_known
 from berth_operator.cluster.pod_status import PodReader, with_reports
@@ -37,6 +38,7 @@ class Observer:
     wall_clock: Callable[[], datetime]
     learned: Records = nothing_known
     load: Loads = nothing_told
+    shapes: Mapping[str, ShapeReport] = field(default_factory=dict)
 
     async def observe(self, key: ModelKey, carried: Carried) -> Observed | None:
         """None if there is nothing to decide: no such model, or it is being deleted.
@@ -56,6 +58,7 @@ class Observer:
             pods=await with_reports(pods, self.pods, polled=carried.poll),
             nodes=self.cache.nodes(),
             refusals=carried.refusals,
+            shapes=self.shapes,
             learned=self.learned(),
             warnings=await self.warnings.read(key.namespace, children, pods, now),
             remembered=carried.remembered,

@@ -39,7 +39,9 @@ class DirectReader:
         self._session = session
 
     async def read(self, pod: Object) -> bytes | None:
-        address = pod["status"]["podIP"]
+        address = pod["status"].get("podIP")
+        if not address:
+            return None
         host = f"[{address}]" if ":" in address else address
         url = f"http://{host}:{names.PORT_SERVER_STATUS}{names.PATH_STATUS}"
         try:

@@ -6,11 +6,18 @@ NotFound, Conflict, Denied (will not help again), Unavailable (may), NotLeading 
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from berth_operator.cluster.kinds import Kind
 
 Json = dict[str, Any]
+
+
+class Page(NamedTuple):
+    """A part of a list; a watch that goes on from `version` misses nothing."""
+
+    items: list[Json]
+    version: str
 
 
 class KubeApi(Protocol):
@@ -30,6 +37,12 @@ class KubeApi(Protocol):
 
         With `metadata_only` objects hold nothing else. `namespace` None is every namespace.
         """
+        ...
+
+    def pages(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = ""
+    ) -> AsyncIterator[Page]:
+        """The same, page by page: a list of everything need never be in memory at once."""
         ...
 
     async def apply(self, obj: Json) -> Json:
@@ -77,10 +90,11 @@ class KubeApi(Protocol):
         ...
 
     def watch(
-        self, kind: Kind, namespace: str, *, labels: str, seconds: int
+        self, kind: Kind, namespace: str | None, *, labels: str, seconds: int, since: str = ""
     ) -> AsyncGenerator[Json, None]:
-        """Events of a watch that the server ends after `seconds`: first ADDED for what is there.
+        """Events of a watch that the server ends after `seconds`, BOOKMARKs among them.
 
-        What was deleted before is not told: whoever remembers it compares with a list.
+        All after the version `since`; without it first ADDED for what is there, and what was
+        deleted before is not told. An error with status 410: the version is too old.
         """
         ...

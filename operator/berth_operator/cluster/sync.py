@@ -1,7 +1,7 @@
-"""Full lists: they fill the cache before the first decision, and later find what a watch missed.
+"""Full lists of what kopf watches: before the first decision, and later for what a watch missed.
 
-A watch that resumes after an outage delivers what exists, but not what was deleted meanwhile; a
-child that is believed to exist is never made again. So the lists are compared from time to time.
+kopf's watch that resumes after an outage delivers what exists, but not what was deleted meanwhile,
+so the lists are compared from time to time. What the operator owns has reflectors.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.learned import Memory
-from berth_operator.cluster.port import Json, KubeApi
-from berth_operator.errors import Unavailable
+from berth_operator.cluster.port import KubeApi
+from berth_operator.errors import ApiError, ConfigurationError, NotFound, NotLeading
 
 log = logging.getLogger(__name__)
 
@@ -29,21 +29,31 @@ _AUDIT_SPREAD: Final = 0.2  # of the period, so that several operators do not li
 RETRY_SECONDS: Final = 2.0
 
 
-async def fill(api: KubeApi, cache: Cache, namespaces: Sequence[str]) -> tuple[ModelKey, ...]:
-    """Every watched kind, once; returns all models. Waits for an API server that is away."""
-    for kind in kinds.WATCHED:
-        for obj in await patiently(partial(_list, api, kind, namespaces)):
-            cache.upsert(kind, obj)
+async def fill(
+    api: KubeApi, cache: Cache, namespaces: Sequence[str], watched: Sequence[Kind] = kinds.HANDLED
+) -> tuple[ModelKey, ...]:
+    """Every watched kind, once; returns all models. Waits for an API server that is away.
+
+    ConfigurationError where Berth's own kind is not known there.
+    """
+    for kind in watched:
+        await patiently(partial(_fill, api, cache, kind, namespaces))
     return cache.models()
 
 
-async def audit(api: KubeApi, cache: Cache, namespaces: Sequence[str]) -> tuple[ModelKey, ...]:
+async def audit(
+    api: KubeApi, cache: Cache, namespaces: Sequence[str], watched: Sequence[Kind] = kinds.HANDLED
+) -> tuple[ModelKey, ...]:
     """Forgets what no longer exists; returns the models that this concerns."""
     changed: set[ModelKey] = set()
-    for kind in kinds.WATCHED:
+    for kind in watched:
         believed = cache.uids(kind)
-        listed = await _list(api, kind, namespaces, metadata_only=True)
-        for uid in believed - {obj["metadata"]["uid"] for obj in listed}:
+        listed = [
+            obj["metadata"]["uid"]
+            for namespace in _scopes(kind, namespaces)
+            for obj in await api.list_all(kind, namespace, metadata_only=True)
+        ]
+        for uid in believed.difference(listed):
             log.warning("a watch missed the deletion of %s %s", kind.kind, uid)
             changed.update(cache.remove(kind, uid))
     return tuple(changed)
@@ -53,6 +63,7 @@ async def audit_for_ever(
     api: KubeApi,
     cache: Cache,
     namespaces: Sequence[str],
+    watched: Sequence[Kind] = kinds.HANDLED,
     *,
     report: Callable[[Iterable[ModelKey]], None],
     memory: Memory,
@@ -61,30 +72,41 @@ async def audit_for_ever(
     while True:
         await asyncio.sleep(AUDIT_SECONDS * chance.uniform(1 - _AUDIT_SPREAD, 1 + _AUDIT_SPREAD))
         try:
-            report(await audit(api, cache, namespaces))
+            report(await audit(api, cache, namespaces, watched))
             await memory.read()
-        except Unavailable as error:
+        except ApiError as error:
             log.warning("the cache was not compared with the cluster: %s", error)
 
 
 async def patiently(read: Callable[[], Awaitable[T]]) -> T:
-    """What `read` returns, once the API server answers."""
+    """What `read` returns, once the API server gives it; NotFound if there is no such thing.
+
+    What it refuses it may give in a minute: a role was taken, or is not there yet. To end the
+    process would only prolong that by the kubelet's back-off.
+    """
     while True:
         try:
             return await read()
-        except Unavailable as error:
+        except NotFound:
+            raise
+        except (ApiError, NotLeading) as error:
             log.warning("cannot read the cluster yet: %s", error)
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _list(
-    api: KubeApi, kind: Kind, namespaces: Sequence[str], *, metadata_only: bool = False
-) -> list[Json]:
-    """Of the given namespaces, or of all if none is given."""
-    scopes = namespaces if namespaces and kind.namespaced else (None,)
-    found: list[Json] = []
-    for namespace in scopes:
-        found += await api.list_all(
-            kind, namespace, labels=kinds.selector(kind), metadata_only=metadata_only
-        )
-    return found
+async def _fill(api: KubeApi, cache: Cache, kind: Kind, namespaces: Sequence[str]) -> None:
+    try:
+        for namespace in _scopes(kind, namespaces):
+            async for page in api.pages(kind, namespace):
+                for obj in page.items:
+                    cache.upsert(kind, obj)
+    except NotFound as error:
+        raise ConfigurationError(
+            f"this cluster does not know {kind.plural}.{kind.group}: install the chart with "
+            "crds.enabled, or apply the CustomResourceDefinition of this version by hand"
+        ) from error
+
+
+def _scopes(kind: Kind, namespaces: Sequence[str]) -> Sequence[str | None]:
+    """The given namespaces, or all of them at once if none is given."""
+    return namespaces if namespaces and kind.namespaced else (None,)

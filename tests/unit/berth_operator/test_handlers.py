@@ -1,10 +1,6 @@
 from itertools import islice
 from typing import Any
 
-import kopf
-import pytest
-
-from berth_api import names
 from berth_operator import handlers
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache, ModelKey
@@ -28,7 +24,7 @@ def test_events_keep_the_cache_and_name_the_model_to_look_at() -> None:
 def test_the_pauses_between_tries_never_end_and_stay_short() -> None:
     pauses = list(islice(handlers.EndlessBackoffs(), 1000))
     assert len(pauses) == 1000
-    assert max(pauses) == 10
+    assert max(pauses) == 5
 
 
 def test_kopf_writes_nothing_of_its_own() -> None:
@@ -41,19 +37,9 @@ def test_the_watch_timeout_is_sent_as_an_integer() -> None:
     assert isinstance(handlers.settings().watching.server_timeout, int)
 
 
-@pytest.mark.parametrize("kind", kinds.WATCHED, ids=lambda kind: kind.plural)
-def test_owned_kinds_are_filtered_by_the_server(kind: kinds.Kind) -> None:
-    chosen = handlers.settings().watching.label_selectors
-    resource = kopf._cogs.structs.references.Resource(  # type: ignore[attr-defined]
-        kind.group, kind.version, kind.plural, kind=kind.kind, namespaced=kind.namespaced
-    )
-    expected = [names.LABEL_MODEL] if kind in kinds.OWNED else []
-    assert chosen.collect(resource) == expected
-
-
 def test_only_raw_events_are_handled_so_that_no_finalizer_is_needed() -> None:
     registry = handlers.registry(Cache(), lambda keys: None)
-    assert len(registry._watching.get_all_handlers()) == len(kinds.WATCHED)
+    assert len(registry._watching.get_all_handlers()) == len(kinds.HANDLED)
     assert not registry._changing.get_all_handlers()
     assert not registry._spawning.get_all_handlers()
     assert not registry._indexing.get_all_handlers()

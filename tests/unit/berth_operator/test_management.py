@@ -1,6 +1,10 @@
+import socket
+
+import pytest
 from fastapi.testclient import TestClient
 
 from berth_operator import management
+from berth_operator.errors import ConfigurationError
 from berth_operator.metrics import Metrics
 
 
@@ -34,3 +38,12 @@ def test_an_operator_that_is_stuck_is_neither() -> None:
 def test_metrics_are_prometheus_text() -> None:
     text = client().get("/metrics").text
     assert 'berth_operator_writes_total{kind="Service",method="PATCH"} 1.0' in text
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"cannot listen on port {port}"):
+            await management.serve(
+                management.app(alive=list, ready=list, metrics=Metrics()), port=port
+            )

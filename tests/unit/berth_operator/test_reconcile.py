@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import random
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,9 +28,15 @@ from berth_operator.reconcile import (
     Reconciler,
     next_look,
 )
+from berth_operator.spec_pace import FOLLOW_SECONDS, SpecPace
 from berth_operator.workqueue import WorkQueue
 
 KEY = ModelKey("team", "smol")
+
+
+def unhurried() -> SpecPace[ModelKey]:
+    """Whatever comes next comes later."""
+    return SpecPace(itertools.count(step=2 * FOLLOW_SECONDS).__next__)
 
 
 class Silent:
@@ -84,6 +91,7 @@ class Bench:
             builders.context(),
             Executor(self.cluster, self.cache, lambda *_: None),
             self.metrics,
+            specs=unhurried(),
         )
 
     def create(self, replicas: int = 1) -> None:
@@ -163,6 +171,18 @@ async def test_a_changed_spec_reaches_the_children() -> None:
     service = bench.cluster.find(kinds.SERVICE, "team", "smol-engine")
     assert service is not None
     assert service["spec"] == {"replicas": 3}
+
+
+async def test_of_two_changes_in_one_moment_the_second_waits_for_its_end() -> None:
+    bench = Bench()
+    bench.reconciler = replace(bench.reconciler, specs=SpecPace(lambda: 0.0))
+    bench.create()
+    await bench.rest()
+    bench.create(replicas=3)
+    assert await bench.reconciler(KEY) == FOLLOW_SECONDS
+    service = bench.cluster.find(kinds.SERVICE, "team", "smol-engine")
+    assert service is not None
+    assert service["spec"] == {"replicas": 1}
 
 
 async def test_a_deleted_model_leaves_nothing_and_is_forgotten() -> None:

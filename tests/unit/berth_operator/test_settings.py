@@ -23,3 +23,16 @@ def test_the_environment_says_which_pods_are_gateways_for_an_operator_outside(
     path.write_text(json.dumps(builders.configured().wire()))
     chosen = settings.load({"BERTH_CONFIG": str(path), "BERTH_GATEWAY_SELECTOR": "app=gateway"})
     assert chosen.gateway_selector == "app=gateway"
+
+
+def test_without_nodes_every_card_is_declared_and_what_is_missing_is_named() -> None:
+    undeclared = [
+        {"name": "nvidia", "engineProfile": "vllm", "resource": "nvidia.com/gpu"},
+        {"name": "cpu", "engineProfile": "vllm-cpu"},
+    ]
+    assert builders.configured(acceleratorProfiles=undeclared).read_nodes
+    with pytest.raises(ConfigurationError) as refused:
+        builders.configured(acceleratorProfiles=undeclared, readNodes=False)
+    assert "nvidia needs memory and gpusPerNode; cpu needs memory" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not builders.configured(readNodes=False).read_nodes

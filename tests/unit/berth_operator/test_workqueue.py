@@ -158,6 +158,16 @@ async def test_the_server_may_ask_for_a_longer_pause_than_the_backoff() -> None:
     assert await queue._attempt(process, "a") == 30
 
 
+async def test_what_waits_after_a_failure_is_looked_at_once_its_cause_has_gone() -> None:
+    queue = queue_at(Clock())
+    queue.backoff("failed")
+    queue.add_after("failed", 300.0)
+    queue.add_after("well", 300.0)
+    queue.retry_failed()
+    assert await queue.get() == "failed"
+    assert queue.depth == 0
+
+
 async def test_closing_lets_a_look_in_progress_finish() -> None:
     queue = queue_at(Clock())
     started, go_on, finished = asyncio.Event(), asyncio.Event(), []

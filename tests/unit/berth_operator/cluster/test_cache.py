@@ -114,7 +114,7 @@ def test_a_relabelled_child_concerns_both_models() -> None:
     assert cache.pods(KEY) == ()
 
 
-def test_nodes_are_kept_small_and_cause_no_look() -> None:
+def test_nodes_are_kept_small_and_a_healthy_one_causes_no_look() -> None:
     cache = Cache()
     node = {
         "metadata": {"name": "n1", "uid": "n", "resourceVersion": "1", "labels": {"gpu": "a"}},
@@ -122,6 +122,7 @@ def test_nodes_are_kept_small_and_cause_no_look() -> None:
         "status": {
             "allocatable": {"cpu": "4"},
             "images": ["a long list"],
+            "conditions": [{"type": "Ready", "status": "True", "message": "a long list"}],
             "nodeInfo": {"kubeletVersion": "v1.34.4", "containerRuntimeVersion": "containerd://2"},
         },
     }
@@ -171,3 +172,30 @@ def test_what_pods_request_is_kept_by_node_as_they_come_and_go() -> None:
     cache.upsert(kinds.POD, placed(5))
     cache.remove(kinds.POD, "p")
     assert reserved(cache) == {}
+
+
+def node(version: int, *conditions: dict[str, str], **spec: Any) -> dict[str, Any]:
+    metadata = {"name": "n1", "uid": "n", "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": spec, "status": {"conditions": list(conditions)}}
+
+
+def test_a_node_that_falls_ill_or_recovers_has_the_models_on_it_looked_at() -> None:
+    cache = Cache()
+    cache.upsert(kinds.POD, placed(1))
+    ill = {"type": "GpuMemWatch", "status": "True", "message": "DBE"}
+    assert cache.upsert(kinds.NODE, node(1)) == ()
+    assert cache.upsert(kinds.NODE, node(2, ill)) == (KEY,)
+    (found,) = cache.nodes()
+    assert found.conditions == (ill,)
+    assert cache.upsert(kinds.NODE, node(3, ill | {"lastHeartbeatTime": "now"})) == ()
+    taint = {"key": "AggregatedNodeHealth", "value": "False", "effect": "NoSchedule"}
+    assert cache.upsert(kinds.NODE, node(4, ill, taints=[taint])) == (KEY,)
+    assert cache.upsert(kinds.NODE, node(5)) == (KEY,)
+    assert cache.remove(kinds.NODE, "n") == (KEY,)
+
+
+def test_a_node_without_pods_of_ours_concerns_nobody() -> None:
+    cache = Cache()
+    cache.upsert(kinds.POD, placed(1))
+    cache.upsert(kinds.POD, placed(2, phase="Failed"))
+    assert cache.upsert(kinds.NODE, node(1, {"type": "Ready", "status": "False"})) == ()

@@ -153,11 +153,18 @@ async def test_at_rest_nothing_is_looked_at(gateway: FakeGateway) -> None:
         assert listener.looks == []
 
 
+_MODEL = b'{"namespace": "team", "model": "smol"'
 GARBAGE = {
     "no JSON": b"hello\n",
     "another JSON": b"[1, 2]\n",
     "a missing field": b'{"protocol": 1}\n',
     "a count that is none": b'{"gateway": "g", "synced": true, "models": [{"held": "x"}]}\n',
+    "a count below zero": b'{"gateway": "g", "synced": true, "models": [%s, "held": -1}]}\n'
+    % _MODEL,
+    "no number": b'{"gateway": "g", "synced": true, "models": [%s, "oldest_held_seconds": NaN}]}\n'
+    % _MODEL,
+    "too large a number": b'{"gateway": "g", "synced": true, "models": [%s, "arrivals": 1e999}]}\n'
+    % _MODEL,
     "no text": b"\xff\xfe\x00\n",
     "an empty line": b"\n",
 }
@@ -235,6 +242,21 @@ async def test_a_gateway_that_listens_late_is_heard() -> None:
         assert not listener.load().complete
         async with late.running():
             await listener.until(lambda: listener.load().complete)
+
+
+async def test_a_gateway_that_becomes_ready_is_called_at_once_and_not_after_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(demand, "BACKOFF_BASE_SECONDS", 60.0)
+    monkeypatch.setattr(demand, "BACKOFF_CAP_SECONDS", 60.0)
+    gateway = FakeGateway(status=503)
+    async with gateway.running(), listening() as listener:
+        listener.add(gateway, ready=False)
+        await listener.until(lambda: gateway.calls == 1)
+        gateway.status = 200
+        listener.add(gateway, ready=True)
+        await listener.until(lambda: listener.load().complete)
+        assert gateway.calls == 2
 
 
 async def test_a_gateway_that_is_replaced_is_forgotten_and_its_successor_heard(

@@ -173,7 +173,19 @@ async def test_a_lagging_cache_does_not_write_what_is_there(bench: Bench) -> Non
     assert (await bench.execute(apply=(desired,))).applied == ()
 
 
-@pytest.mark.parametrize("kind", [kinds.SERVICE, kinds.SECRET])
+async def test_what_nobody_may_change_is_created_without_a_look_before(bench: Bench) -> None:
+    desired = bench.child(kinds.REVISION, "smol-1", data={"plan": {}})
+    assert (await bench.execute(apply=(desired,))).applied == (
+        "ControllerRevision/smol-1 (missing)",
+    )
+    calls = [call for call in bench.cluster.calls if call.kind == "ControllerRevision"]
+    assert calls == [Call("create", "ControllerRevision", "smol-1")]
+    bench.cache = Cache()
+    bench.cache.upsert(kinds.MODEL, await bench.cluster.get(kinds.MODEL, *KEY))
+    assert (await bench.execute(apply=(desired,))).applied == ()
+
+
+@pytest.mark.parametrize("kind", [kinds.SERVICE, kinds.SECRET, kinds.REVISION])
 async def test_a_namesake_of_someone_else_is_never_taken_over(
     bench: Bench, kind: kinds.Kind
 ) -> None:
@@ -192,7 +204,7 @@ async def test_a_secret_is_written_whenever_it_is_asked_for_and_never_read(bench
     for _ in range(2):
         assert (await bench.execute(apply=(secret,))).applied
     verbs = {call.verb for call in bench.cluster.calls if call.kind == "Secret"}
-    assert verbs == {"owners", "apply"}
+    assert verbs == {"create", "owners", "apply"}
 
 
 async def test_what_is_refused_is_kept_word_for_word_and_stops_nothing_else(bench: Bench) -> None:
@@ -203,21 +215,25 @@ async def test_what_is_refused_is_kept_word_for_word_and_stops_nothing_else(benc
 
 
 async def test_a_key_that_was_refused_is_not_remembered_as_written(bench: Bench) -> None:
-    bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "apply", "Secret"))
+    bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "create", "Secret"))
     secret = bench.child(kinds.SECRET, "smol-engine-key", data={"engineKey": "YQ=="})
     executed = await bench.execute(apply=(secret, bench.child()))
     assert executed.refusals == (Refusal("Secret", "smol-engine-key", QUOTA),)
     assert bench.cluster.find(kinds.SERVICE, "team", "smol-engine") is None
 
 
-async def test_nothing_is_deleted_while_something_is_refused(bench: Bench) -> None:
+async def test_only_pods_are_deleted_while_something_is_refused(bench: Bench) -> None:
     job = bench.cluster.put(bench.child(kinds.JOB, "smol-shape"))
-    bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "apply", "ControllerRevision"))
+    pod = bench.cluster.put(bench.child(kinds.POD, "smol-failed"))
+    bench.cluster.faults.append(Fault(Denied(QUOTA, status=403), "create", "ControllerRevision"))
     outcome = {
         "apply": (bench.child(kinds.REVISION, "smol-1"),),
-        "delete": (Deletion("batch/v1", "Job", "smol-shape", job["metadata"]["uid"]),),
+        "delete": (
+            Deletion("batch/v1", "Job", "smol-shape", job["metadata"]["uid"]),
+            Deletion("v1", "Pod", "smol-failed", pod["metadata"]["uid"]),
+        ),
     }
-    assert (await bench.execute(**outcome)).deleted == ()
+    assert (await bench.execute(**outcome)).deleted == ("Pod/smol-failed",)
     assert (await bench.execute(**outcome)).deleted == ("Job/smol-shape",)
 
 

@@ -32,3 +32,9 @@ def test_secrets_are_never_watched() -> None:
 def test_a_kind_that_the_operator_has_no_rights_to_is_an_error() -> None:
     with pytest.raises(BerthError, match="no business with v1 Namespace"):
         kinds.of({"apiVersion": "v1", "kind": "Namespace"})
+
+
+def test_without_nodes_all_that_is_watched_is_in_namespaces() -> None:
+    assert kinds.handled(nodes=True) == kinds.HANDLED
+    assert all(kind.namespaced for kind in kinds.handled(nodes=False))
+    assert set(kinds.HANDLED) - set(kinds.handled(nodes=False)) == {kinds.NODE}

@@ -124,6 +124,13 @@ async def test_a_pod_that_does_not_listen_gives_no_answer(
         assert await DirectReader(session).read(pod()) is None
 
 
+async def test_a_pod_without_an_address_gives_no_answer() -> None:
+    unaddressed = pod(ready=True)
+    del unaddressed["status"]["podIP"]
+    async with aiohttp.ClientSession() as session:
+        assert await DirectReader(session).read(unaddressed) is None
+
+
 async def test_a_pod_is_read_through_the_api_server() -> None:
     cluster = FakeCluster(proxied={"p1": LOADING})
     assert await ProxyReader(cluster).read(pod("p1")) == LOADING

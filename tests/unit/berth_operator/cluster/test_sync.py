@@ -4,7 +4,7 @@ from fakes.cluster import FakeCluster, Fault
 from berth_api import names
 from berth_operator.cluster import kinds, sync
 from berth_operator.cluster.cache import Cache, ModelKey
-from berth_operator.errors import Unavailable
+from berth_operator.errors import ConfigurationError, NotFound, Unavailable
 
 KEY = ModelKey("team", "smol")
 
@@ -12,21 +12,7 @@ KEY = ModelKey("team", "smol")
 def cluster() -> FakeCluster:
     made = FakeCluster()
     model = {"apiVersion": names.API_VERSION, "kind": names.KIND}
-    uid = made.put(model | {"metadata": {"name": "smol", "namespace": "team"}})["metadata"]["uid"]
-    made.put(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {
-                "name": "smol-engine",
-                "namespace": "team",
-                "labels": {names.LABEL_MODEL: "smol"},
-                "ownerReferences": [{"uid": uid, "controller": True}],
-            },
-        }
-    )
-    foreign = {"name": "database", "namespace": "team"}
-    made.put({"apiVersion": "v1", "kind": "Service", "metadata": foreign})
+    made.put(model | {"metadata": {"name": "smol", "namespace": "team"}})
     made.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
     made.put(model | {"metadata": {"name": "elsewhere", "namespace": "other"}})
     return made
@@ -36,10 +22,7 @@ async def test_after_the_first_lists_everything_is_known() -> None:
     cache = Cache()
     keys = await sync.fill(cluster(), cache, [])
     assert set(keys) == {KEY, ModelKey("other", "elsewhere")}
-    found = cache.model(KEY)
-    assert found is not None
-    assert len(cache.children(KEY, found["metadata"]["uid"]).services) == 1
-    assert len(cache.uids(kinds.SERVICE)) == 1  # not the database
+    assert cache.model(KEY) is not None
     assert [node.name for node in cache.nodes()] == ["n1"]
 
 
@@ -56,11 +39,18 @@ async def test_the_first_lists_wait_for_the_api_server(monkeypatch: pytest.Monke
     assert len(await sync.fill(api, Cache(), [])) == 2
 
 
+async def test_a_cluster_without_the_definition_is_told_so() -> None:
+    api = cluster()
+    api.faults.append(Fault(NotFound("no such resource", status=404), "list"))
+    with pytest.raises(ConfigurationError, match=r"not know modeldeployments\.berth\.dev"):
+        await sync.fill(api, Cache(), [])
+
+
 async def test_a_deletion_that_the_watch_missed_is_found() -> None:
     api, cache = cluster(), Cache()
     await sync.fill(api, cache, [])
     assert await sync.audit(api, cache, []) == ()
-    api.remove(kinds.SERVICE, "team", "smol-engine")
+    api.remove(kinds.MODEL, "team", "smol")
     assert await sync.audit(api, cache, []) == (KEY,)
-    assert not cache.uids(kinds.SERVICE)
+    assert cache.model(KEY) is None
     assert await sync.audit(api, cache, []) == ()

@@ -1,0 +1,234 @@
+"""`python -m bench.operator SCENARIO ...`: see bench/README.md, "The operator"."""
+
+import argparse
+import asyncio
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from bench.gateway import usage
+from bench.operator import models, subject, twins, world
+from bench.operator.client import Client, connect, in_parallel
+from bench.operator.subject import Operator
+from bench.operator.world import World
+from dev import binaries
+
+IDLE_SECONDS: Final = 30.0
+DONE_SECONDS: Final = 1200.0
+# Less than this over QUIET_SECONDS is the rest of a process: the Lease, timers.
+QUIET_CORES: Final = 0.03
+QUIET_SECONDS: Final = 3.0
+LATENCY_MODELS: Final = 120
+LATENCY_PAUSE_SECONDS: Final = 0.5
+_INSIDE: Final = "BERTH_BENCH_INSIDE"
+
+Scenario = Callable[[Path, int], Coroutine[Any, Any, None]]
+
+
+async def bare(folder: Path, count: int) -> None:
+    """API server and etcd alone: creation, rest, restart."""
+    with world.running(folder, pods=False) as cluster:
+        async with connect(cluster.plane.kubeconfig) as client:
+            await _namespaces(client)
+            with subject.running(cluster.plane.kubeconfig, folder) as operator:
+                await _creation(cluster, client, operator.pid, count, models.ALL_DEPLOYMENTS)
+                _tell(operator, count)
+                await _rest(operator, count)
+            with subject.running(cluster.plane.kubeconfig, folder) as operator:
+                await _restart(operator, count)
+
+
+async def full(folder: Path, count: int) -> None:
+    """Everything that makes pods."""
+    async with world.engines():
+        with world.running(folder, pods=True) as cluster:
+            async with connect(cluster.plane.kubeconfig) as client:
+                await _namespaces(client)
+                with subject.running(cluster.plane.kubeconfig, folder) as operator:
+                    await _creation(cluster, client, operator.pid, count, models.ALL_PODS)
+                    _tell(operator, count)
+                    await _rest(operator, count)
+
+
+async def twin(folder: Path, count: int) -> None:
+    """The same as `full`, by the twin."""
+    await _by_twin(folder, count, pods=True)
+
+
+async def twin_bare(folder: Path, count: int) -> None:
+    """The same as `bare`, by the twin."""
+    await _by_twin(folder, count, pods=False)
+
+
+async def latency(folder: Path, count: int) -> None:
+    """From apply to the pod, two models a second."""
+    async with world.engines():
+        with world.running(folder, pods=True) as cluster:
+            async with connect(cluster.plane.kubeconfig) as client:
+                await _namespaces(client)
+                with subject.running(cluster.plane.kubeconfig, folder):
+                    await _latencies(client, min(count, LATENCY_MODELS))
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "bare": bare,
+    "full": full,
+    "twin": twin,
+    "twin-bare": twin_bare,
+    "latency": latency,
+}
+
+
+async def _by_twin(folder: Path, count: int, *, pods: bool) -> None:
+    async with world.engines():
+        with world.running(folder, pods=pods) as cluster:
+            async with connect(cluster.plane.kubeconfig) as client:
+                await _namespaces(client)
+                kubeconfig = cluster.plane.kubeconfig
+                with twins.running(kubeconfig, folder) as pid:
+                    path = models.ALL_PODS if pods else models.ALL_DEPLOYMENTS
+                    await _creation(cluster, client, pid, count, path)
+                    print(f"  resident {_megabytes(pid)} MB")
+
+
+async def _namespaces(client: Client) -> None:
+    for name in (subject.NAMESPACE, models.NAMESPACE):
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await client.request("POST", "/api/v1/namespaces", body)
+
+
+async def _create(client: Client, number: int) -> None:
+    await client.request("POST", models.PATH, models.body(number))
+
+
+async def _creation(cluster: World, client: Client, pid: int, count: int, made: str) -> None:
+    """Of `count` models, until there are as many of what `made` lists and the operator rests."""
+    trees = {**cluster.pids(), "operator": pid}
+    before = usage.read(trees)
+    began = time.monotonic()
+    await in_parallel([partial(_create, client, number) for number in range(count)])
+    created = time.monotonic() - began
+    while await client.count(made) < count:
+        if time.monotonic() - began > DONE_SECONDS:
+            raise RuntimeError(f"not all {count} were made within {DONE_SECONDS:.0f} s")
+        await asyncio.sleep(0.5)
+    there = time.monotonic() - began
+    await _quiet(pid)
+    spent = usage.between(before, usage.read(trees))
+    print(
+        f"{count} models: created in {created:.1f} s; {made.rpartition('/')[2]} in {there:.1f} s "
+        f"= {count / there:.1f}/s; foreign load {spent.foreign_cores:.2f} cores"
+    )
+    for name, seconds in spent.trees.items():
+        print(f"  {name:24} {seconds:7.1f} CPU s, {1000 * seconds / count:6.2f} ms a model")
+    print(f"  operator / API server: {spent.trees['operator'] / spent.trees['kube-apiserver']:.3f}")
+
+
+async def _quiet(pid: int) -> float:
+    """Seconds until the process rests, the time in which that is seen not counted."""
+    began = time.monotonic()
+    before = usage.read({"it": pid})
+    while True:
+        await asyncio.sleep(QUIET_SECONDS)
+        now = usage.read({"it": pid})
+        if usage.between(before, now).cores("it") < QUIET_CORES:
+            return time.monotonic() - began - QUIET_SECONDS
+        if time.monotonic() - began > DONE_SECONDS:
+            raise RuntimeError(f"the operator is not quiet after {DONE_SECONDS:.0f} s")
+        before = now
+
+
+def _tell(operator: Operator, count: int) -> None:
+    writes = sorted(operator.writes().items())
+    told = ", ".join(f"{kind} {number / count:.2f}" for kind, number in writes)
+    print(f"  writes a model: {told}; resident {_megabytes(operator.pid)} MB")
+
+
+async def _rest(operator: Operator, count: int) -> None:
+    before, writes = usage.read({"operator": operator.pid}), operator.writes()
+    await asyncio.sleep(IDLE_SECONDS)
+    spent = usage.between(before, usage.read({"operator": operator.pid}))
+    made = sum((operator.writes() - writes).values())
+    cores, memory = spent.cores("operator"), _megabytes(operator.pid)
+    print(f"{count} at rest: {cores:.4f} core, {made} writes, {memory} MB")
+
+
+async def _restart(operator: Operator, count: int) -> None:
+    """From the start of the process, which is ready and leads already."""
+    waited = await _quiet(operator.pid)
+    spent = usage.read({"operator": operator.pid}).trees["operator"]
+    writes = sum(operator.writes().values())
+    print(
+        f"{count} after a restart: quiet {operator.started_seconds + waited:.1f} s after the start "
+        f"of the process, {spent:.1f} CPU s, {writes} writes, {_megabytes(operator.pid)} MB"
+    )
+    await _rest(operator, count)
+
+
+async def _latencies(client: Client, count: int) -> None:
+    began: dict[str, float] = {}
+    seen: dict[str, float] = {}
+
+    async def see() -> None:
+        async for event in client.watch(models.ALL_PODS, labels="berth.dev/model"):
+            model = event["object"]["metadata"]["labels"]["berth.dev/model"]
+            seen.setdefault(model, time.monotonic())
+
+    watching = asyncio.create_task(see())
+    for number in range(count):
+        began[models.name(number)] = time.monotonic()
+        await _create(client, number)
+        await asyncio.sleep(LATENCY_PAUSE_SECONDS)
+    await asyncio.sleep(2)
+    watching.cancel()
+    took = sorted(1000 * (seen[name] - at) for name, at in began.items() if name in seen)
+    cuts = statistics.quantiles(took, n=100)
+    print(
+        f"apply to pod, {len(took)} of {count}: p50 {cuts[49]:.0f} ms, p90 {cuts[89]:.0f}, "
+        f"p99 {cuts[98]:.0f}, most {took[-1]:.0f}"
+    )
+
+
+def _megabytes(pid: int) -> str:
+    resident, peak = usage.memory_mb(pid)
+    return f"{resident:.0f} (peak {peak:.0f})"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench.operator", description=__doc__)
+    parser.add_argument("scenarios", nargs="+", choices=SCENARIOS)
+    parser.add_argument("--models", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--keep", type=Path, help="keep logs and settings in this folder")
+    options = parser.parse_args()
+    if _INSIDE not in os.environ:
+        _enter()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without stopping what was started
+    world.enter_network()
+    for repeat in range(options.repeats):
+        for name in options.scenarios:
+            with tempfile.TemporaryDirectory(prefix="berth-bench-") as made:
+                folder = (options.keep or Path(made)) / f"{name}-{repeat}"
+                folder.mkdir(parents=True)
+                print(f"== {name}", flush=True)
+                asyncio.run(SCENARIOS[name](folder, options.models))
+    return 0
+
+
+def _enter() -> NoReturn:
+    """Again, in a network namespace of its own: KWOK's pods get addresses there."""
+    binaries.build((*binaries.MODULES, binaries.KWOK_MODULE), keep_cache=True)
+    twins.build()
+    again = ["unshare", "--net", sys.executable, "-m", "bench.operator", *sys.argv[1:]]
+    os.execvpe(again[0], again, {**os.environ, _INSIDE: "1"})  # noqa: S606 -- no shell is wanted
+
+
+if __name__ == "__main__":
+    sys.exit(main())
