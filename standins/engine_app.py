@@ -7,6 +7,8 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import struct
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -118,6 +120,12 @@ class Exchange:
         if garbage:
             transport.write(garbage)
         transport.close()
+
+    def reset(self) -> None:
+        transport = self.scope[TRANSPORT]
+        now = struct.pack("ii", 1, 0)  # linger for no time at all: a reset instead of an end
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+        transport.abort()
 
 
 Handler = Callable[[Exchange], Awaitable[None]]
@@ -253,14 +261,16 @@ class Application:
         if fate.freeze:
             self.freeze()
         await asyncio.sleep(fate.headers_seconds)
-        if fate.garbage:
+        if fate.reset:
+            exchange.reset()
+        elif fate.garbage:
             exchange.close(_GARBAGE)
         elif fate.error_status == 503:
             await exchange.refuse(engine_requests.busy())
         elif fate.error_status:
             kind = "Too Many Requests" if fate.error_status == 429 else "InternalServerError"
             await exchange.refuse(Problem(fate.error_status, "asked for by the test", kind))
-        return fate.garbage or fate.error_status is not None
+        return fate.reset or fate.garbage or fate.error_status is not None
 
     def freeze(self) -> None:
         seconds = self._engine.fates.faults.freeze_seconds

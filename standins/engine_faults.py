@@ -5,6 +5,7 @@ STANDIN_FAULTS_AFTER     requests that are served well first and not counted bel
 STANDIN_ERROR_STATUS     500, 503 or 429: the answer to a request, before anything else
 STANDIN_ERROR_FIRST      of the first so many requests
 STANDIN_ERROR_RATE       else of this share of them, 0 to 1
+STANDIN_RESET_FIRST      of the first so many requests the connection is reset, before any byte
 STANDIN_CUT_AFTER        tokens of a stream after which its connection is closed
 STANDIN_CUT_RATE         share of the streams, 0 to 1 (default 1)
 STANDIN_GARBAGE_RATE     share of the requests that are answered with bytes that are no HTTP
@@ -26,6 +27,7 @@ class Faults:
     error_status: int | None = None
     error_first: int = 0
     error_rate: float = 0.0
+    reset_first: int = 0
     cut_after: int | None = None
     cut_rate: float = 1.0
     garbage_rate: float = 0.0
@@ -41,6 +43,7 @@ class Fate:
     """What happens to one request."""
 
     error_status: int | None = None
+    reset: bool = False
     cut_after: int | None = None
     garbage: bool = False
     headers_seconds: float = 0.0
@@ -65,6 +68,7 @@ def faults(environment: Mapping[str, str]) -> Faults:
         error_status=whole("error_status"),
         error_first=whole("error_first") or 0,
         error_rate=real("error_rate", 0),
+        reset_first=whole("reset_first") or 0,
         cut_after=whole("cut_after"),
         cut_rate=real("cut_rate", 1),
         garbage_rate=real("garbage_rate", 0),
@@ -98,6 +102,7 @@ class Fates:
         fails = number <= faults.error_first or wrong < faults.error_rate
         return Fate(
             error_status=faults.error_status if fails else None,
+            reset=number <= faults.reset_first,
             cut_after=faults.cut_after if cut < faults.cut_rate else None,
             garbage=garbage < faults.garbage_rate,
             headers_seconds=faults.headers_seconds,

@@ -26,6 +26,8 @@ class Kind(Enum):
     """Each reason for which the gateway itself refuses; an engine's own answers pass unchanged."""
 
     BAD_REQUEST = Shape(400, INVALID_REQUEST, None)
+    # Not 431: one that is malformed as well may be found out as either, by how its bytes arrive.
+    HEADER_TOO_LARGE = Shape(400, INVALID_REQUEST, "header_too_large")
     UNSUPPORTED_ENCODING = Shape(400, INVALID_REQUEST, "unsupported_content_encoding")
     UNSUPPORTED_MEDIA_URL = Shape(400, INVALID_REQUEST, "invalid_image_url")
     INVALID_KEY = Shape(401, INVALID_REQUEST, "invalid_api_key")

@@ -10,10 +10,10 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from berth_gateway import management, server
+from berth_gateway import connections, management, server
 from berth_gateway.app import App
 from berth_gateway.errors import ConfigurationError, GatewayError
 from berth_gateway.management import BEAT_SECONDS, Pulse
@@ -87,7 +87,7 @@ async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> No
     async with _world(settings, board) as world:
         proxy = Proxy(pool, queues, Waiting(queues), telemetry, idle_seconds=settings.idle_seconds)
         app = App(settings, board, meters, proxy, telemetry)
-        data = server.data_server(app, settings)
+        data = server.data_server(app, _fitting(settings))
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(world),
@@ -109,6 +109,15 @@ async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> No
             for task in background:
                 task.cancel()
     _log.info("left")
+
+
+def _fitting(settings: Settings) -> Settings:
+    """As many connections as there are file descriptors for: without one accept() fails."""
+    room = connections.room(settings.connections)
+    if room < settings.connections:
+        words = "room for %d connections and not for %d: raise the limit of open files"
+        _log.warning(words, room, settings.connections)
+    return replace(settings, connections=room)
 
 
 @contextlib.asynccontextmanager

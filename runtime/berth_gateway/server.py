@@ -25,16 +25,17 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from berth_gateway.asgi import DIRECT, Message, Source
+from berth_gateway.connections import Connections
 from berth_gateway.errors import Kind, Refusal
 from berth_gateway.settings import Limits, Settings
 
 # Longer than the idle time of clients' and load balancers' pools (60 s), so that they close first.
 KEEP_ALIVE_SECONDS: Final = 75
-MAX_HEADER_BYTES: Final = 64 * 2**10  # what other proxies allow at most; of trailers also
 # Requests that a client sends ahead of their answers. Hardly any does; each costs memory.
 MAX_PIPELINED: Final = 16
 # The application answers 408 at the deadline; this much later the connection is cut.
 BODY_GRACE_SECONDS: Final = 5
+_FIELD_BYTES: Final = 4  # of a header field besides its name and value: a colon, a space, CRLF
 _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 BACKLOG: Final = 2048  # connections that wait for accept(), uvicorn's default
 
@@ -42,8 +43,21 @@ BACKLOG: Final = 2048  # connections that wait for accept(), uvicorn's default
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
+_FULL: Final = Refusal(
+    Kind.GATEWAY_FULL, "this gateway has no room for another connection", retry_after_seconds=1
+)
+
+
 def _nothing() -> None:
     pass
+
+
+def _written(refusal: Refusal) -> bytes:
+    """As the last answer of a connection."""
+    body = refusal.body()
+    headers = [*refusal.headers(), (b"content-length", b"%d" % len(body))]
+    fields = b"".join(b"%b: %b\r\n" % field for field in headers)
+    return b"%b%bconnection: close\r\n\r\n%b" % (STATUS_LINE[refusal.status], fields, body)
 
 
 def _reset(transport: asyncio.Transport) -> None:
@@ -253,6 +267,10 @@ class _PipelineError(Exception):
     """More requests ahead of their answers than a connection may have."""
 
 
+class _HeaderError(Exception):
+    """A header larger than the limit, though it came at once."""
+
+
 class Phase(Enum):
     """What a connection waits for the client to do."""
 
@@ -264,24 +282,55 @@ class Phase(Enum):
 class GatewayProtocol(HttpToolsProtocol):
     """Makes a `Cycle` of each request, and closes a connection whose request does not come in time.
 
-    To be subclassed with its limits.
+    To be subclassed with its limits, the connections that it is one of, and how long an idle one
+    outlives the door.
     """
 
     limits: Limits
+    others: Connections
+    settle_seconds: float
 
     _phase = Phase.NOTHING
     _deadline: asyncio.TimerHandle | None = None
-    _overhead_bytes = 0  # of a header, or since the last piece of a body
+    _read_bytes = 0  # of the last read
+    _overhead_bytes = 0  # of a header, or since the last piece of a body, in reads of their own
+    _shared_bytes = 0  # of the read in which the header may have begun, behind another message
     _in_header = True
     _idle_since = 0.0  # on the loop's clock: the end of the last answer
     _active: Cycle | None = None  # whose answer is due; `cycle` is the one that was parsed last
     _stalled: asyncio.TimerHandle | None = None  # while the client takes nothing of its answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        if not self.others.opened(self):
+            self.others.turn_away(transport, _written(_FULL))
+            return
         super().connection_made(transport)
         self._enter(Phase.HEADER)
 
+    def give_way(self) -> None:
+        self.transport.close()
+
+    def shutdown(self) -> None:
+        """As uvicorn's, but an idle connection stays for a while; its next answer closes it.
+
+        A request may be on its way: closed under it, it would be reset without an answer, and no
+        client may send it again by itself.
+        """
+        if self._is_idle():
+            self.loop.call_later(self.settle_seconds, self._close_if_idle)
+        elif self._active is not None:
+            self._active.keep_alive = False
+
+    def _is_idle(self) -> bool:
+        return self._active is None or self._active.response_complete
+
+    def _close_if_idle(self) -> None:
+        if self._is_idle():
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self.others.closed(self)
         self._enter(Phase.NOTHING)
         self._end_stall()
         if self.timeout_keep_alive_task is not None:
@@ -291,26 +340,37 @@ class GatewayProtocol(HttpToolsProtocol):
             self._active.leave()
 
     def data_received(self, data: bytes) -> None:
-        self._overhead_bytes += len(data)
+        self._read_bytes = len(data)
+        self._overhead_bytes += self._read_bytes
         self._parse(data)
         if self.transport.is_closing():
             return
-        if self._overhead_bytes > MAX_HEADER_BYTES:
-            part = "header is" if self._in_header else "trailer or a chunk's extension is"
-            self.send_400_response(f"The {part} larger than {MAX_HEADER_BYTES} bytes.")
+        if self._overhead_bytes > self.limits.header_bytes:
+            self._refuse(self._too_large())
             return
         # Most requests arrive in one piece, and pay for no timer.
         phase = self._phase_now()
         if phase is not self._phase:
             self._enter(phase)
 
+    def _too_large(self) -> Refusal:
+        limit = self.limits.header_bytes
+        if self._in_header:
+            message = f"the header is larger than {limit} bytes; send fewer or shorter fields"
+            return Refusal(Kind.HEADER_TOO_LARGE, message)
+        message = f"a trailer or a chunk's extension is larger than {limit} bytes"
+        return Refusal(Kind.BAD_REQUEST, message)
+
     def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._decline(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _HeaderError):
+                self._refuse(self._too_large())
+            else:
+                self.send_400_response("Invalid HTTP request received.")
 
     def _decline(self, rest: bytes) -> None:
         """Read a request that offers another protocol as one that does not (RFC 9110, 7.8).
@@ -332,8 +392,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _phase_now(self) -> Phase:
         if not self._in_header:
             return Phase.BODY
-        idle = self._active is None or self._active.response_complete
-        return Phase.HEADER if self._overhead_bytes and idle else Phase.NOTHING
+        return Phase.HEADER if self._overhead_bytes and self._is_idle() else Phase.NOTHING
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -364,13 +423,13 @@ class GatewayProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
             return
         self._idle_since = self.loop.time()
+        self.others.rests(self)
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_handler()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection if it has been idle for so long; else look again when it may be."""
-        answering = self._active is not None and not self._active.response_complete
-        since = self.loop.time() if answering else self._idle_since
+        since = self._idle_since if self._is_idle() else self.loop.time()
         left = since + self.timeout_keep_alive - self.loop.time()
         if left <= 0:
             self.transport.close()
@@ -400,6 +459,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """As uvicorn's, without what the data path has no use for: WebSockets, a root path."""
         if self.parser.should_upgrade():
             return  # to be read again, see `_decline`
+        if self._overhead_bytes + self._shared_bytes > self.limits.header_bytes:
+            self._check_header()  # not all of that may have been the header
         self._in_header = False
         version = self.parser.get_http_version()
         cycle = self.cycle = Cycle(
@@ -415,6 +476,11 @@ class GatewayProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((cycle, self.app))
         else:
             raise _PipelineError  # the parser stops, and with it the connection
+
+    def _check_header(self) -> None:
+        fields = sum(len(name) + len(value) + _FIELD_BYTES for name, value in self.headers)
+        if len(self.url) + fields > self.limits.header_bytes:
+            raise _HeaderError
 
     def _scope(self, version: str) -> Any:
         url = httptools.parse_url(self.url)
@@ -437,6 +503,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._active = cycle
+        self.others.works(self)
         cycle.task = self.loop.create_task(cycle.run(app, self.tasks))
         self.tasks.add(cycle.task)
 
@@ -450,22 +517,23 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         self._in_header = True
         self._overhead_bytes = 0
+        self._shared_bytes = self._read_bytes
         if not self.cycle.response_complete:
             self.cycle.end_body()  # type: ignore[attr-defined]
 
     def send_400_response(self, msg: str) -> None:
-        """For what is no HTTP request; like uvicorn's own, but in OpenAI's shape.
+        """For what is no HTTP request; like uvicorn's own, but in OpenAI's shape."""
+        self._refuse(Refusal(Kind.BAD_REQUEST, msg))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Whatever else the connection brings.
 
         In front of or within the answer to another request it would be taken for that one's.
         """
         if self._answering_another():
             self.transport.abort()
             return
-        refusal = Refusal(Kind.BAD_REQUEST, msg)
-        body = refusal.body()
-        headers = [*refusal.headers(), (b"content-length", str(len(body)).encode())]
-        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers)]
-        self.transport.write(b"\r\n".join([*lines, b"connection: close", b"", body]))
+        self.transport.write(_written(refusal))
         self.transport.close()
 
     def _answering_another(self) -> bool:
@@ -499,8 +567,13 @@ class Server(uvicorn.Server):
 
 
 def data_server(app: Any, settings: Settings) -> Server:
-    limits = {"limits": settings.limits}
-    protocol: Any = type("GatewayProtocol", (GatewayProtocol,), limits)
+    connections = Connections(settings.connections, settings.idle_connections)
+    known = {
+        "limits": settings.limits,
+        "others": connections,
+        "settle_seconds": settings.settle_seconds,
+    }
+    protocol: Any = type("GatewayProtocol", (GatewayProtocol,), known)
     return Server(
         uvicorn.Config(
             app,

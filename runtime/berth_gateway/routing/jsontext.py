@@ -6,6 +6,7 @@ in the text to be renamed.
 
 import json
 import re
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from berth_gateway.errors import Kind, Refusal
@@ -20,6 +21,10 @@ _MAX_MARKS: Final = 500_000
 _MARKS: Final = (b",", b"[", b"{")
 # An object is the dearest value. Dense JSON of a million tokens, in a string, has less than this.
 _MAX_BRACES: Final = 250_000
+# What is left of a body without these are its quotes and brackets.
+_NO_STRUCTURE: Final = bytes(set(range(256)) - set(b'"[]{}'))
+_ROUND: Final = bytes.maketrans(b"[{]}", b"(())")
+_STEPS: Final = bytes.maketrans(b"()", b"\x01\xff")  # one down, and one up: -1 as a signed byte
 _SHOWN_CHARACTERS: Final = 80  # of a client's value in an error message
 
 
@@ -54,8 +59,12 @@ def read(raw: bytes) -> Top:
 def check_marks(raw: bytes) -> None:
     """Before values are built: counting takes milliseconds, building millions of them a second."""
     if len(raw) > _MAX_MARKS and sum(map(raw.count, _MARKS)) > _MAX_MARKS:
-        message = f"the body has more than {_MAX_MARKS} commas and brackets; split the request"
-        raise Refusal(Kind.TOO_LARGE, message)
+        raise _too_many_marks()
+
+
+def _too_many_marks() -> Refusal:
+    message = f"the body has more than {_MAX_MARKS} commas and brackets; split the request"
+    return Refusal(Kind.TOO_LARGE, message)
 
 
 def check_braces(raw: bytes) -> None:
@@ -63,6 +72,50 @@ def check_braces(raw: bytes) -> None:
     if len(raw) > _MAX_BRACES and raw.count(b"{") > _MAX_BRACES:
         message = f"the body has more than {_MAX_BRACES} opening braces; split the request"
         raise Refusal(Kind.TOO_LARGE, message)
+
+
+def check_depth(raw: bytes, limit: int) -> None:
+    """Before anything goes down into it: one in another, values may not lie deeper than `limit`.
+
+    Most bodies do not have so many brackets. What is no JSON may pass.
+    """
+    if not _has_more_brackets(raw, limit):
+        return
+    brackets = _outside_of_strings(raw)
+    openings = brackets.count(b"(")
+    if openings > _MAX_MARKS:
+        raise _too_many_marks()
+    if (
+        openings > limit
+        and max(accumulate(memoryview(brackets.translate(_STEPS)).cast("b"))) > limit
+    ):
+        message = f"the body's values lie more than {limit} deep in one another; flatten them"
+        raise Refusal(Kind.BAD_REQUEST, message)
+
+
+def _has_more_brackets(raw: bytes, limit: int) -> bool:
+    """Looks for each instead of counting: there are few, and text is skipped at once."""
+    left = limit
+    for bracket in (b"{", b"["):
+        at = raw.find(bracket)
+        while at >= 0:
+            left -= 1
+            if left < 0:
+                return True
+            at = raw.find(bracket, at + 1)
+    return False
+
+
+def _outside_of_strings(raw: bytes) -> bytes:
+    """The brackets that are no text, all of them round."""
+    if b'\\"' in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Two quotes with nothing between them, be it a string or what is between two, cancel out.
+    kept = raw.translate(_ROUND, _NO_STRUCTURE).replace(b'""', b"")
+    strings = kept.split(b'"', _MAX_MARKS)
+    if len(strings) > _MAX_MARKS:  # and as many brackets in and between them
+        raise _too_many_marks()
+    return b"".join(strings[::2])
 
 
 def decoded(raw: bytes) -> str:

@@ -14,22 +14,19 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from berth_gateway.errors import Kind, Refusal
-from berth_gateway.routing import form, jsontext, media
+from berth_gateway.routing import bounds, form, jsontext, media
+from berth_gateway.routing.bounds import ABSENT
 from berth_gateway.routing.jsontext import shown as shown  # noqa: PLC0414 -- also of this module
 from berth_gateway.routing.prefix import MAX_PREFIX_BYTES
-from berth_gateway.settings import Limits, MediaUrls
+from berth_gateway.settings import Limits
 
-# Fields that make the engine compute several answers at once.
-_CHOICE_FIELDS: Final = ("n", "best_of")
 # Fields that may hold parts with an address in them: of a chat, of the Responses API, of rerank
 # and score requests. A text among them is no part.
 _MEDIA_FIELDS: Final = (
     "input", "query", "documents", "queries", "items", "text_1", "text_2", "data_1", "data_2",
 )  # fmt: skip
 
-_ABSENT: Final = msgspec.Raw(b"null")
-_NO_OTHERS: Final = (_ABSENT,) * len(_MEDIA_FIELDS)
-_NULL: Final = b"null"
+_NO_OTHERS: Final = (ABSENT,) * len(_MEDIA_FIELDS)
 _TRUE: Final = b"true"
 _BRACE: Final = b"{"
 _BRACKETS: Final = frozenset(b"[{")
@@ -51,26 +48,38 @@ class Body(Protocol):
 
 
 class _Message(msgspec.Struct, gc=False):
-    content: msgspec.Raw = _ABSENT
+    content: msgspec.Raw = ABSENT
 
 
 class _Fields(msgspec.Struct, gc=False):
     """What is Raw is a view of the body: it has been checked, and nothing was built of it."""
 
     model: str
-    stream: msgspec.Raw = _ABSENT
-    n: msgspec.Raw = _ABSENT
-    best_of: msgspec.Raw = _ABSENT
+    stream: msgspec.Raw = ABSENT
     messages: list[_Message] | None = None
-    input: msgspec.Raw = _ABSENT
-    query: msgspec.Raw = _ABSENT
-    documents: msgspec.Raw = _ABSENT
-    queries: msgspec.Raw = _ABSENT
-    items: msgspec.Raw = _ABSENT
-    text_1: msgspec.Raw = _ABSENT
-    text_2: msgspec.Raw = _ABSENT
-    data_1: msgspec.Raw = _ABSENT
-    data_2: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = ABSENT
+    query: msgspec.Raw = ABSENT
+    documents: msgspec.Raw = ABSENT
+    queries: msgspec.Raw = ABSENT
+    items: msgspec.Raw = ABSENT
+    text_1: msgspec.Raw = ABSENT
+    text_2: msgspec.Raw = ABSENT
+    data_1: msgspec.Raw = ABSENT
+    data_2: msgspec.Raw = ABSENT
+    # `bounds.FIELDS`
+    n: msgspec.Raw = ABSENT
+    best_of: msgspec.Raw = ABSENT
+    max_tokens: msgspec.Raw = ABSENT
+    max_completion_tokens: msgspec.Raw = ABSENT
+    max_output_tokens: msgspec.Raw = ABSENT
+    logprobs: msgspec.Raw = ABSENT
+    top_logprobs: msgspec.Raw = ABSENT
+    prompt_logprobs: msgspec.Raw = ABSENT
+    chat_template: msgspec.Raw = ABSENT
+    chat_template_kwargs: msgspec.Raw = ABSENT
+    mm_processor_kwargs: msgspec.Raw = ABSENT
+    media_io_kwargs: msgspec.Raw = ABSENT
+    prompt_embeds: msgspec.Raw = ABSENT
 
 
 class _Model(msgspec.Struct, gc=False):
@@ -80,9 +89,9 @@ class _Model(msgspec.Struct, gc=False):
 class _Prompt(msgspec.Struct, gc=False):
     """What the engine computes, by the APIs' several names for it."""
 
-    messages: msgspec.Raw = _ABSENT
-    prompt: msgspec.Raw = _ABSENT
-    input: msgspec.Raw = _ABSENT
+    messages: msgspec.Raw = ABSENT
+    prompt: msgspec.Raw = ABSENT
+    input: msgspec.Raw = ABSENT
 
 
 _FIELDS: Final = msgspec.json.Decoder(_Fields)
@@ -99,7 +108,7 @@ class JsonBody:
     def __init__(self, raw: bytes, fields: _Fields) -> None:
         self.raw = raw
         self.model = fields.model
-        self.stream = fields.stream is not _ABSENT and bytes(fields.stream) == _TRUE
+        self.stream = fields.stream is not ABSENT and bytes(fields.stream) == _TRUE
         self._fields = fields
 
     @property
@@ -107,7 +116,7 @@ class JsonBody:
         """As it is written; another pass over the body, for whoever asks."""
         prompt = _PROMPT.decode(self.raw)
         given = (prompt.messages, prompt.prompt, prompt.input)
-        found = next((one for one in given if one is not _ABSENT), b"")
+        found = next((one for one in given if one is not ABSENT), b"")
         return bytes(memoryview(found)[:MAX_PREFIX_BYTES])
 
     def naming(self, model: str) -> bytes:
@@ -140,11 +149,12 @@ class LenientBody:
 def parse(raw: bytes, limits: Limits) -> Body:
     """Refusal (400, 413) if the body is no JSON object, names no model, or breaks a limit."""
     jsontext.check_braces(raw)
+    jsontext.check_depth(raw, limits.json_depth)
     try:
         fields = _FIELDS.decode(raw)
         if not raw.isascii():
             jsontext.decoded(raw)  # what is skipped is not checked for being UTF-8
-        if fields.model and _choices_fit(fields, limits):
+        if fields.model and bounds.fit(fields, limits):
             _check_media(raw, fields, limits)
             return JsonBody(raw, fields)
     except _DECODE_ERRORS:
@@ -162,44 +172,16 @@ def _parse_slowly(raw: bytes, limits: Limits) -> Body:
     model = top.fields.get("model")
     if not isinstance(model, str) or not model:
         raise Refusal(Kind.BAD_REQUEST, "you must provide a model parameter", param="model")
-    for name in _CHOICE_FIELDS:
-        _check_choices(name, top.fields.get(name), limits.choices)
-    if limits.media_urls is MediaUrls.DATA_ONLY:
-        for place, value in _media_values(top.fields):
-            media.check(place, value)
+    bounds.check(top.fields, limits)
+    media.check(_media_values(top.fields), limits)
     return LenientBody(raw, top, model)
 
 
-def _choices_fit(fields: _Fields, limits: Limits) -> bool:
-    """False for whatever has to be looked at in peace."""
-    n, best_of = fields.n, fields.best_of
-    return (n is _ABSENT or _is_count(bytes(n), limits.choices)) and (
-        best_of is _ABSENT or _is_count(bytes(best_of), limits.choices)
-    )
-
-
-def _is_count(text: bytes, limit: int) -> bool:
-    short = len(text) <= len(str(limit))  # a number of a million digits is no number to parse
-    return text == _NULL or (short and text.isdigit() and 1 <= int(text) <= limit)
-
-
-def _check_choices(name: str, value: Any, limit: int) -> None:
-    """Anything but an integer is refused too: engines coerce "9999" and 1e9 into numbers."""
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
-        message = f"{name} is {shown(value)}; it must be an integer from 1 to {limit}"
-        raise Refusal(Kind.BAD_REQUEST, message, param=name)
-
-
 def _check_media(raw: bytes, fields: _Fields, limits: Limits) -> None:
-    if limits.media_urls is not MediaUrls.DATA_ONLY:
-        return
     parts = _media_parts(fields)
     if parts:
         jsontext.check_marks(raw)  # from here on values are built
-    for place, value in parts:
-        media.check(place, msgspec.json.decode(value))
+        media.check(((place, msgspec.json.decode(value)) for place, value in parts), limits)
 
 
 def _media_parts(fields: _Fields) -> list[tuple[str, msgspec.Raw]]:

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from berth_gateway import serve
+from berth_gateway import connections, serve
 from berth_gateway.errors import ConfigurationError
 from berth_gateway.settings import AuthMode, Settings
 
@@ -40,6 +40,7 @@ class Process:
         self.stop = asyncio.Event()
         sockets = serve.listen(settings)
         port, management_port = (one.getsockname()[1] for one in (sockets.data, sockets.management))
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.management_url = f"http://127.0.0.1:{management_port}"
         self.task = asyncio.create_task(serve.serve(settings, sockets, self.stop))
@@ -55,6 +56,17 @@ async def _running(settings: Settings) -> AsyncIterator[Process]:
     yield process
     process.stop.set()
     await asyncio.wait_for(process.task, 5)
+
+
+async def test_a_process_with_few_open_files_says_how_many_connections_it_takes(
+    settings, http, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr(connections, "room", lambda most: min(most, 1))
+    async with _running(settings) as process:
+        assert await process.ready(http) == 200
+
+    told = "room for 1 connections and not for 8192: raise the limit of open files"
+    assert told in caplog.text
 
 
 async def test_it_answers_on_both_ports(settings, http) -> None:
@@ -86,6 +98,29 @@ async def test_on_leaving_it_is_not_ready_and_streams_come_to_their_end(
             pass
         go_on.set()
         assert await response.read() == b"data: [DONE]\n\n"
+
+
+async def test_a_request_on_its_way_over_an_idle_connection_is_answered_after_the_door_closed(
+    settings, http
+) -> None:
+    async with _running(replace(settings, settle_seconds=1)) as process:
+        url = process.url + "/v1/chat/completions"
+        first = await http.post(url, json={"model": "llama"})
+        await first.read()
+        process.stop.set()
+        await asyncio.sleep(1.2)  # the door has closed, and uvicorn would have closed this as well
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", process.port)
+        second = await http.post(url, json={"model": "llama"})
+        assert (second.status, second.headers["connection"]) == (200, "close")
+
+
+async def test_an_idle_connection_keeps_the_process_no_longer_than_the_door(settings, http) -> None:
+    async with _running(replace(settings, settle_seconds=0)) as process:
+        response = await http.post(process.url + "/v1/chat/completions", json={"model": "llama"})
+        await response.read()
+        process.stop.set()
+        await asyncio.wait_for(asyncio.shield(process.task), 3)
 
 
 async def test_a_stream_without_end_is_cut_at_the_bound(settings, http, engine) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from berth_gateway import server
-from berth_gateway.settings import Limits
+from berth_gateway.settings import DEFAULT_HEADER_BYTES, Limits
 
 REQUEST = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n"
 SOON = 2.0  # far less than any deadline that is not under test
@@ -58,13 +58,49 @@ async def test_a_body_that_trickles_after_its_answer_ends_the_connection(
 
 async def test_a_header_without_end_is_refused(gateway) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(b"GET /v1/models HTTP/1.1\r\nx: " + b"a" * (server.MAX_HEADER_BYTES + 1))
+    writer.write(b"GET /v1/models HTTP/1.1\r\nx: " + b"a" * (DEFAULT_HEADER_BYTES + 1))
 
-    assert (await _closed(reader)).startswith(b"HTTP/1.1 400 ")
+    answer = await _closed(reader)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"larger than 16384 bytes" in answer
+
+
+async def test_a_header_that_is_too_large_is_refused_though_it_comes_at_once(gateway) -> None:
+    body = b"{}"
+    large = b"x: " + b"a" * DEFAULT_HEADER_BYTES
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        b"POST /v1/models HTTP/1.1\r\n%b\r\ncontent-length: %d\r\n\r\n" % (large, len(body)) + body
+    )
+
+    head, _, told = (await _closed(reader)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(told)["error"]["code"] == "header_too_large"
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["at once", "end later"])
+async def test_a_header_that_is_too_large_hides_behind_no_other_request(gateway, apart) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(REQUEST + REQUEST[:-2] + b"x: " + b"a" * DEFAULT_HEADER_BYTES)
+    if apart:
+        await asyncio.sleep(0.05)
+    writer.write(b"\r\n\r\n")
+
+    assert (await _closed(reader)).count(b"HTTP/1.1 401 ") < 2
+
+
+async def test_a_small_header_in_front_of_a_large_body_is_small(gateway, engine, kit) -> None:
+    gateway.route(kit.at(engine))
+    body = b'{"model": "llama"' + b" " * DEFAULT_HEADER_BYTES + b"}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(_post(kit, body))
+
+    assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)
+    writer.close()
 
 
 async def test_a_body_larger_than_any_header_is_no_header(gateway) -> None:
-    body = b" " * (2 * server.MAX_HEADER_BYTES)
+    body = b" " * (2 * DEFAULT_HEADER_BYTES)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     for _ in range(2):
         writer.write(
@@ -156,14 +192,14 @@ async def test_a_chunk_without_end_ends_the_connection(gateway, begun) -> None:
     head = b"POST /v1/models HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     writer.write(head + begun)
     assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 401 ")
-    writer.write(b"a" * (server.MAX_HEADER_BYTES + 1))
+    writer.write(b"a" * (DEFAULT_HEADER_BYTES + 1))
 
     await _closed(reader)
 
 
 async def test_a_body_of_many_small_chunks_is_no_trailer(gateway, engine, kit) -> None:
     gateway.route(kit.at(engine))
-    body = b'{"model": "llama"' + b" " * server.MAX_HEADER_BYTES + b"}"
+    body = b'{"model": "llama"' + b" " * DEFAULT_HEADER_BYTES + b"}"
     request = _post(kit, b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
@@ -324,3 +360,78 @@ async def test_a_status_that_http_does_not_have_is_a_fault_of_the_engine(
 
     assert b" 503 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)
     writer.close()
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _connected(gateway: Any) -> Streams:
+    """After the gateway has accepted it."""
+    before = gateway.server.server_state.connections.copy()
+    streams = await asyncio.open_connection("127.0.0.1", gateway.port)
+    async with asyncio.timeout(SOON):
+        while not gateway.server.server_state.connections - before:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    return streams
+
+
+async def test_the_longest_idle_connection_gives_way_to_a_new_one(gateways) -> None:
+    gateway = await gateways(connections=2)
+    first, second, third = [await _connected(gateway) for _ in range(3)]
+
+    assert await _closed(first[0]) == b""
+    for reader, writer in (second, third):
+        writer.write(REQUEST)
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)).endswith(
+            b" 401 Unauthorized\r\n"
+        )
+        writer.close()
+
+
+async def test_idle_connections_have_a_bound_of_their_own(gateways) -> None:
+    gateway = await gateways(idle_connections=2)
+    first, *_ = [await _connected(gateway) for _ in range(3)]
+
+    assert await _closed(first[0]) == b""
+
+
+async def test_a_connection_with_a_request_never_gives_way_and_a_new_one_is_told_so(
+    gateways, engine, kit
+) -> None:
+    gateway = await gateways(connections=1)
+    gateway.route(kit.at(engine))
+    busy = asyncio.Event()
+
+    async def answer_later(request: Any) -> None:
+        await busy.wait()
+        await request.reply()
+
+    engine.behave = answer_later
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(_post(kit, b'{"model": "llama"}'))
+    await kit.until(lambda: engine.received)
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        client.sendall(REQUEST)  # before it is accepted: what nobody reads becomes a reset
+        turned_away, _ = await asyncio.open_connection(sock=client)
+        head, _, body = (await _closed(turned_away)).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in head
+    assert json.loads(body)["error"]["code"] == "gateway_full"
+    busy.set()
+    assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)
+    writer.close()
+
+
+async def test_a_request_that_has_been_answered_before_its_body_came_keeps_no_place(
+    gateways,
+) -> None:
+    gateway = await gateways(connections=1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST /v1/models HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+    assert b" 401 " in await asyncio.wait_for(reader.readuntil(b"\r\n"), SOON)
+    other, speaks = await asyncio.open_connection("127.0.0.1", gateway.port)
+    speaks.write(REQUEST)
+
+    assert b" 401 " in await asyncio.wait_for(other.readuntil(b"\r\n"), SOON)
+    speaks.close()

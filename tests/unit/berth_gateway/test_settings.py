@@ -19,6 +19,10 @@ def test_in_a_cluster_the_environment_says_it_all() -> None:
         "BERTH_MAX_HELD_REQUESTS": "5",
         "BERTH_MAX_HELD_BYTES": "600",
         "BERTH_GATEWAY_REPLICAS": "2",
+        "BERTH_ALLOWED_FIELDS": "chat_template, prompt_embeds",
+        "BERTH_MAX_OUTPUT_TOKENS": "7",
+        "BERTH_MAX_CONNECTIONS": "8",
+        "BERTH_IDLE_SECONDS": "9",
     }
 
     assert settings.load([], environ) == Settings(
@@ -30,7 +34,14 @@ def test_in_a_cluster_the_environment_says_it_all() -> None:
         held_requests=5,
         held_bytes=600,
         gateways=2,
-        limits=Limits(body_bytes=1000, media_urls=MediaUrls.ANY),
+        connections=8,
+        idle_seconds=9,
+        limits=Limits(
+            body_bytes=1000,
+            output_tokens=7,
+            allowed_fields=frozenset({"chat_template", "prompt_embeds"}),
+            media_urls=MediaUrls.ANY,
+        ),
     )
 
 
@@ -64,6 +75,7 @@ def test_a_service_called_berth_does_not_set_the_port() -> None:
         (["--auth", "none"], CLUSTER, "--auth: 'none' is not Keys or None"),
         (["--rotues", "r"], CLUSTER, "unrecognized arguments: --rotues"),
         ([], CLUSTER | {"BERTH_MEDIA_URLS": "x"}, "--media-urls: 'x' is not DataOnly or Any"),
+        ([], CLUSTER | {"BERTH_ALLOWED_FIELDS": "n"}, "--allowed-fields: 'n' is not chat_template"),
         ([], {}, "BERTH_NAMESPACE is empty; set it to the release's namespace"),
         (["--routes", "r"], {}, "--routes needs --keys FILE"),
         (["--routes", "r", "--cluster"], {}, "exclude each other"),

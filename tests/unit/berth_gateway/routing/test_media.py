@@ -66,7 +66,39 @@ def test_what_no_engine_would_fetch_passes(document: dict[str, Any]) -> None:
 
 def test_a_deep_value_is_searched_without_end() -> None:
     raw = b'{"model":"a","input":' + b'[{"a":' * 300 + b"1" + b"}]" * 300 + b"}"
-    assert request.parse(raw, Limits()).model == "a"
+    assert request.parse(raw, Limits(json_depth=1000)).model == "a"
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+CONTENT = {
+    "data URLs": IMAGE,
+    "sound": {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+    "Anthropic's": {"type": "image", "source": {"type": "base64", "data": "AAAA"}},
+}
+
+
+def _with_parts(*parts: Any) -> bytes:
+    messages = [{"role": "user", "content": [part]} for part in parts]
+    return json.dumps({"model": "a", "messages": messages}).encode()
+
+
+@pytest.mark.parametrize("part", CONTENT.values(), ids=CONTENT)
+@pytest.mark.parametrize("urls", MediaUrls)
+def test_parts_are_counted_over_all_messages(part: Any, urls: MediaUrls) -> None:
+    limits = Limits(media_parts=3, media_urls=urls)
+
+    assert request.parse(_with_parts(*[part] * 3), limits).model == "a"
+    with pytest.raises(Refusal, match="part 4 of this request, and this gateway accepts 3") as told:
+        request.parse(_with_parts(*[part] * 4), limits)
+    assert told.value.param is not None
+    assert told.value.param.startswith("messages[3].content[0].")
+
+
+def test_texts_are_no_media() -> None:
+    limits = Limits(media_parts=0)
+    text = {"type": "text", "text": "image_url", "source": "https://example.test"}
+
+    assert request.parse(_with_parts(*[text] * 9), limits).model == "a"
 
 
 def test_a_long_name_costs_its_length_once() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_gateway.errors import Kind, Refusal
-from berth_gateway.routing import request
+from berth_gateway.routing import bounds, request
 from berth_gateway.settings import Limits, MediaUrls
 
 JSON = st.recursive(
@@ -16,7 +16,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 # Keys that engines may not see as numbers of answers, so that only `model` is in play.
-KEYS = st.text().filter(lambda key: key not in {"model", "n", "best_of", "messages"})
+KEYS = st.text().filter(lambda key: key not in {"model", "messages", *bounds.FIELDS})
 SPACES = st.text(alphabet=" \t\r\n", max_size=3)
 
 
@@ -108,7 +108,7 @@ def test_a_name_that_needs_escapes_stays_one_json_string() -> None:
         pytest.param(b'{"a" 1}', "not valid JSON: Expecting ':'", id="no colon"),
         pytest.param(b'{1: 2, "model":"a"}', "property name", id="a number as a key"),
         pytest.param(b'\xff\xfe{"model":"a"}', "not UTF-8", id="UTF-16"),
-        pytest.param(b'{"a":' + b"[" * 100_000, "nesting too deep", id="a depth bomb"),
+        pytest.param(b'{"a":' + b"[" * 100_000, "more than 64 deep", id="a depth bomb"),
         pytest.param(b'{"a":' + b"9" * 5_000 + b"}", "number is too long", id="a long number"),
         pytest.param(
             b'{"a":1' + b',"a":1' * 256 + b"}", "more than 256 fields", id="a wide object"
@@ -122,20 +122,6 @@ def test_a_body_that_cannot_be_routed_is_a_400_that_says_why(raw: bytes, words: 
     with pytest.raises(Refusal, match=re.escape(words)) as caught:
         request.parse(raw, Limits())
     assert caught.value.status == 400
-
-
-@pytest.mark.parametrize("value", ["129", "0", "-1", "1e9", '"200"', "true", "[1]"])
-@pytest.mark.parametrize("name", ["n", "best_of"])
-def test_more_answers_than_allowed_are_refused_in_any_spelling(name: str, value: str) -> None:
-    raw = f'{{"model":"a","{name}":{value}}}'.encode()
-    with pytest.raises(Refusal, match="integer from 1 to 128") as caught:
-        request.parse(raw, Limits(choices=128))
-    assert caught.value.param == name
-
-
-@pytest.mark.parametrize("value", ["1", "128", "null"])
-def test_as_many_answers_as_allowed_are_fine(value: str) -> None:
-    request.parse(f'{{"model":"a","n":{value}}}'.encode(), Limits(choices=128))
 
 
 def _with_image(url: str) -> bytes:
@@ -204,7 +190,46 @@ def test_a_long_text_with_as_many_marks_as_code_has_passes() -> None:
     assert request.parse(raw, Limits()).model == "a"
 
 
-def test_a_number_of_choices_too_deep_to_be_shown_is_refused_like_others() -> None:
-    for depth in range(900, 1000):  # between what can be read and what can be written
-        with pytest.raises(Refusal):
-            request.parse(b'{"model":"a","n":' + b"[" * depth + b"]" * depth + b"}", Limits())
+def _deep(depth: int, opening: str, closing: str, middle: str = "1") -> bytes:
+    """A body with `depth` values one in another, itself among them."""
+    return f'{{"model":"a","x":{opening * (depth - 1)}{middle}{closing * (depth - 1)}}}'.encode()
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"x":', "}")])
+def test_values_lie_as_deep_as_the_limit_and_no_deeper(opening: str, closing: str) -> None:
+    limits = Limits(json_depth=20)
+
+    assert request.parse(_deep(20, opening, closing), limits).model == "a"
+    with pytest.raises(Refusal, match="more than 20 deep") as caught:
+        request.parse(_deep(21, opening, closing), limits)
+    assert caught.value.status == 400
+
+
+@given(JSON, st.integers(1, 6))
+def test_a_body_is_as_deep_as_its_deepest_value(value: Any, limit: int) -> None:
+    raw = json.dumps({"model": "a", "x": value}).encode()
+    if _depth(json.loads(raw)) <= limit:
+        assert request.parse(raw, Limits(json_depth=limit)).model == "a"
+    else:
+        with pytest.raises(Refusal, match=f"more than {limit} deep"):
+            request.parse(raw, Limits(json_depth=limit))
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, inner), default=0) if isinstance(value, (list, dict)) else 0
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, '\\"[{' * 5000, "\\\\" * 7 + "[" * 999, '{"a": [' * 999]
+)
+def test_brackets_in_a_text_are_not_depth(text: str) -> None:
+    raw = json.dumps({"model": "a", "prompt": text, "x": [{}, [{}]] * 50}).encode()
+
+    assert request.parse(raw, Limits(json_depth=5)).model == "a"
+
+
+def test_an_array_of_millions_of_arrays_is_refused_before_it_is_read() -> None:
+    with pytest.raises(Refusal, match="500000 commas and brackets") as caught:
+        request.parse(_deep(1_000_000, "[", "]"), Limits())
+    assert caught.value.kind is Kind.TOO_LARGE
