@@ -2,7 +2,8 @@
 
 In order, from the most telling cause to the least; the comment says where vLLM 0.32 prints it.
 The groups `need`, `have`, `total` and `fits` of a rule with a `short` are its numbers as data too:
-memory in GiB unless the text names its unit, `fits` in tokens.
+memory in GiB unless the text names its unit, `fits` in tokens. No pattern goes back and forth over
+the log: what stands between two of its words is bounded, or ends where it could begin anew.
 """
 
 import re
@@ -46,7 +47,8 @@ RULES: Final = (
     _rule(
         r"max seq len \((?P<length>\d+)\), \((?P<need>[\d.]+) GiB KV cache is needed, which is "
         r"larger than the available KV cache memory \((?P<have>[\d.]+) GiB\)\. "
-        r"Based on the available memory, the estimated maximum model length is (?P<fits>\d+)",
+        r"Based on the available memory, the estimated maximum model length is "
+        r"(?P<fits>\d{1,12})\b",
         reasons.KV_TOO_SMALL,
         "one request of {length} tokens needs {need} GiB of KV cache and {have} GiB are left",
         "set spec.runtime.maxModelLen to at most {fits}",
@@ -64,8 +66,8 @@ RULES: Final = (
     # The same function, when weights and activations left nothing: by how much is on the line
     # that v1/worker/gpu_worker.py, determine_available_memory, logged before.
     _rule(
-        r"(?s)Available KV cache memory: (?P<have>-?[\d.]+) GiB.*?"
-        r"No available memory for the cache blocks",
+        r"(?s)Available KV cache memory: (?P<have>-?[\d.]+) GiB"
+        r"(?:(?!Available KV cache memory).)*?No available memory for the cache blocks",
         reasons.KV_TOO_SMALL,
         "weights and activations leave {have} GiB for the KV cache",
         _SPREAD_FIX,
@@ -81,8 +83,9 @@ RULES: Final = (
     # v1/worker/utils.py, request_memory, before any weight is loaded: another process holds the
     # GPU.
     _rule(
-        r"Free memory on device .*?\((?P<have>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less "
-        r"than desired GPU memory utilization \((?P<fraction>[\d.]+), (?P<need>[\d.]+) GiB\)",
+        r"Free memory on device [^(\n]{0,80}\((?P<have>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup "
+        r"is less than desired GPU memory utilization "
+        r"\((?P<fraction>[\d.]+), (?P<need>[\d.]+) GiB\)",
         reasons.OUT_OF_MEMORY,
         "{have} of {total} GiB are free on the GPU and the engine wants {need} GiB",
         "free the GPU of other processes, or lower spec.memory.gpuMemoryFraction below {fraction}",
@@ -109,8 +112,8 @@ RULES: Final = (
     # v1/worker/gpu_model_runner.py, _dummy_sampler_run and _dummy_pooler_run: torch's own error
     # stands above it.
     _rule(
-        r"out of memory occurred when warming up (?P<what>sampler|pooler)(?: \(.*?\))? with "
-        r"(?P<seqs>\d+) dummy requests",
+        r"out of memory occurred when warming up (?P<what>sampler|pooler)(?: \([^)\n]{0,80}\))? "
+        r"with (?P<seqs>\d+) dummy requests",
         reasons.OUT_OF_MEMORY,
         "the GPU ran out of memory when the {what} was tried with {seqs} requests",
         "set spec.runtime.maxNumSeqs below {seqs}, or use a larger accelerator",
@@ -221,7 +224,7 @@ RULES: Final = (
     ),
     # pydantic, of vLLM's own configuration classes: the line after "Value error,".
     _rule(
-        r"Value error, (?P<what>.+?)(?: \[type=|$)",
+        r"Value error, (?P<what>.{1,600}?)(?: \[type=|$)",
         reasons.CRASH_LOOP,
         "the engine refused its configuration: {what}",
         "correct the field of spec.runtime that it names",
@@ -254,7 +257,7 @@ RULES: Final = (
     ),
     # setup_server.
     _rule(
-        r"\[Errno 98\].*[Aa]ddress already in use",
+        r"\[Errno 98\].{0,80}?[Aa]ddress already in use",
         reasons.CRASH_LOOP,
         "the engine's port is taken by another process of the pod",
         "remove what listens on it from spec.podTemplate",

@@ -9,13 +9,15 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
-from berth_api.shape import Failure, Short, Shortage
+from berth_api.shape import MOST_BYTES, Failure, Short, Shortage
 from berth_server import reasons
 from berth_server.causes import ALLOCATION, KV_CACHE_SIZED, RULES, Rule
 
 # A condition's message is read on a terminal; a stack trace is in the pod's log.
 MAX_MESSAGE_CHARACTERS: Final = 600
 
+# A line of its own making is shorter; what is longer repeats what a client sent.
+_LINE_CHARACTERS: Final = 1000
 # By the signal that ended the engine itself, when its log tells nothing.
 _SIGNALS: Final[dict[int, tuple[str, str, str]]] = {
     signal.SIGKILL: (
@@ -47,7 +49,7 @@ def explain(tail: Sequence[str], returncode: int) -> Failure:
 
     `returncode` is negative for a signal, as `subprocess` has it.
     """
-    text = "\n".join(tail)
+    text = "\n".join(line[:_LINE_CHARACTERS] for line in tail)
     for rule in RULES:
         if match := rule.pattern.search(text):
             failure = _fill(rule, match)
@@ -87,9 +89,10 @@ def _bytes(text: str | None) -> int | None:
     number, _, unit = (text or "").partition(" ")
     size = _UNITS.get(unit or "GiB")
     try:
-        return None if size is None else int(float(number) * size)
-    except ValueError:
+        found = None if size is None else int(float(number) * size)
+    except (ValueError, OverflowError):
         return None
+    return None if found is None or abs(found) > MOST_BYTES else found
 
 
 def _by_signal(returncode: int) -> Failure:
@@ -101,7 +104,7 @@ def _by_signal(returncode: int) -> Failure:
 
 
 def _by_exception(tail: Sequence[str], returncode: int) -> Failure:
-    named = (_EXCEPTION.match(line) for line in tail)
+    named = (_EXCEPTION.match(line[:_LINE_CHARACTERS]) for line in tail)
     causes = [match[1] for match in named if match and _POINTS_ABOVE not in match[1]]
     said = causes[0] if causes else "its log does not say why"
     message = f"the engine exited with code {returncode}: {said}"[:MAX_MESSAGE_CHARACTERS]

@@ -5,7 +5,7 @@ when it expires with streams open the process lives until its clients hang up (t
 """
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +13,8 @@ from berth_server import variables
 from berth_server.client import Client
 from berth_server.errors import EngineUnreachable
 from berth_server.launch import Process
+
+_log = logging.getLogger("berth.server")
 
 # Fast enough that an idle pod ends at once, slow enough to cost a busy one nothing.
 _POLL_SECONDS: Final = 0.25
@@ -48,8 +50,10 @@ async def finish(
 async def stop(engine: Process) -> None:
     """SIGTERM, a bounded wait, SIGKILL to what is left of the engine's group."""
     engine.terminate()
-    with contextlib.suppress(asyncio.TimeoutError):  # the group is ended below in any case
+    try:
         await asyncio.wait_for(engine.wait(), STOP_SECONDS)
+    except asyncio.TimeoutError:
+        _log.warning("the engine lives %g s after SIGTERM; it is killed", STOP_SECONDS)
     await engine.destroy()
 
 

@@ -34,8 +34,6 @@ _TRIES: Final = 3
 _FIRST_PAUSE_SECONDS: Final = 5.0
 _LOCK_POLL_SECONDS: Final = 1.0
 _PROGRESS_SECONDS: Final = 1.0
-# The index of the largest models is a few MB.
-_MAX_INDEX_BYTES: Final = 64 * 2**20
 _TERMINATED: Final = 128 + signal.SIGTERM
 
 
@@ -98,7 +96,9 @@ def wanted(repository: hub.Repository, commit: str) -> tuple[RemoteFile, ...]:
     listed = repository.files(commit)
     indexed = None
     if any(file.path == weights.INDEX for file in listed):
-        indexed = weights.indexed(repository.read(weights.INDEX, commit, 0, _MAX_INDEX_BYTES))
+        indexed = weights.indexed(
+            repository.read(weights.INDEX, commit, 0, weights.MAX_INDEX_BYTES)
+        )
     files = selection.needed(listed, indexed)
     if not selection.weight_files(files):
         raise no_safetensors(repository.name, [file.path for file in listed])

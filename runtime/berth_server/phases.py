@@ -12,6 +12,11 @@ from typing import Final
 from berth_api.server import Measured, Phase
 
 _GIB: Final = 2**30
+# What matters of a line is at its beginning; what follows may be a stranger's text.
+_MOST_CHARACTERS: Final = 1000
+# Digits enough for any card and any context, and too few to be no number.
+_GIB_NUMBER: Final = r"\d{1,7}(?:\.\d{1,9})?"
+_COUNT: Final = r"\d[\d,]{0,15}"
 # Until the first token there is something left, however late the start is.
 _LEAST_ETA_SECONDS: Final = 1
 # The phases up to serving, in order; a log line never moves a pod backwards.
@@ -67,11 +72,15 @@ def _rule(
 # v1/core/kv_cache_utils.py of 0.32.
 _RULES: Final = (
     # tqdm on stderr; its percent is by shard, not by byte.
-    _rule(r"Loading \S+ checkpoint shards:\s+(\d+)% Completed", Phase.LOADING, _percent),
+    _rule(r"Loading \S+ checkpoint shards:\s+(\d{1,3})% Completed", Phase.LOADING, _percent),
     # One line per rank; the loader's own clock starts here.
     _rule(r"Starting to load model ", Phase.LOADING),
     # The GPU build only; bytes of this rank.
-    _rule(r"Model loading took ([\d.]+) GiB memory", Phase.WARMING, _measured("weights_bytes")),
+    _rule(
+        rf"Model loading took ({_GIB_NUMBER}) GiB memory",
+        Phase.WARMING,
+        _measured("weights_bytes"),
+    ),
     _rule(r"Loading weights took ", Phase.WARMING),
     # Any of these says that inductor is at work, or that its cache was found.
     _rule(r"Warming up model for the compilation", Phase.COMPILING),
@@ -80,40 +89,49 @@ _RULES: Final = (
     _rule(r"torch\.compile took ", Phase.WARMING),
     _rule(r"Initial profiling/warmup run took", Phase.WARMING),
     # What is left for the KV cache: profiled, explicit on CPU, explicit on GPU.
-    _rule(r"Available KV cache memory: ([\d.]+) GiB", Phase.WARMING, _measured("kv_cache_bytes")),
     _rule(
-        r"(?:Explicitly|Auto) set \(([\d.]+)/[\d.]+\) GiB for KV cache",
+        rf"Available KV cache memory: ({_GIB_NUMBER}) GiB",
         Phase.WARMING,
         _measured("kv_cache_bytes"),
     ),
-    _rule(r"reserved ([\d.]+) GiB memory for KV Cache", None, _measured("kv_cache_bytes")),
+    _rule(
+        rf"(?:Explicitly|Auto) set \(({_GIB_NUMBER})/[\d.]+\) GiB for KV cache",
+        Phase.WARMING,
+        _measured("kv_cache_bytes"),
+    ),
+    _rule(rf"reserved ({_GIB_NUMBER}) GiB memory for KV Cache", None, _measured("kv_cache_bytes")),
     # Frames of videos that are decoded on the GPU (multimodal/gpu_ipc_memory.py), after the rest.
-    _rule(r"KV cache memory reduced to ([\d.]+) GiB", None, _measured("kv_cache_bytes")),
-    _rule(r"KV cache size: ([\d,]+) tokens", Phase.WARMING, _measured("kv_cache_tokens", unit=1)),
+    _rule(rf"KV cache memory reduced to ({_GIB_NUMBER}) GiB", None, _measured("kv_cache_bytes")),
+    _rule(
+        rf"KV cache size: ({_COUNT}) tokens",
+        Phase.WARMING,
+        _measured("kv_cache_tokens", unit=1),
+    ),
     # CUDA graphs, by shape; the bar runs twice. What they took is a difference of two free
     # memories, and below 0 when something else was freed meanwhile.
-    _rule(r"Capturing CUDA graphs \(.*?\):\s+(\d+)%", Phase.WARMING, _percent),
+    _rule(r"Capturing CUDA graphs \([^)]*\):\s+(\d{1,3})%", Phase.WARMING, _percent),
     _rule(
-        r"Graph capturing finished in .*?took (-?[\d.]+) GiB",
+        rf"Graph capturing finished in .*?took (-?{_GIB_NUMBER}) GiB",
         Phase.WARMING,
         _measured("graph_bytes"),
     ),
     _rule(
-        r"CUDA graph pool memory: (-?[\d.]+) GiB \(actual\), (-?[\d.]+) GiB \(estimated\)",
+        rf"CUDA graph pool memory: (-?{_GIB_NUMBER}) GiB \(actual\), (-?{_GIB_NUMBER}) GiB "
+        r"\(estimated\)",
         None,
         _measured("graph_bytes", "graph_estimate_bytes"),
     ),
     # Where the KV cache's size is the engine's own choice. Its peak holds the graphs' estimate.
     _rule(
-        r"Actual usage is ([\d.]+) GiB for consumed memory \(weights \+ non-torch\), "
-        r"([\d.]+) GiB for peak activation, and (-?[\d.]+) GiB for CUDAGraph memory",
+        rf"Actual usage is ({_GIB_NUMBER}) GiB for consumed memory \(weights \+ non-torch\), "
+        rf"({_GIB_NUMBER}) GiB for peak activation, and (-?{_GIB_NUMBER}) GiB for CUDAGraph memory",
         None,
         _measured("consumed_bytes", "activation_bytes", "graph_bytes"),
     ),
     # Said by the API server before it starts the engine, and again where auto was resolved.
-    _rule(r"Using max model len (\d+)", None, _measured("max_model_len", unit=1)),
+    _rule(rf"Using max model len ({_COUNT})", None, _measured("max_model_len", unit=1)),
     _rule(
-        r"Auto-fit max_model_len: (?:.*?context length|reduced from \d+ to) ([\d,]+)",
+        rf"Auto-fit max_model_len: (?:.*?context length|reduced from \d+ to) ({_COUNT})",
         None,
         _measured("max_model_len", unit=1),
     ),
@@ -126,7 +144,7 @@ _NOTHING: Final = Reading()
 def read(line: str) -> Reading:
     """What `line` says; the first rule that matches decides."""
     for rule in _RULES:
-        if match := rule.pattern.search(line):
+        if match := rule.pattern.search(line, 0, _MOST_CHARACTERS):
             return replace(rule.read(match), phase=rule.phase)
     return _NOTHING
 

@@ -19,6 +19,7 @@ from berth_server import (
     cpus,
     crash,
     drain,
+    engine_version,
     launch,
     metrics,
     model_files,
@@ -82,6 +83,7 @@ class Pod:
     def _start(self, inherited: dict[str, str]) -> launch.Process:
         config = self._engine_config
         self._state.enter(Phase.STARTING, self._clock())
+        engine_version.check(config)
         folder = model_files.find(Path(config.model_dir))
         command = args.command(config, self._config, str(folder), cpus.available())
         _log.info("engine: %s", " ".join(command.argv))
@@ -122,9 +124,10 @@ class Pod:
         while True:
             gauges = await self._gauges()
             watch = stall.observe(watch, self._clock(), self._state.in_flight, gauges)
-            if stall.stalled_seconds(watch, self._clock()) >= limit:
+            left = limit - stall.stalled_seconds(watch, self._clock())
+            if left <= 0:
                 return crash.stalled(limit, self._state.in_flight)
-            await asyncio.sleep(min(_WATCH_SECONDS, limit))
+            await asyncio.sleep(min(_WATCH_SECONDS, left))
 
     async def _gauges(self) -> metrics.Gauges | None:
         try:

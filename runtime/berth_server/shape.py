@@ -6,11 +6,10 @@ not try again by itself; anything else is a crash.
 """
 
 import hashlib
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from berth_server import (
     parts,
     request,
     selection,
+    strangers_json,
     termination,
     trim,
     weights,
@@ -115,7 +115,7 @@ def _present(folder: Path) -> tuple[selection.RemoteFile, ...]:
 
 def _index(folder: Path, present: tuple[selection.RemoteFile, ...]) -> bytes | None:
     held = any(file.path == weights.INDEX for file in present)
-    return (folder / weights.INDEX).read_bytes() if held else None
+    return _reader(folder)(weights.INDEX, 0, weights.MAX_INDEX_BYTES) if held else None
 
 
 def _reader(folder: Path) -> Read:
@@ -168,8 +168,8 @@ def read_config(read: Read) -> tuple[dict[str, Any], bytes]:
     """config.json's object and its bytes. Raises SourceError."""
     text = read(model_files.CONFIG, 0, _MAX_CONFIG_BYTES)
     try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        config = strangers_json.loads(text)
+    except ValueError as error:
         raise _unreadable(f"{model_files.CONFIG} is no JSON") from error
     if not isinstance(config, dict):
         raise _unreadable(f"{model_files.CONFIG} is no JSON object")
@@ -180,7 +180,9 @@ def read_heads(read: Read, paths: list[str], known: parts.Facts) -> _Heads:
     """The headers of all `paths`, read several at a time. Raises SourceError."""
     ordered = sorted(paths)
     with ThreadPoolExecutor(_READERS) as pool:
-        headers = list(pool.map(lambda path: _header(read, path), ordered))
+        begun = list(pool.map(lambda path: _begin(read, path), ordered))
+        _check_sum(length for _, length in begun)
+        headers = list(pool.map(lambda path, begin: _header(read, path, *begin), ordered, begun))
     tensors = weights.Tensors()
     for path, header in zip(ordered, headers, strict=True):
         tensors += _tensors(path, header, known)
@@ -189,12 +191,24 @@ def read_heads(read: Read, paths: list[str], known: parts.Facts) -> _Heads:
     return _Heads(tensors, digest, framing + tensors.data_bytes)
 
 
-def _header(read: Read, path: str) -> bytes:
+def _begin(read: Read, path: str) -> tuple[bytes, int]:
+    """The file's first bytes, and the length of its header."""
     start = read(path, 0, _FIRST_READ_BYTES)
     try:
-        length = weights.header_bytes(start)
+        return start, weights.header_bytes(start)
     except weights.HeaderError as error:
         raise _unreadable(f"{path}: {error}") from error
+
+
+def _check_sum(lengths: Iterable[int]) -> None:
+    """All of them are held at once."""
+    total = sum(lengths)
+    if total > weights.MAX_HEADER_BYTES:
+        limit = weights.MAX_HEADER_BYTES
+        raise _unreadable(f"the headers take {total} bytes together, and at most {limit} are read")
+
+
+def _header(read: Read, path: str, start: bytes, length: int) -> bytes:
     end = weights.LENGTH_BYTES + length
     rest = read(path, len(start), end - len(start)) if end > len(start) else b""
     header = (start + rest)[weights.LENGTH_BYTES : end]

@@ -4,17 +4,18 @@ Format: https://huggingface.co/docs/safetensors. Headers come from strangers, so
 them is checked before it is used.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from berth_api.shape import MOST_BYTES
-from berth_server import parts
+from berth_server import parts, strangers_json
 
 LENGTH_BYTES: Final = 8
 # The format's own limit; a header of the largest models known is some 20 MB.
 MAX_HEADER_BYTES: Final = 100_000_000
+# The index of the largest models is a few MB.
+MAX_INDEX_BYTES: Final = 64 * 2**20
 SUFFIX: Final = ".safetensors"
 INDEX: Final = "model.safetensors.index.json"
 _METADATA: Final = "__metadata__"
@@ -83,9 +84,9 @@ def header_bytes(start: bytes) -> int:
 def read(header: bytes, known: parts.Facts = _NOTHING) -> Tensors:
     """The tensors of one file, from its header without the length. Raises HeaderError."""
     try:
-        entries = json.loads(header)
-    except (ValueError, RecursionError) as error:
-        raise HeaderError("the header is no JSON") from error
+        entries = strangers_json.loads(header)
+    except ValueError as error:
+        raise HeaderError(f"the header cannot be read as JSON: {error}") from error
     if not isinstance(entries, dict):
         raise HeaderError("the header is no JSON object")
     tensors = [_tensor(name, entry) for name, entry in entries.items() if name != _METADATA]
@@ -116,8 +117,8 @@ def indexed(index: bytes) -> frozenset[str] | None:
     A repository may hold more files: a copy in another precision, or an adapter.
     """
     try:
-        shards = frozenset(json.loads(index)["weight_map"].values())
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        shards = frozenset(strangers_json.loads(index)["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return shards if shards and all(isinstance(shard, str) for shard in shards) else None
 
@@ -125,8 +126,8 @@ def indexed(index: bytes) -> frozenset[str] | None:
 def total_bytes(index: bytes) -> int | None:
     """What a sharded model's index says all its tensors take; None if it does not say."""
     try:
-        total = json.loads(index)["metadata"]["total_size"]
-    except (ValueError, RecursionError, KeyError, TypeError):
+        total = strangers_json.loads(index)["metadata"]["total_size"]
+    except (ValueError, KeyError, TypeError):
         return None
     number = isinstance(total, int | float) and not isinstance(total, bool)
     return int(total) if number and 0 < total < _MAX_TOTAL_BYTES else None

@@ -105,7 +105,9 @@ def pod(tmp_path):
     (model / "config.json").write_text(json.dumps(tiny_model.CONFIG))
     (tmp_path / "key").write_text(KEY)
 
-    def start(extra_args=(), **changes) -> RuntimePod:
+    def start(
+        extra_args=(), *, python_path=tuple(sys.path), respelt=lambda config: config, **changes
+    ) -> RuntimePod:
         knobs = {name: value for name, value in changes.items() if name.startswith("STANDIN_")}
         settings = {name: value for name, value in changes.items() if name not in knobs}
         engine = EngineConfig(
@@ -138,7 +140,10 @@ def pod(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-m", "berth_server", str(tmp_path / "termination-log")],
             env=os.environ
-            | {"BERTH_SERVER_CONFIG": config.wire(), "PYTHONPATH": os.pathsep.join(sys.path)},
+            | {
+                "BERTH_SERVER_CONFIG": respelt(config.wire()),
+                "PYTHONPATH": os.pathsep.join(python_path),
+            },
             stdout=(tmp_path / "log").open("wb"),
             stderr=subprocess.STDOUT,
         )

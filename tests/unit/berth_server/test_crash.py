@@ -1,12 +1,16 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_api.shape import Short, Shortage
 from berth_server import crash
+from berth_server.launch import MAX_LINE_BYTES, TAIL_LINES
 from standins.engine_crashes import CRASHES
 
 GIB = 2**30
+AT_ONCE_SECONDS = 10  # what goes back and forth takes hours
 
 
 def explained(name: str):
@@ -191,3 +195,42 @@ def test_a_context_longer_than_the_models_names_the_limit():
     failure = crash.explain([line], 1)
     assert failure.message == "a context of 4096 tokens is asked and the model was trained for 2048"
     assert failure.fix == "set spec.runtime.maxModelLen to at most 2048, or to auto"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CUDA out of memory. Tried to allocate " + "9" * 400 + " GiB.",
+        "CUDA out of memory. Tried to allocate 1.2.3 GiB.",
+        "CUDA out of memory. Tried to allocate 9999999999999999.00 GiB.",
+    ],
+)
+def test_memory_that_no_card_has_is_no_number(line):
+    failure = crash.explain([line], 1)
+    assert failure.reason == "OutOfMemory"
+    assert failure.shortage.needed_bytes is None
+
+
+def test_a_context_that_no_model_has_is_no_number():
+    line = (
+        "max seq len (8), (1.5 GiB KV cache is needed, which is larger than the available KV cache "
+        "memory (1 GiB). Based on the available memory, the estimated maximum model length is "
+    )
+    assert crash.explain([line + "9" * 500], 1).shortage.longest_tokens is None
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "Available KV cache memory: 1 GiB ",
+        "Free memory on device (",
+        "out of memory occurred when warming up sampler (",
+        "Value error, ",
+        "[Errno 98] ",
+    ],
+)
+def test_a_log_that_nearly_matches_everywhere_is_explained_at_once(piece):
+    line = (piece * MAX_LINE_BYTES)[:MAX_LINE_BYTES]
+    started = time.process_time()
+    crash.explain([line] * TAIL_LINES, 1)
+    assert time.process_time() - started < AT_ONCE_SECONDS

@@ -83,10 +83,11 @@ async def test_an_engine_is_asked_before_it_is_made_to():
     assert engine.signals == ["TERM", "KILL"]
 
 
-async def test_an_engine_that_ignores_sigterm_is_killed_in_time():
+async def test_an_engine_that_ignores_sigterm_is_killed_in_time_and_the_log_says_so(caplog):
     engine = FakeEngine(stubborn=True)
     await asyncio.wait_for(drain.stop(engine), 1)
     assert engine.signals == ["TERM", "KILL"]
+    assert "SIGTERM" in caplog.text
 
 
 async def test_a_load_that_is_no_number_is_no_answer():

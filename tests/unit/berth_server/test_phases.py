@@ -1,8 +1,11 @@
+import time
+
 import pytest
 
 from berth_api.server import Measured, Phase
 from berth_server import phases
 
+AT_ONCE_SECONDS = 5  # what goes back and forth takes minutes
 PREFIX = "(Worker pid=7119) INFO 11-21 01:03:37 [x.py:260] "
 
 
@@ -138,3 +141,26 @@ def test_the_estimate_counts_down_and_never_reaches_zero_before_serving():
 def test_without_a_measured_start_nothing_is_promised():
     assert phases.eta_seconds(Phase.LOADING, 10.0, None) is None
     assert phases.eta_seconds(Phase.FAILED, 10.0, 60) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Model loading took .. GiB memory",
+        "Available KV cache memory: 1.2.3 GiB",
+        "Available KV cache memory: " + "9" * 400 + " GiB",
+        "Loading safetensors checkpoint shards: " + "9" * 5000 + "% Completed",
+        "KV cache size: ,,, tokens",
+        "KV cache size: " + "9" * 400 + " tokens",
+        "Graph capturing finished in 1 s, took -... GiB",
+    ],
+)
+def test_what_is_no_number_is_not_measured(line):
+    assert phases.read(line).measured == Measured()
+
+
+@pytest.mark.parametrize("piece", ["Capturing CUDA graphs (", "Graph capturing finished in "])
+def test_a_line_that_nearly_matches_many_times_is_read_at_once(piece):
+    started = time.process_time()
+    phases.read(piece * 10_000)
+    assert time.process_time() - started < AT_ONCE_SECONDS

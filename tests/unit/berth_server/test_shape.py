@@ -1,9 +1,10 @@
 import json
+import struct
 
 import pytest
 
 from berth_api.server import FetchConfig
-from berth_server import shape, termination
+from berth_server import shape, termination, weights
 from berth_server.errors import ConfigurationError, SourceError
 from standins import tiny_model
 
@@ -178,6 +179,16 @@ def test_a_large_configuration_is_cut_to_the_message(folder, tmp_path, endpoint)
     found = ask("pvc://models", endpoint, tmp_path)
     assert len(termination.encode(found)) <= termination.MAX_BYTES
     assert found.config["hidden_size"] == tiny_model.HIDDEN
+
+
+def test_headers_that_would_fill_the_memory_together_are_not_read(folder, tmp_path, endpoint):
+    for number in range(2):
+        with (folder / f"more-{number}.safetensors").open("wb") as file:
+            file.write(struct.pack("<Q", weights.MAX_HEADER_BYTES))
+            file.truncate(weights.MAX_HEADER_BYTES + weights.LENGTH_BYTES)
+    failure = ask("pvc://models", endpoint, tmp_path).failure
+    assert failure.reason == "ConfigUnreadable"
+    assert f"and at most {weights.MAX_HEADER_BYTES} are read" in failure.message
 
 
 def test_a_source_that_is_none_is_the_operators_mistake(endpoint):
