@@ -1,7 +1,6 @@
 # Berth's images. `control` runs the operator, the gateway and the model fetcher; `runtime-cpu` is a
 # stock vLLM for machines without an accelerator. BASE is any Debian 12 image with Python 3.11.
 ARG BASE=python:3.11-slim
-ARG UV_VERSION=0.13.8
 
 FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH \
@@ -21,13 +20,13 @@ RUN apt-get update -qq \
 # Bytecode is compiled here, unchecked because no source changes later: without it, each of the
 # engine's three processes spends most of its start compiling.
 ARG SSL_CERT_FILE
-ARG UV_VERSION
 RUN --mount=type=bind,source=dev/images/runtime-cpu,target=/recipe \
+    --mount=type=bind,source=dev/images/uv,target=/uv \
     --mount=type=cache,target=/root/.cache/uv \
     python3 -m venv /tmp/uv \
-    && PIP_CERT=$SSL_CERT_FILE /tmp/uv/bin/pip install --quiet uv==$UV_VERSION \
+    && PIP_CERT=$SSL_CERT_FILE /tmp/uv/bin/pip install --quiet --require-hashes -r /uv/requirements.txt \
     && python3 -m venv --without-pip /opt/venv \
-    && UV_LINK_MODE=copy /tmp/uv/bin/uv pip install --quiet --no-deps \
+    && UV_LINK_MODE=copy /tmp/uv/bin/uv pip install --quiet --no-deps --require-hashes \
          --python /opt/venv/bin/python -r /recipe/requirements.txt \
     && rm -rf /tmp/uv \
     && python3 -B /recipe/trim.py \
@@ -42,9 +41,9 @@ ENTRYPOINT ["vllm", "serve"]
 # The stages before `control` hold what builds it; it gets what they install and none of the tools.
 FROM base AS control-dependencies
 ARG SSL_CERT_FILE
-ARG UV_VERSION
-RUN --mount=type=cache,target=/root/.cache/uv \
-    python3 -m venv /opt/uv && PIP_CERT=$SSL_CERT_FILE /opt/uv/bin/pip install --quiet uv==$UV_VERSION
+RUN --mount=type=bind,source=dev/images/uv,target=/uv \
+    python3 -m venv /opt/uv \
+    && PIP_CERT=$SSL_CERT_FILE /opt/uv/bin/pip install --quiet --require-hashes -r /uv/requirements.txt
 COPY pyproject.toml uv.lock /src/
 RUN --mount=type=cache,target=/root/.cache/uv \
     cd /src && UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/opt/venv /opt/uv/bin/uv sync --quiet --frozen \

@@ -61,7 +61,8 @@ def system() -> tuple[Image, ...]:
 
 def runtime() -> Image:
     root = places.REPOSITORY
-    return Image(RUNTIME, root / "Dockerfile", root, ("dev/images/runtime-cpu",), "runtime-cpu")
+    inputs = ("dev/images/uv", "dev/images/runtime-cpu")
+    return Image(RUNTIME, root / "Dockerfile", root, inputs, "runtime-cpu")
 
 
 def weights() -> Image:
@@ -77,7 +78,8 @@ def weights() -> Image:
 
 def control() -> Image:
     root = places.REPOSITORY
-    inputs = ("pyproject.toml", "uv.lock", "README.md", "crds", "operator", "runtime")
+    sources = ("README.md", "crds", "operator", "runtime")
+    inputs = ("dev/images/uv", "pyproject.toml", "uv.lock", *sources)
     return Image(CONTROL, root / "Dockerfile", root, inputs, "control")
 
 
@@ -104,12 +106,28 @@ def _files(context: Path, inputs: Iterable[str]) -> list[Path]:
     return sorted(file for file in found if "__pycache__" not in file.parts)
 
 
+@dataclass(frozen=True)
+class DebianPackage:
+    name: str
+    version: str
+    architecture: str
+
+
+_DPKG = ("dpkg-query", "--show", "--showformat=${Package}\t${Version}\t${Architecture}\n")
+
+
+def debian_packages(listed: str) -> list[DebianPackage]:
+    """From the output of _DPKG."""
+    return [DebianPackage(*line.split("\t")) for line in listed.splitlines()]
+
+
 class Builder(Protocol):
     """Docker, or buildah where no Docker runs."""
 
     def build(self, image: Image) -> None: ...
     def references(self) -> set[str]: ...
     def remove(self, reference: str) -> None: ...
+    def packages(self, reference: str) -> list[DebianPackage]: ...
 
 
 def build(builder: Builder, image: Image) -> bool:
@@ -154,6 +172,11 @@ class Docker:
     def remove(self, reference: str) -> None:
         progress.run(["docker", "image", "rm", reference])
 
+    def packages(self, reference: str) -> list[DebianPackage]:
+        program, *arguments = _DPKG
+        command = ["docker", "run", "--rm", f"--entrypoint={program}", reference, *arguments]
+        return debian_packages(progress.run(command))
+
 
 @dataclass(frozen=True)
 class Buildah:
@@ -174,6 +197,15 @@ class Buildah:
 
     def remove(self, reference: str) -> None:
         self._buildah("rmi", reference)
+
+    def packages(self, reference: str) -> list[DebianPackage]:
+        with locks.exclusive(places.cache_dir() / "images.lock"):  # a build removes containers
+            container = self._buildah("from", "--pull-never", reference).strip()
+            try:
+                listed = self._buildah("run", "--isolation", "chroot", container, "--", *_DPKG)
+            finally:
+                self._buildah("rm", container)
+        return debian_packages(listed)
 
     def send(self, reference: str, reader: Sequence[str | Path]) -> None:
         """Write the image as an archive to the standard input of another command."""

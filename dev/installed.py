@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dev import binaries, places, progress
+from dev import binaries, places, progress, restricted
 from dev.kubectl import Kubectl
 
 SYSTEM = "berth-system"
@@ -28,10 +28,10 @@ class Berth:
     audit_log: Path | None  # of the API server, where the test's own cluster writes one
 
     def helm(self, *flags: str) -> None:
-        """Upgrade the release, with what was set before and these flags."""
+        """Upgrade the release: the chart's defaults, what was set before, and these flags."""
         progress.run(
             [
-                *(binaries.path("helm"), "upgrade", RELEASE, CHART, "--reuse-values"),
+                *(binaries.path("helm"), "upgrade", RELEASE, CHART, "--reset-then-reuse-values"),
                 *(f"--kubeconfig={self.kubectl.kubeconfig}", f"--namespace={SYSTEM}"),
                 *flags,
                 *("--wait", "--timeout=180s"),
@@ -85,14 +85,7 @@ class Berth:
     @contextmanager
     def namespace(self, name: str) -> Iterator[str]:
         """A namespace of restricted pods, gone again afterwards with all that is in it."""
-        enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
-        self.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {"name": name, "labels": enforce},
-            }
-        )
+        self.apply(restricted.namespace(name))
         try:
             yield name
         finally:
@@ -103,7 +96,7 @@ class Berth:
     ) -> str:
         """The log of a Python script run in the runtime image with the demo's weights."""
         self.kubectl("delete", "pod", "beside", "--ignore-not-found", "--wait")
-        self.apply(_script_pod(script, arguments, environment))
+        self.apply(script_pod(script, arguments, environment))
         try:
             self.wait_until("the script has ended", self._script_ended, seconds=600)
             return self.kubectl("logs", "beside", "-c", "script")
@@ -116,9 +109,7 @@ class Berth:
         return bool(phase == "Succeeded")
 
 
-def _script_pod(
-    script: str, arguments: list[str], environment: Mapping[str, str]
-) -> dict[str, Any]:
+def script_pod(script: str, arguments: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
     """The weights' image holds no program, so a static one is brought along to copy them."""
     tools = {"name": "tools", "mountPath": "/tools"}
     model = {"name": "model", "mountPath": "/model"}
@@ -128,18 +119,20 @@ def _script_pod(
         "metadata": {"name": "beside", "namespace": "default"},
         "spec": {
             "restartPolicy": "Never",
-            "securityContext": {"runAsUser": 65532, "fsGroup": 65532},
+            "securityContext": restricted.POD,
             "initContainers": [
                 {
                     "name": "tools",
                     "image": CONTROL_IMAGE,
                     "command": ["/bin/busybox", "cp", "/bin/busybox", "/tools/"],
+                    "securityContext": restricted.CONTAINER,
                     "volumeMounts": [tools],
                 },
                 {
                     "name": "copy",
                     "image": WEIGHTS_IMAGE,
                     "command": ["/tools/busybox", "cp", "-r", "/models/.", "/model/"],
+                    "securityContext": restricted.CONTAINER,
                     "volumeMounts": [tools, model],
                 },
             ],
@@ -149,6 +142,7 @@ def _script_pod(
                     "image": RUNTIME_IMAGE,
                     "command": ["python3", "-c", script, "/model", *arguments],
                     "env": [{"name": k, "value": v} for k, v in environment.items()],
+                    "securityContext": restricted.CONTAINER,
                     "volumeMounts": [model],
                 }
             ],

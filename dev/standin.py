@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from dev import cluster, images, places
+from dev import cluster, images, places, restricted
 from dev.errors import DevError
 from dev.installed import Berth
 
 IMAGE = "localhost/berth-standin:dev"
 PROFILE = "standin"
+# For a plan of it: what the planner reserves for an engine's processes, and a little KV cache.
+LEAST_MEMORY = "2200Mi"
 _PORT = 9000
 
 
@@ -73,11 +75,7 @@ def _hub_pod(namespace: str) -> dict[str, Any]:
         "kind": "Pod",
         "metadata": {"name": "hub", "namespace": namespace, "labels": {"app": "hub"}},
         "spec": {
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": restricted.POD,
             "containers": [
                 {
                     "name": "hub",
@@ -85,10 +83,7 @@ def _hub_pod(namespace: str) -> dict[str, Any]:
                     "command": ["python3", "-m", "standins.hub", "--host=0.0.0.0"],
                     "args": [f"--port={_PORT}"],
                     "readinessProbe": {"tcpSocket": {"port": _PORT}, "periodSeconds": 1},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": restricted.CONTAINER,
                 }
             ],
         },

@@ -14,7 +14,6 @@ from berth_api import names
 from berth_api.schema import custom_resource_definition
 from berth_gateway import settings as gateway_settings
 from berth_operator import settings as operator_settings
-from dev.errors import CommandFailedError
 
 CASES = ("default", "everything")
 
@@ -145,24 +144,3 @@ def test_a_mirror_stands_before_images_that_name_no_registry(image: str, expecte
     config = chart.objects(text)["ConfigMap", "berth-operator"]["data"]["config.yaml"]
     images = {one["name"]: one["image"] for one in yaml.safe_load(config)["engineProfiles"]}
     assert images["vllm"] == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        ("replicas=2", "'replicas' not allowed"),
-        ("operator.replicas=-1", "at '/operator/replicas': minimum: got -1, want 0"),
-        ("auth.mode=Open", "at '/auth/mode': value must be one of 'Keys', 'None'"),
-        ("engineProfiles.mine.image=a", "missing properties 'command', 'device'"),
-    ],
-)
-def test_a_wrong_value_is_refused_by_name(value: str, told: str) -> None:
-    with pytest.raises(CommandFailedError) as refused:
-        chart.render("--set", value)
-    assert told in refused.value.output
-
-
-def test_a_cluster_that_is_too_old_is_refused() -> None:
-    with pytest.raises(CommandFailedError) as refused:
-        chart.helm("template", "berth", chart.CHART, "--kube-version=v1.28.0")
-    assert "requires kubeVersion: >=1.31" in refused.value.output

@@ -1,6 +1,5 @@
 """A model's size on a real API server: it follows what gateways tell, or whoever scales it."""
 
-import asyncio
 import json
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from fakes.gateway import FakeGateway
 from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
+from said_gateway import SaidGateway
 
 from berth_api import names
 from berth_operator.core.scaling.demand import FIRST_REPORT_SECONDS
@@ -26,52 +26,6 @@ WAKES = 5
 DECISION_SECONDS = 0.15
 
 Start = Callable[..., OperatorProcess]
-
-
-@dataclass
-class Gateway:
-    """A gateway in a thread of its own, and its pod, which no kubelet has."""
-
-    kubectl: Kubectl
-    namespace: str
-    fake: FakeGateway = field(default_factory=FakeGateway)
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
-
-    @contextmanager
-    def running(self) -> Iterator["Gateway"]:
-        thread = threading.Thread(target=self.loop.run_forever)
-        thread.start()
-        server = self.fake.running()
-        self._run(server.__aenter__())
-        self._make_pod()
-        try:
-            yield self
-        finally:
-            self._run(server.__aexit__(None, None, None))
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            thread.join()
-
-    def say(self, **numbers: Any) -> float:
-        """Tells it of the model smol; returns when, in monotonic seconds."""
-        at = time.monotonic()
-        self.loop.call_soon_threadsafe(lambda: self.fake.say(self.namespace, **numbers))
-        return at
-
-    def be_silent(self, *, silent: bool) -> None:
-        self.fake.silent = silent
-
-    def _run(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=10)
-
-    def _make_pod(self) -> None:
-        pod = self.fake.pod(namespace=self.namespace)
-        container = pod["spec"]["containers"][0] | {"image": "example.test/gateway:1"}
-        spec = {"containers": [container], "schedulerName": "none"}
-        self.kubectl("create", "-f", "-", stdin=json.dumps(pod | {"spec": spec}))
-        status = pod["status"] | {"phase": "Running", "podIPs": [{"ip": "127.0.0.1"}]}
-        patch = json.dumps({"status": status})
-        where = ("--namespace", self.namespace, "pod", self.fake.name)
-        self.kubectl("patch", *where, "--subresource=status", "--type=merge", "-p", patch)
 
 
 @dataclass
@@ -133,8 +87,8 @@ def start(kubectl: Kubectl, namespace: str, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def gateway(kubectl: Kubectl, definition: None, namespace: str) -> Iterator[Gateway]:
-    with Gateway(kubectl, namespace).running() as running:
+def gateway(kubectl: Kubectl, definition: None, namespace: str) -> Iterator[SaidGateway]:
+    with SaidGateway(kubectl, namespace).running() as running:
         yield running
 
 
@@ -158,7 +112,7 @@ def at_zero(models: Models, **spec: Any) -> None:
 
 
 def test_a_model_at_zero_is_woken_within_a_quarter_of_a_second_and_goes_back_to_zero(
-    models: Models, start: Start, gateway: Gateway, replicas: Replicas
+    models: Models, start: Start, gateway: SaidGateway, replicas: Replicas
 ) -> None:
     start()
     at_zero(models)
@@ -178,7 +132,7 @@ def test_a_model_at_zero_is_woken_within_a_quarter_of_a_second_and_goes_back_to_
 
 
 def test_a_burst_gets_all_its_replicas_at_once(
-    models: Models, start: Start, gateway: Gateway, replicas: Replicas
+    models: Models, start: Start, gateway: SaidGateway, replicas: Replicas
 ) -> None:
     start()
     at_zero(models)
@@ -196,7 +150,7 @@ def test_a_burst_gets_all_its_replicas_at_once(
 
 
 def test_nothing_is_written_at_rest_while_gateways_go_on_telling(
-    models: Models, start: Start, gateway: Gateway
+    models: Models, start: Start, gateway: SaidGateway
 ) -> None:
     operator = start()
     at_zero(models)
@@ -210,7 +164,7 @@ def test_nothing_is_written_at_rest_while_gateways_go_on_telling(
 
 
 def test_a_new_leader_holds_replicas_until_it_knows_and_a_restart_writes_nothing(
-    models: Models, start: Start, gateway: Gateway, replicas: Replicas
+    models: Models, start: Start, gateway: SaidGateway, replicas: Replicas
 ) -> None:
     first = start()
     at_zero(models)
@@ -244,11 +198,11 @@ def test_without_a_gateway_replicas_are_held_and_the_condition_says_why(
 
 
 def test_a_gateway_that_goes_takes_its_requests_with_it(
-    models: Models, start: Start, gateway: Gateway, replicas: Replicas
+    models: Models, start: Start, gateway: SaidGateway, replicas: Replicas
 ) -> None:
     start()
     at_zero(models)
-    with Gateway(models.kubectl, models.namespace, FakeGateway("gateway-2")).running() as other:
+    with SaidGateway(models.kubectl, models.namespace, FakeGateway("gateway-2")).running() as other:
         other.say(held=5)
         models.wait_for("replicas", lambda: bool(replicas.now))
         models.kubectl(
@@ -259,7 +213,7 @@ def test_a_gateway_that_goes_takes_its_requests_with_it(
 
 @pytest.mark.parametrize("mode", ["Fixed", "External"])
 def test_the_scale_subresource_is_obeyed_and_never_overwritten(
-    models: Models, start: Start, gateway: Gateway, replicas: Replicas, mode: str
+    models: Models, start: Start, gateway: SaidGateway, replicas: Replicas, mode: str
 ) -> None:
     start()
     models.create(scaling={"mode": mode}, replicas=1)
@@ -275,7 +229,7 @@ def test_the_scale_subresource_is_obeyed_and_never_overwritten(
 
 
 def test_where_berth_decides_spec_replicas_is_not_looked_at(
-    models: Models, start: Start, gateway: Gateway, replicas: Replicas
+    models: Models, start: Start, gateway: SaidGateway, replicas: Replicas
 ) -> None:
     start()
     at_zero(models)

