@@ -29,7 +29,8 @@ $(UV):
 generate: venv ## everything in the repository that is made from something else
 	$(PYTHON) -m berth_api
 	@# The chart first: the terminal's default profiles are what helm renders of it.
-	UPDATE_GOLDEN=1 $(PYTHON) -m pytest -q tests/integration/test_chart_rendering.py
+	UPDATE_GOLDEN=1 $(PYTHON) -m pytest -q tests/integration/test_chart_rendering.py \
+	  tests/integration/test_chart_rights.py
 	UPDATE_GOLDEN=1 $(PYTHON) -m pytest -q tests/unit -k golden
 
 .PHONY: check
@@ -51,6 +52,10 @@ unit: venv ## pure tests: no network, no processes, under 20 s
 exhaustive: venv ## the planner against brute force, ten thousand times
 	$(PYTHON) -m pytest -q -n auto tests/exhaustive
 
+.PHONY: fuzz
+fuzz: venv ## hostile input to every reader, three minutes; BERTH_FUZZ_SECONDS for more
+	$(PYTHON) -m pytest -q -s tests/fuzz
+
 .PHONY: engine
 engine: venv ## one process of the pinned engine, no cluster: our arithmetic beside its own
 	$(PYTHON) -m pytest -q tests/engine
@@ -63,17 +68,48 @@ binaries: ## Kubernetes, etcd and helm, built once for this machine
 integration: venv binaries ## against a real API server
 	$(PYTHON) -m pytest -q tests/integration
 
+# Most of these tests wait, so three at a time fill two cores. Files stay whole: a file's tests share
+# control planes, of which some are broken on purpose.
+.PHONY: faults
+faults: venv binaries ## killed, frozen, cut off, abused: processes on control planes of their own; BERTH_LONG_FAULTS=1
+	$(PYTHON) -m pytest -q -n 3 --dist loadfile tests/faults --ignore=tests/faults/node
+
 .PHONY: keda
 keda: venv ## against a real KEDA; builds it the first time, ten minutes on two cores
 	python3 -m dev build --keda
 	$(PYTHON) -m pytest -q -s tests/keda
 
 .PHONY: e2e
-e2e: venv ## against a real node, with real weights
-	$(PYTHON) -m pytest -q tests/e2e
+e2e: venv ## against a real node, with real weights; then its faults
+	$(PYTHON) -m pytest -q tests/e2e tests/faults/node
 
 .PHONY: test
-test: check unit exhaustive engine integration e2e ## all of it
+test: check unit exhaustive fuzz engine integration faults e2e ## all of it
+
+# What the images hold. The lock files have a hash of every wheel, and a build checks them.
+CONTROL_EXPORT := export --quiet --frozen --no-dev --extra operator --extra gateway --extra fetch
+RUNTIME_LOCK := dev/images/runtime-cpu/requirements.txt
+ADVISORIES := https://api.osv.dev/v1/vulns/PYSEC-2023-212
+
+.PHONY: sbom
+sbom: | $(UV) ## out/sbom: a list of all that each built image holds, in CycloneDX
+	@mkdir -p out/sbom
+	@$(UV) $(CONTROL_EXPORT) --format cyclonedx1.5 --output-file out/sbom/control.python.json > /dev/null
+	@$(UV) tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements \
+	  --spec-version 1.5 --output-file out/sbom/runtime-cpu.python.json $(RUNTIME_LOCK)
+	@for image in control runtime-cpu; do \
+	  python3 -m dev.sbom localhost/berth-$$image:dev out/sbom/$$image.python.json \
+	    > out/sbom/$$image.cdx.json || exit 1; rm out/sbom/$$image.python.json; done
+	@ls out/sbom/*.cdx.json
+
+.PHONY: audit
+audit: | $(UV) ## known vulnerabilities of what the images hold, by osv.dev
+	@curl --fail --silent --show-error --max-time 20 --output /dev/null $(ADVISORIES) \
+	  || { echo "audit: no advisories can be had from $(ADVISORIES): nothing was audited"; exit 1; }
+	@mkdir -p out && $(UV) $(CONTROL_EXPORT) --no-emit-project --output-file out/control.txt > /dev/null
+	@for lock in out/control.txt $(RUNTIME_LOCK); do \
+	  $(UV) tool run --quiet pip-audit@2.10.1 --strict --disable-pip --require-hashes \
+	    --vulnerability-service osv --requirement $$lock || exit 1; done
 
 .PHONY: up
 up: ## a cluster on this machine with Berth and a small model in it
@@ -132,6 +168,10 @@ bench-engine64: venv ## a real vLLM at 64 streams, with the gateway and without;
 .PHONY: bench-designs
 bench-designs: venv ## four data paths with one policy, from which the gateway's was chosen; ten minutes
 	python3 -m bench.gateway.designs $(BENCH_FLAGS)
+
+.PHONY: bench-operator
+bench-operator: venv ## 1,000 models on a real control plane, beside a Go twin; builds KWOK and the twin
+	$(PYTHON) -m bench.operator $(or $(BENCH_FLAGS),full twin bare latency)
 
 .PHONY: bench-scaling
 bench-scaling: venv ## replica laws in simulated time, beside their peers'; BERTH_TRACES, 20 minutes, BENCH_FLAGS=--quick one

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dev import cluster, demo, images
+from dev import cluster, demo, images, restricted
 from dev.kubectl import Kubectl
 
 POLL_SECONDS = 0.1
@@ -188,18 +188,20 @@ def _pod(variant: Variant) -> dict[str, Any]:
         "spec": {
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsUser": 65532, "fsGroup": 65532},
+            "securityContext": restricted.POD,
             "initContainers": [
                 {
                     "name": "tools",
                     "image": images.CONTROL,
                     "command": ["/bin/busybox", "cp", "/bin/busybox", "/tools/"],
+                    "securityContext": restricted.CONTAINER,
                     "volumeMounts": [tools],
                 },
                 {
                     "name": "copy",
                     "image": images.WEIGHTS,
                     "command": ["/tools/busybox", "cp", "-r", "/models/.", "/model/"],
+                    "securityContext": restricted.CONTAINER,
                     "volumeMounts": [tools, model],
                 },
             ],
@@ -209,6 +211,7 @@ def _pod(variant: Variant) -> dict[str, Any]:
                     "image": images.RUNTIME,
                     "command": command,
                     "env": [{"name": name, "value": value} for name, value in env.items()],
+                    "securityContext": restricted.CONTAINER,
                     "volumeMounts": [model, shared],
                 }
             ],

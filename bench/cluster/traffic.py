@@ -64,6 +64,7 @@ class Result:
     first_byte: float | None
     total: float
     held: float = 0.0
+    retry_after: float | None = None
     detail: str = ""
     digest: str = ""
 
@@ -111,12 +112,13 @@ class Clients:
 
     async def pace(self, asks: Sequence[Ask], per_second: float, stop: asyncio.Event) -> None:
         """Asks in turn, evenly spaced, until `stop`; returns when all have ended."""
+        began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             number = 0
             while not stop.is_set():
                 group.create_task(self.send(asks[number % len(asks)]))
                 number += 1
-                due = self.started + number / per_second
+                due = began + number / per_second
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _send(self, ask: Ask) -> Result:
@@ -124,17 +126,19 @@ class Clients:
         body = bytearray()
         first: float | None = None
         held = 0.0
+        retry: float | None = None
 
         def ended(end: End, detail: str = "", digest: str = "") -> Result:
             total = time.monotonic() - began
             at = began - self.started
-            return Result(ask, end, at, first, total, held, detail, digest)
+            return Result(ask, end, at, first, total, held, retry, detail, digest)
 
         try:
             async with self._session.post(
                 self._url, json=ask.body(), headers=self._headers
             ) as response:
                 held = float(response.headers.get("x-berth-held-seconds", 0))
+                retry = _seconds(response.headers.get("retry-after"))
                 async for chunk in response.content.iter_any():
                     if first is None and not chunk.startswith(b":"):
                         first = time.monotonic() - began
@@ -153,6 +157,10 @@ class Clients:
     def _digest(self, ask: Ask, body: bytes) -> str:
         kept = text_of(ask, body).encode() if self._compare_text else without_comments(body)
         return hashlib.sha256(kept).hexdigest()
+
+
+def _seconds(header: str | None) -> float | None:
+    return None if header is None else float(header)
 
 
 def judged(ask: Ask, body: bytes) -> End:

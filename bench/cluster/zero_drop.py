@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cluster.traffic import Ask, Clients, End, Result, table
-from dev import cluster, environment, places, standin
+from dev import cluster, environment, places, restricted, standin
 from dev.demo import manifest
 from dev.installed import RELEASE, SYSTEM, Berth
 
@@ -37,7 +37,7 @@ LONG_TOKENS = 500
 SHORT_TOKENS = 8
 TOKENS_PER_SECOND = "50"
 # Of a pod of the stand-in; three of them and a fourth for a surge leave room on a small node.
-POD_MEMORY = "3Gi"
+POD_MEMORY = "2400Mi"
 # A client hears of its pod's sudden end within this; what is cut later, was cut by something else.
 KILL_SECONDS = 5.0
 # And a gateway hears within this that the pod is no endpoint any more; the pod itself, which nobody
@@ -249,21 +249,14 @@ def _ballast_pod(namespace: str, memory: int) -> dict[str, Any]:
         "metadata": {"name": "ballast", "namespace": namespace},
         "spec": {
             "terminationGracePeriodSeconds": 1,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": restricted.POD,
             "containers": [
                 {
                     "name": "ballast",
                     "image": standin.IMAGE,
                     "command": ["/bin/busybox", "sleep", "3600"],
                     "resources": {"requests": {"memory": str(memory)}},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": restricted.CONTAINER,
                 }
             ],
         },
@@ -272,7 +265,7 @@ def _ballast_pod(namespace: str, memory: int) -> dict[str, Any]:
 
 @contextmanager
 def on_standins(berth: Berth) -> Iterator[Scene]:
-    standin.install(berth)
+    """Where `standin.install` has been called."""
     with standin.hub(berth, NAMESPACE):
         variables = {"STANDIN_DETERMINISTIC": "1", "STANDIN_TOKENS_PER_SECOND": TOKENS_PER_SECOND}
         berth.apply(
@@ -356,6 +349,8 @@ def main() -> int:
     berth = installed()
     berth.helm(f"--set=gateway.replicas={GATEWAYS}")
     real = options.engine == "vllm"
+    if not real:
+        standin.install(berth)
     plan = Plan(options.requests, options.per_second, 64 if real else LONG_TOKENS, real)
     disturbances = (roll_out_of_one,) if real else ALL
     with (on_vllm if real else on_standins)(berth) as scene:

@@ -1,76 +1,27 @@
-"""A real cluster with Berth installed: the one that is given by name, or one of the tests' own.
+"""Clients of the cluster that `real_cluster` gives, and of the demo's model in it."""
 
-`BERTH_TEST_KUBECONFIG` gives one, with `BERTH_URL` and `BERTH_API_KEY` (`dev/env` prints all three
-for the cluster of `make up`). Otherwise the tests start the developer's cluster and stop it again.
-"""
-
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import engine_page
 import pytest
 from openai import OpenAI
 
-from dev import binaries, cluster, demo, environment, installation, places, standin
-from dev.__main__ import load_images
 from dev.installed import Berth
-from dev.kubectl import Kubectl
 
-MODEL = "smollm2"
-# From nothing: image copied, weights loaded, one token generated, on two busy cores.
-SERVING_SECONDS = 600
+HERE = Path(__file__).parent
+RIGHTS = HERE / "test_rights.py"
+WHOLE_SESSION_ONLY = "test_every_right_was_used_or_has_a_reason"
 
 
-@pytest.fixture(scope="session")
-def berth() -> Iterator[Berth]:
-    given = os.environ.get("BERTH_TEST_KUBECONFIG")
-    if given:
-        kubectl = Kubectl(binaries.path("kubectl"), Path(given))
-        audit = Path(given).with_name("audit.log")
-        yield Berth(
-            kubectl,
-            os.environ["BERTH_URL"],
-            os.environ["BERTH_API_KEY"],
-            audit if audit.exists() else None,
-        )
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The rights are judged when everything else has run, and what was not used only if it has."""
+    items.sort(key=lambda item: item.path == RIGHTS)
+    if {item.path for item in items} >= set(HERE.rglob("test_*.py")):
         return
-    yield from _own()
-
-
-def _own() -> Iterator[Berth]:
-    here = cluster.current()
-    if here.running():
-        pytest.fail(
-            "a cluster of `make up` is running: give it to the tests by name "
-            '(eval "$(dev/env)"; BERTH_TEST_KUBECONFIG=$KUBECONFIG), or stop it with `make down`'
-        )
-    cluster.up()
-    try:
-        load_images(here)
-        installation.install(here)
-        here.kubectl("delete", "modeldeployment", MODEL, "--ignore-not-found", "--wait")
-        here.kubectl("apply", "-f", str(demo.manifest()))
-        yield Berth(
-            here.kubectl,
-            environment.url(here),
-            environment.api_key(here),
-            places.state_dir() / "audit.log",
-        )
-    finally:
-        here.stop()
-
-
-@pytest.fixture(scope="session")
-def model(berth: Berth) -> str:
-    """The demo's model, serving on real vLLM."""
-    berth.wait(MODEL, lambda status: status.get("phase") == "Serving", seconds=SERVING_SECONDS)
-    return MODEL
-
-
-@pytest.fixture(scope="session")
-def standins(berth: Berth) -> None:
-    standin.install(berth)
+    left_out = [item for item in items if item.name == WHOLE_SESSION_ONLY]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")
@@ -80,25 +31,19 @@ def client(berth: Berth) -> Iterator[OpenAI]:
 
 
 @pytest.fixture(scope="session")
-def pod_url(berth: Berth, model: str) -> str:
+def pod(berth: Berth, model: str) -> dict:
+    (found,) = berth.all("pods", selector=f"berth.dev/model={model},berth.dev/role=engine")
+    return found
+
+
+@pytest.fixture(scope="session")
+def pod_url(pod: dict) -> str:
     """The engine's own address, around the gateway."""
-    (pod,) = berth.all("pods", selector=f"berth.dev/model={model},berth.dev/role=engine")
     return f"http://{pod['status']['podIP']}:8000"
 
 
 @pytest.fixture
-def running(berth: Berth, model: str, pod_url: str) -> Callable[[], int]:
-    """How many requests the engine works on, by its own gauge, asked with its own key."""
-    key = berth.kubectl(
-        *("get", "secret", f"{model}-engine-key"),
-        "--output=go-template={{.data.engineKey | base64decode}}",
-    )
-
-    def ask() -> int:
-        metrics = httpx.get(f"{pod_url}/metrics", headers={"Authorization": f"Bearer {key}"}).text
-        gauge = next(
-            line for line in metrics.splitlines() if line.startswith("vllm:num_requests_running{")
-        )
-        return int(float(gauge.rsplit(" ", 1)[1]))
-
-    return ask
+def running(berth: Berth, model: str, pod: dict) -> Callable[[], int]:
+    """How many requests the engine works on, by its own gauge."""
+    page = engine_page.of(berth, model)
+    return lambda: page.read(pod, "vllm:num_requests_running")

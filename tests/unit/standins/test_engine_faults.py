@@ -15,6 +15,10 @@ def test_the_first_requests_fail_and_the_rest_do_not():
     assert [one.error_status for one in found] == [503, 503, None, None]
 
 
+def test_the_first_connections_are_reset_and_the_rest_are_not():
+    assert [one.reset for one in fates(3, reset_first="2")] == [True, True, False]
+
+
 def test_a_pods_own_first_token_is_not_counted():
     found = fates(3, faults_after="1", error_first="1", error_status="500", die_at="2")
     assert [one.error_status for one in found] == [None, 500, None]
