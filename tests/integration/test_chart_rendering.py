@@ -3,7 +3,9 @@
 `UPDATE_GOLDEN=1 pytest tests/integration/test_chart_rendering.py` writes the files anew.
 """
 
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import chart
@@ -12,10 +14,12 @@ import yaml
 
 from berth_api import names
 from berth_api.schema import custom_resource_definition
+from berth_api.shape import ShapeReport
 from berth_gateway import settings as gateway_settings
 from berth_operator import settings as operator_settings
 
 CASES = ("default", "everything")
+SHAPE = Path(__file__).parents[2] / "examples/plan/llama-3.1-8b/shape.json"
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -144,3 +148,14 @@ def test_a_mirror_stands_before_images_that_name_no_registry(image: str, expecte
     config = chart.objects(text)["ConfigMap", "berth-operator"]["data"]["config.yaml"]
     images = {one["name"]: one["image"] for one in yaml.safe_load(config)["engineProfiles"]}
     assert images["vllm"] == expected
+
+
+def test_a_models_shape_reaches_the_operator_to_the_byte(tmp_path: Path) -> None:
+    source = "hf://meta-llama/Llama-3.1-8B-Instruct"
+    shape = json.loads(SHAPE.read_text())
+    values = tmp_path / "shapes.yaml"
+    values.write_text(json.dumps({"modelShapes": {source: shape}}))
+    text = chart.render("--show-only=templates/configmap.yaml", f"--values={values}")
+    config = chart.objects(text)["ConfigMap", "berth-operator"]["data"]["config.yaml"]
+    read = operator_settings.parse(yaml.safe_load(config)).model_shapes
+    assert read == {source: ShapeReport.model_validate(shape)}
