@@ -54,8 +54,9 @@ def _roots(mount: Path) -> list[Path]:
 
 
 def _members(root: Path) -> list[int]:
+    """A cgroup may go while it is looked for or read."""
     members: list[int] = []
-    for file in root.rglob("cgroup.procs"):
-        with contextlib.suppress(OSError):  # a cgroup may go while it is read
-            members += [int(pid) for pid in file.read_text().split()]
+    for folder, _, _ in os.walk(root):  # which passes over what is gone, where rglob raises
+        with contextlib.suppress(OSError):
+            members += [int(pid) for pid in Path(folder, "cgroup.procs").read_text().split()]
     return members

@@ -24,6 +24,11 @@ NOT_SEEN = {
         "never asked for itself: OwnerReferencesPermissionEnforcement, which some clusters turn on, "
         "looks whether the writer of an owner reference has it"
     ),
+    ("apps/controllerrevisions", "get"): "where one of that name is there already: whose is it?",
+    (
+        "batch/jobs",
+        "get",
+    ): "as for controllerrevisions: both are created, and looked at if they exist",
     ("apps/controllerrevisions", "delete"): (
         "an eleventh revision of a model removes the first; tests/integration/test_operator_rollouts"
     ),
