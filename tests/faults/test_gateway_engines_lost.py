@@ -11,17 +11,23 @@ STREAMS = 20
 TOKENS = 60  # of each stream: three seconds
 
 
-async def _stream(site: GatewaySite, client: aiohttp.ClientSession) -> bytes:
+async def _stream(site: GatewaySite, client: aiohttp.ClientSession, begun: list[bytes]) -> bytes:
+    """All of it; its first piece is `begun` as soon as it is there."""
     async with client.post(site.url + CHAT, json=chat(tokens=TOKENS, stream=True)) as answer:
         assert answer.status == 200
-        return await answer.read()
+        first = await answer.content.readany()
+        begun.append(first)
+        return first + await answer.read()
 
 
 async def test_fault_22_an_engine_killed_in_mid_stream_ends_its_streams_alone(tmp_path) -> None:
     with gateway_site(tmp_path, SLOW, SLOW) as site:
         victim, other = site.engines
         async with session() as client:
-            streams = [asyncio.create_task(_stream(site, client)) for _ in range(STREAMS)]
+            begun: list[bytes] = []
+            streams = [asyncio.create_task(_stream(site, client, begun)) for _ in range(STREAMS)]
+            # Before its first byte a request would be tried again, and not be cut.
+            await until(lambda: len(begun) == STREAMS, seconds=10)
             await until(lambda: victim.running() + other.running() == STREAMS, seconds=10)
             lost = victim.running()
             await asyncio.to_thread(victim.kill)

@@ -33,7 +33,7 @@ def busy(count):
 
 
 def test_a_pod_tells_its_phases_and_serves(pod):
-    started = pod(STANDIN_LOAD_SECONDS="0.5")
+    started = pod(STANDIN_LOAD_SECONDS="4")  # the probe itself waits for more than a second
     started.until(lambda p: p.status().phase in (Phase.STARTING, Phase.LOADING, Phase.WARMING))
     assert not started.ready()
     status = started.serving().status()
