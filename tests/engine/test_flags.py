@@ -47,7 +47,7 @@ ARRIVES: dict[str, Callable[[EngineConfig], object]] = {
     "enforce_eager": lambda e: e.enforce_eager,
 }
 # What an EngineConfig says of the process and not of the engine.
-NOT_FLAGS = {"name", "command", "device", "model_dir", "extra_args", "env"}
+NOT_FLAGS = {"name", "command", "device", "model_dir", "extra_args", "env", "allow_unsupported"}
 
 EVERYTHING = EngineConfig(
     name="everything",
