@@ -68,11 +68,11 @@ binaries: ## Kubernetes, etcd and helm, built once for this machine
 integration: venv binaries ## against a real API server
 	$(PYTHON) -m pytest -q tests/integration
 
-# Most of these tests wait, so three at a time fill two cores. Files stay whole: a file's tests share
+# Most of these tests wait, so two at a time leave two cores room. Files stay whole: a file's tests share
 # control planes, of which some are broken on purpose.
 .PHONY: faults
 faults: venv binaries ## killed, frozen, cut off, abused: processes on control planes of their own; BERTH_LONG_FAULTS=1
-	$(PYTHON) -m pytest -q -n 3 --dist loadfile tests/faults --ignore=tests/faults/node
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/faults --ignore=tests/faults/node
 
 .PHONY: keda
 keda: venv ## against a real KEDA; builds it the first time, ten minutes on two cores
