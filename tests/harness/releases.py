@@ -61,6 +61,7 @@ TODAY = Release(REPOSITORY)
 
 def extract(name: str, folder: Path) -> Release:
     """What git has of a release, in an empty folder."""
+    _deepen(name)
     archive = _git("archive", "--format=tar", name)
     with tarfile.open(fileobj=BytesIO(archive)) as files:
         files.extractall(folder, filter="data")
@@ -69,11 +70,18 @@ def extract(name: str, folder: Path) -> Release:
 
 def is_ancestor(name: str) -> bool:
     """Of what is checked out."""
+    _deepen(name)
     command = ["git", "merge-base", "--is-ancestor", name, "HEAD"]
     return subprocess.run(command, cwd=REPOSITORY, check=False).returncode == 0
 
 
+def _deepen(name: str) -> None:
+    """A shallow clone has no earlier release, and gets it from where it came from."""
+    known = ["git", "cat-file", "-e", f"{name}^{{commit}}"]
+    if subprocess.run(known, cwd=REPOSITORY, check=False, stderr=subprocess.DEVNULL).returncode:
+        _git("fetch", "--quiet", "--unshallow", "--tags")
+
+
 def _git(*arguments: str) -> bytes:
-    """A shallow clone has no earlier release, and says so."""
     command = ["git", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=True).stdout
