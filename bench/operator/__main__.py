@@ -8,7 +8,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -32,29 +33,34 @@ _INSIDE: Final = "BERTH_BENCH_INSIDE"
 Scenario = Callable[[Path, int], Coroutine[Any, Any, None]]
 
 
+@asynccontextmanager
+async def _stage(folder: Path, *, pods: bool) -> AsyncIterator[tuple[World, Client]]:
+    """A cluster with its namespaces, and the user's client of it."""
+    async with world.engines():
+        with world.running(folder, pods=pods) as cluster:
+            async with connect(cluster.plane.kubeconfig) as client:
+                await _namespaces(client)
+                yield cluster, client
+
+
 async def bare(folder: Path, count: int) -> None:
     """API server and etcd alone: creation, rest, restart."""
-    with world.running(folder, pods=False) as cluster:
-        async with connect(cluster.plane.kubeconfig) as client:
-            await _namespaces(client)
-            with subject.running(cluster.plane.kubeconfig, folder) as operator:
-                await _creation(cluster, client, operator.pid, count, models.ALL_DEPLOYMENTS)
-                _tell(operator, count)
-                await _rest(operator, count)
-            with subject.running(cluster.plane.kubeconfig, folder) as operator:
-                await _restart(operator, count)
+    async with _stage(folder, pods=False) as (cluster, client):
+        with subject.running(cluster.plane.kubeconfig, folder) as operator:
+            await _creation(cluster, client, operator.pid, count, models.ALL_DEPLOYMENTS)
+            _tell(operator, count)
+            await _rest(operator, count)
+        with subject.running(cluster.plane.kubeconfig, folder) as operator:
+            await _restart(operator, count)
 
 
 async def full(folder: Path, count: int) -> None:
     """Everything that makes pods."""
-    async with world.engines():
-        with world.running(folder, pods=True) as cluster:
-            async with connect(cluster.plane.kubeconfig) as client:
-                await _namespaces(client)
-                with subject.running(cluster.plane.kubeconfig, folder) as operator:
-                    await _creation(cluster, client, operator.pid, count, models.ALL_PODS)
-                    _tell(operator, count)
-                    await _rest(operator, count)
+    async with _stage(folder, pods=True) as (cluster, client):
+        with subject.running(cluster.plane.kubeconfig, folder) as operator:
+            await _creation(cluster, client, operator.pid, count, models.ALL_PODS)
+            _tell(operator, count)
+            await _rest(operator, count)
 
 
 async def twin(folder: Path, count: int) -> None:
@@ -69,12 +75,9 @@ async def twin_bare(folder: Path, count: int) -> None:
 
 async def latency(folder: Path, count: int) -> None:
     """From apply to the pod, two models a second."""
-    async with world.engines():
-        with world.running(folder, pods=True) as cluster:
-            async with connect(cluster.plane.kubeconfig) as client:
-                await _namespaces(client)
-                with subject.running(cluster.plane.kubeconfig, folder):
-                    await _latencies(client, min(count, LATENCY_MODELS))
+    async with _stage(folder, pods=True) as (cluster, client):
+        with subject.running(cluster.plane.kubeconfig, folder):
+            await _latencies(client, min(count, LATENCY_MODELS))
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {
@@ -87,25 +90,21 @@ SCENARIOS: Final[dict[str, Scenario]] = {
 
 
 async def _by_twin(folder: Path, count: int, *, pods: bool) -> None:
-    async with world.engines():
-        with world.running(folder, pods=pods) as cluster:
-            async with connect(cluster.plane.kubeconfig) as client:
-                await _namespaces(client)
-                kubeconfig = cluster.plane.kubeconfig
-                with twins.running(kubeconfig, folder) as pid:
-                    path = models.ALL_PODS if pods else models.ALL_DEPLOYMENTS
-                    await _creation(cluster, client, pid, count, path)
-                    print(f"  resident {_megabytes(pid)} MB")
+    async with _stage(folder, pods=pods) as (cluster, client):
+        with twins.running(cluster.plane.kubeconfig, folder) as pid:
+            path = models.ALL_PODS if pods else models.ALL_DEPLOYMENTS
+            await _creation(cluster, client, pid, count, path)
+            print(f"  resident {_megabytes(pid)} MB")
 
 
 async def _namespaces(client: Client) -> None:
     for name in (subject.NAMESPACE, models.NAMESPACE):
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        await client.request("POST", "/api/v1/namespaces", body)
+        await client.create("/api/v1/namespaces", body)
 
 
 async def _create(client: Client, number: int) -> None:
-    await client.request("POST", models.PATH, models.body(number))
+    await client.create(models.PATH, models.body(number))
 
 
 async def _creation(cluster: World, client: Client, pid: int, count: int, made: str) -> None:

@@ -15,7 +15,6 @@ import yaml
 
 WORKERS: Final = 8  # more are not faster: the API server is the limit
 _PAGE: Final = 500
-_APPLY: Final = "application/apply-patch+yaml"
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -23,26 +22,16 @@ _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;
 class Client:
     session: aiohttp.ClientSession
 
-    async def request(
-        self, method: str, path: str, body: Any = None, *, content: str = "application/json"
-    ) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body)
-        headers = {"Content-Type": content} if data else {}
-        async with self.session.request(method, path, data=data, headers=headers) as answer:
+    async def create(self, path: str, body: Mapping[str, Any]) -> None:
+        async with self.session.post(path, json=body) as answer:
             text = await answer.read()
             if answer.status >= HTTPStatus.BAD_REQUEST:
-                raise RuntimeError(f"{method} {path}: {answer.status} {text[:500]!r}")
-            found: dict[str, Any] = json.loads(text)
-            return found
+                raise RuntimeError(f"POST {path}: {answer.status} {text[:500]!r}")
 
-    async def apply(self, path: str, body: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        where = f"{path}?fieldManager={manager}&force=true"
-        return await self.request("PATCH", where, body, content=_APPLY)
-
-    async def count(self, path: str, labels: str = "") -> int:
+    async def count(self, path: str) -> int:
         """How many there are, without reading them."""
         headers = {"Accept": _METADATA}
-        query = {"limit": str(_PAGE), "labelSelector": labels}
+        query = {"limit": str(_PAGE)}
         found = 0
         while True:
             async with self.session.get(path, params=query, headers=headers) as answer:

@@ -64,7 +64,8 @@ class Cache:
         if uid in self._deleted or (kept is not None and version <= kept.version):
             return ()
         new, key = _pruned(kind, obj), _key(kind, obj)
-        old = None if kept is None else kept.object
+        # Only of these does it matter what has changed; the others are not unpacked for it.
+        old = kept.object if kept is not None and kind in kinds.HANDLED else None
         moved = self._discard(kind, uid)
         self._objects[kind].setdefault(key, {})[uid] = _Kept(version, pack(new))
         self._keys[kind][uid] = key
