@@ -125,8 +125,10 @@ class JsonBody:
             return self.raw
         value = bytes(_MODEL.decode(self.raw).model)
         # Where the value is written only once, that is its place; else its place has to be found.
-        if self.raw.count(value) == 1:
-            return self.raw.replace(value, msgspec.json.encode(model))
+        # By its first and its last place, as `count` passes over one that overlaps: `"model":":"`.
+        at = self.raw.find(value)
+        if at == self.raw.rfind(value):
+            return self.raw[:at] + msgspec.json.encode(model) + self.raw[at + len(value) :]
         return jsontext.read(self.raw).naming(model)
 
 

@@ -84,6 +84,12 @@ def test_a_nested_model_is_left_alone() -> None:
     assert named == expected
 
 
+def test_a_name_that_overlaps_itself_in_the_text_changes_in_its_place() -> None:
+    body = request.parse(b'{"model":":"}', Limits())
+
+    assert body.naming("engine") == b'{"model":"engine"}'
+
+
 def test_of_two_models_the_last_counts_and_changes() -> None:
     body = request.parse(b'{"model":"first","model":"last"}', Limits())
 
