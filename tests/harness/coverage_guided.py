@@ -60,7 +60,6 @@ READERS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     "body": (
         body,
         (
-            b'{"model":":"}',
             b'{"model":"a","messages":[{"role":"user","content":"x"}],"n":1}',
             b'{"model":":"}',
             b'{"mod\\u0065l":"a","model":"b","input":[{"image_url":{"url":"data:,"}}],"x":NaN}',
