@@ -65,13 +65,15 @@ class ControlPlane:
 
     `api_port` 0 takes a free one; a given one stays the same over restarts. `address` is where the
     API server listens and, unless it is loopback, what it tells pods to connect to.
-    `controller_flags` are the controller manager's, after those that it always gets.
+    `controller_flags` are the controller manager's, after those that it always gets, and so
+    are `scheduler_flags`.
     """
 
     state_dir: Path
     address: str = LOOPBACK
     api_port: int = 0
     controller_flags: tuple[str, ...] = ()
+    scheduler_flags: tuple[str, ...] = ()
     authority: Authority = field(init=False)
 
     def __post_init__(self) -> None:
@@ -266,7 +268,11 @@ class ControlPlane:
 
     def _scheduler_command(self) -> list[str | Path]:
         config = self.state_dir / "scheduler.kubeconfig"
-        return [binaries.path("kube-scheduler"), *self._component_flags(config)]
+        return [
+            binaries.path("kube-scheduler"),
+            *self._component_flags(config),
+            *self.scheduler_flags,
+        ]
 
     def _component_flags(self, config: Path) -> list[str]:
         return [

@@ -20,6 +20,16 @@ CARD_MIB: Final = 81559  # an H100, as its driver reports it
 _NOT_READY: Final = "node.kubernetes.io/not-ready"
 _KWOK_NODES: Final = "kwok.x-k8s.io/node"
 _READY_SECONDS: Final = 60.0
+# By default both send twenty and fifty requests a second: that limit would be all that is measured.
+_UNLIMITED: Final = ("--kube-api-qps=5000", "--kube-api-burst=5000")
+_SYNCS: Final = ("deployment", "replicaset", "endpoint", "service-endpoint")
+_CONTROLLER_FLAGS: Final = (
+    # KWOK's nodes renew no lease, and would be taken for lost.
+    "--controllers=*,-node-lifecycle-controller",
+    *_UNLIMITED,
+    *(f"--concurrent-{kind}-syncs=20" for kind in _SYNCS),
+)
+_SCHEDULER_FLAGS: Final = _UNLIMITED
 
 
 @dataclass(frozen=True)
@@ -35,9 +45,9 @@ class World:
 @contextmanager
 def running(folder: Path, *, pods: bool) -> Iterator[World]:
     """With `pods`, whatever Kubernetes and KWOK do about them; else API server and etcd alone."""
-    # KWOK's nodes renew no lease, and would be taken for lost.
-    flags = ("--controllers=*,-node-lifecycle-controller",)
-    with ControlPlane(folder, controller_flags=flags) as plane:
+    with ControlPlane(
+        folder, controller_flags=_CONTROLLER_FLAGS, scheduler_flags=_SCHEDULER_FLAGS
+    ) as plane:
         etcd, apiserver, *controllers = plane.daemons
         definition = places.REPOSITORY / f"crds/{names.PLURAL}.{names.GROUP}.yaml"
         plane.kubectl("apply", "--server-side", "-f", str(definition))

@@ -7,20 +7,15 @@ look, word for word; what it does not answer ends the look.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
 
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache
+from berth_operator.cluster.children import Children
 from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.port import Json, KubeApi
-from berth_operator.core import drift
 from berth_operator.core.observed import Object, Observed, Refusal
 from berth_operator.core.outcome import Deletion, Event, Outcome, Patch
 from berth_operator.errors import Conflict, Denied, NotFound
-
-# Nobody may change them, so they are created: an apply would have to look first whether it takes
-# over someone else's.
-_MADE_ONCE: Final = (kinds.REVISION, kinds.JOB)
 
 Post = Callable[[Object, Event], None]
 """Posts an Event about a ModelDeployment; must not wait."""
@@ -47,7 +42,7 @@ class Executor:
     memory: Memory | None = None  # None: what is learned is lost
 
     async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
-        """Keeps what was learned, patches, applies in order, deletes; then the status, the events.
+        """Keeps what was learned, patches, applies, deletes; then the status, the events.
 
         While something is refused only pods are deleted: whatever else goes may be what the refused
         object was to replace, and would be made anew by the next look, for ever.
@@ -56,8 +51,9 @@ class Executor:
         """
         kept = await self.memory.keep(outcome.learn) if self.memory else False
         patched, missed, unpatched = await self._patch_all(observed.cr, outcome)
-        applied, unapplied = await self._apply_all(observed, outcome)
-        refusals = unpatched + unapplied
+        children = Children(self.api, self.cache)
+        brought = await children.bring(outcome.apply, observed.children.all(), observed.cr)
+        refusals = (*unpatched, *brought.refusals)
         free = [one for one in outcome.delete if not refusals or one.kind == kinds.POD.kind]
         deleted = await self._delete_all(observed.cr, free)
         written = _Write.OUTDATED
@@ -66,9 +62,9 @@ class Executor:
             for event in outcome.events:
                 self.post(observed.cr, event)
         return Executed(
-            applied=tuple(applied),
+            applied=brought.applied,
             deleted=tuple(deleted),
-            refusals=tuple(refusals),
+            refusals=refusals,
             status_written=written is _Write.DONE,
             outdated=written is _Write.OUTDATED or missed > 0,
             learned=kept,
@@ -97,75 +93,6 @@ class Executor:
         if kind in kinds.WATCHED:
             self.cache.upsert(kind, written)
         return f"{one.kind}/{one.name}"
-
-    async def _apply_all(
-        self, observed: Observed, outcome: Outcome
-    ) -> tuple[list[str], list[Refusal]]:
-        live = {_identity(obj): obj for obj in observed.children.all()}
-        applied: list[str] = []
-        refusals: list[Refusal] = []
-        for desired in outcome.apply:
-            name = "/".join(_identity(desired))
-            try:
-                why = await self._apply(desired, live.get(_identity(desired)), observed.cr)
-            except (Denied, Conflict) as answer:
-                refusals.append(Refusal(*_identity(desired), message=str(answer)))
-                if kinds.of(desired) is kinds.SECRET:
-                    # It cannot be read back: the Service, which comes after it, is the memory of
-                    # its having been written, and must not be made to lie.
-                    break
-                continue
-            if why is not None:
-                applied.append(f"{name} ({why})")
-        return applied, refusals
-
-    async def _apply(self, desired: Json, live: Object | None, cr: Object) -> str | None:
-        """Why it was applied, or None if it need not be."""
-        stamped = drift.stamp(desired)
-        kind = kinds.of(desired)
-        if kind is kinds.SECRET:
-            await self._apply_secret(stamped, cr)
-            return "asked for"
-        if live is None and kind in _MADE_ONCE and await self._made(stamped):
-            return "missing"
-        if live is None:
-            live = await self._own_or_none(desired, cr)
-        why = drift.difference(stamped, live)
-        if why is not None:
-            written = await self.api.apply(stamped)
-            if kind in kinds.WATCHED:
-                self.cache.upsert(kind, written)
-        return why
-
-    async def _own_or_none(self, desired: Json, cr: Object) -> Object | None:
-        """The live object, should the cache lag; a foreign one is never taken over."""
-        metadata = desired["metadata"]
-        try:
-            live = await self.api.get(kinds.of(desired), metadata["namespace"], metadata["name"])
-        except NotFound:
-            return None
-        if not drift.owned_by(live, cr["metadata"]["uid"]):
-            raise _taken(desired)
-        return live
-
-    async def _made(self, stamped: Json) -> bool:
-        """Whether there was none of that name, and now is this one."""
-        try:
-            written = await self.api.create(stamped)
-        except Conflict:
-            return False
-        if kinds.of(stamped) in kinds.WATCHED:
-            self.cache.upsert(kinds.of(stamped), written)
-        return True
-
-    async def _apply_secret(self, stamped: Json, cr: Object) -> None:
-        if await self._made(stamped):
-            return
-        metadata = stamped["metadata"]
-        owners = await self.api.owners(kinds.SECRET, metadata["namespace"], metadata["name"])
-        if owners is not None and cr["metadata"]["uid"] not in {one["uid"] for one in owners}:
-            raise _taken(stamped)
-        await self.api.apply(stamped)
 
     async def _delete_all(self, cr: Object, doomed: Iterable[Deletion]) -> list[str]:
         return [name for one in doomed if (name := await self._delete(cr, one))]
@@ -213,17 +140,3 @@ def _status_body(cr: Object, status: Mapping[str, object]) -> Json:
         "metadata": identity,
         "status": status,
     }
-
-
-def _identity(obj: Object) -> tuple[str, str]:
-    """Kind and name: a model's children share its namespace."""
-    return obj["kind"], obj["metadata"]["name"]
-
-
-def _taken(desired: Json) -> Conflict:
-    kind, name = _identity(desired)
-    return Conflict(
-        f"{kind} {desired['metadata']['namespace']}/{name} exists and belongs to something else; "
-        "delete it, or give the ModelDeployment another name",
-        reason="NameConflict",
-    )

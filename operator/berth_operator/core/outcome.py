@@ -59,7 +59,7 @@ class Outcome:
     """The next step for one ModelDeployment. An empty one means: at rest."""
 
     patch: tuple[Patch, ...] = ()  # before the applies: a pod is marked before it is given up
-    apply: tuple[dict[str, Any], ...] = ()  # in this order, by server-side apply
+    apply: tuple[dict[str, Any], ...] = ()  # by server-side apply
     delete: tuple[Deletion, ...] = ()  # after the applies
     status: dict[str, Any] | None = None  # the whole status; None leaves it
     events: tuple[Event, ...] = ()

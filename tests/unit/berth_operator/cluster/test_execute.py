@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +99,15 @@ async def test_executing_twice_writes_once(bench: Bench) -> None:
     assert bench.cluster.writes == writes
 
 
+async def test_what_another_builds_on_is_written_first(bench: Bench) -> None:
+    secret = bench.child(kinds.SECRET, "smol-engine-key", data={"engineKey": "YQ=="})
+    wanted = (bench.child(kinds.DEPLOYMENT, "smol-1"), bench.child(kinds.REVISION, "smol-1"))
+    await bench.execute(apply=(bench.child(), *wanted, secret))
+    first, last = bench.cluster.writes[:2], bench.cluster.writes[2:]
+    assert {call.kind for call in first} == {"Secret", "ControllerRevision"}
+    assert {call.kind for call in last} == {"Service", "Deployment"}
+
+
 async def test_writes_come_in_order_and_the_status_last(bench: Bench) -> None:
     old = bench.cluster.put(bench.child(kinds.JOB, "smol-shape"))
     await bench.execute(
@@ -196,7 +206,8 @@ async def test_a_namesake_of_someone_else_is_never_taken_over(
     (refusal,) = executed.refusals
     assert (refusal.kind, refusal.name) == (kind.kind, "smol-engine")
     assert "belongs to something else" in refusal.message
-    assert executed.applied == ("PodDisruptionBudget/smol-engine (missing)",)
+    others = ("PodDisruptionBudget/smol-engine (missing)",)
+    assert executed.applied == (() if kind is kinds.SECRET else others)
 
 
 async def test_a_secret_is_written_whenever_it_is_asked_for_and_never_read(bench: Bench) -> None:
@@ -251,6 +262,16 @@ async def test_an_api_server_that_is_away_ends_the_look(bench: Bench) -> None:
     with pytest.raises(Unavailable):
         await bench.execute(apply=(bench.child(),), status={"phase": "Pending"})
     assert Call("apply_status", "ModelDeployment", "smol") not in bench.cluster.calls
+
+
+async def test_nothing_is_under_way_once_a_look_has_ended(bench: Bench) -> None:
+    bench.cluster.faults.append(Fault(Unavailable("down"), "apply", "PodDisruptionBudget"))
+    with pytest.raises(Unavailable):
+        await bench.execute(apply=(bench.child(kinds.BUDGET), bench.child(kinds.SERVICE)))
+    written = list(bench.cluster.writes)
+    assert Call("apply", "Service", "smol-engine") in written
+    await asyncio.sleep(0.01)
+    assert bench.cluster.writes == written
 
 
 async def test_an_answer_that_was_lost_is_made_good_by_the_next_look(bench: Bench) -> None:

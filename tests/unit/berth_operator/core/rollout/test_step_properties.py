@@ -91,6 +91,7 @@ def stage(cluster: ClusterWithCards) -> tuple[Any, ...]:
 
 def assert_at_rest(cluster: ClusterWithCards) -> None:
     cluster.look()
+    cluster.look()  # the first may have paused a broken update, whose pods this one sees gone
     before = copy.deepcopy((cluster.one.objects, cluster.pods, cluster.status))
     outcome = cluster.look()
     assert (cluster.one.objects, cluster.pods, cluster.status) == before
