@@ -49,7 +49,7 @@ from berth_operator.errors import BerthError, ConfigurationError
 from berth_operator.metrics import Metrics
 from berth_operator.reconcile import Reconciler
 from berth_operator.settings import PodAccess, Settings, load
-from berth_operator.workqueue import WorkQueue
+from berth_operator.workqueue import REST_SECONDS, WorkQueue
 
 log = logging.getLogger("berth_operator")
 
@@ -265,7 +265,9 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
     pods: PodReader = DirectReader(session) if direct else ProxyReader(api)
     calls: Calls = DirectCalls(session) if direct else ProxiedCalls(api)
     cache = Cache()
-    queue: WorkQueue[ModelKey] = WorkQueue(clock=time.monotonic, chance=_chance())
+    queue: WorkQueue[ModelKey] = WorkQueue(
+        clock=time.monotonic, chance=_chance(), rest_seconds=REST_SECONDS
+    )
     return _Operator(
         settings=settings,
         api=api,

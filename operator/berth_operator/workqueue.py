@@ -7,7 +7,9 @@ look. Knows nothing of Kubernetes; time and chance are arguments.
 import asyncio
 import heapq
 import logging
+import math
 import random
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Final, Generic, TypeVar
 
@@ -19,6 +21,9 @@ log = logging.getLogger(__name__)
 # a hiccup, rare enough for an API server that is down for minutes.
 BACKOFF_BASE_SECONDS: Final = 0.5
 BACKOFF_CAP_SECONDS: Final = 300.0
+# Between two looks at one key. A start or a roll-out brings a dozen events within a moment, and
+# most of what lies between its first and its last is not worth a look, or a status.
+REST_SECONDS: Final = 0.1
 
 K = TypeVar("K", bound=Hashable)
 Process = Callable[[K], Awaitable[float | None]]
@@ -28,12 +33,16 @@ Process = Callable[[K], Awaitable[float | None]]
 class WorkQueue(Generic[K]):
     """De-duplicates keys, delays them, and hands each to one worker at a time."""
 
-    def __init__(self, *, clock: Callable[[], float], chance: random.Random) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float], chance: random.Random, rest_seconds: float = 0.0
+    ) -> None:
         self._clock = clock
+        self._rest_seconds = rest_seconds
         self._chance = chance
         self._waiting: dict[K, float] = {}  # key -> since when; insertion order is the queue
         self._in_work: dict[K, float] = {}
         self._again: set[K] = set()  # came back while in work
+        self._resting: OrderedDict[K, float] = OrderedDict()  # until when; the oldest first
         self._due: dict[K, float] = {}  # delayed keys: one time each, the latest word counts
         self._timers: list[tuple[float, int, K]] = []
         self._serial = 0
@@ -42,11 +51,13 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def add(self, key: K) -> None:
-        """Look at `key` as soon as a worker is free."""
+        """Look at `key` as soon as a worker is free, and it was not looked at just now."""
         if self._closed:
             return
         if key in self._in_work:
             self._again.add(key)
+        elif key in self._resting:
+            self._add_at(key, min(self._resting[key], self._due.get(key, math.inf)))
         elif key not in self._waiting:
             self._waiting[key] = self._clock()
             self._changed.set()
@@ -57,9 +68,14 @@ class WorkQueue(Generic[K]):
 
     def add_after(self, key: K, seconds: float) -> None:
         """Look at `key` in `seconds`; replaces an earlier appointment for the same key."""
+        self._add_at(key, self._clock() + seconds)
+
+    def _add_at(self, key: K, due: float) -> None:
+        if self._due.get(key) == due:
+            return
         self._serial += 1
-        self._due[key] = self._clock() + seconds
-        heapq.heappush(self._timers, (self._due[key], self._serial, key))
+        self._due[key] = due
+        heapq.heappush(self._timers, (due, self._serial, key))
         self._changed.set()
 
     def backoff(self, key: K) -> float:
@@ -93,6 +109,8 @@ class WorkQueue(Generic[K]):
         """Ends the work on `key`. Without `again_after` an earlier appointment is void."""
         self._in_work.pop(key, None)
         self._due.pop(key, None)
+        self._resting[key] = self._clock() + self._rest_seconds
+        self._resting.move_to_end(key)
         if again_after is not None:
             self.add_after(key, again_after)
         if key in self._again:
@@ -146,6 +164,8 @@ class WorkQueue(Generic[K]):
 
     def _promote_due(self) -> None:
         now = self._clock()
+        while self._resting and next(iter(self._resting.values())) <= now:
+            self._resting.popitem(last=False)
         while self._timers and self._timers[0][0] <= now:
             due, _, key = heapq.heappop(self._timers)
             if self._due.get(key) == due:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import fuzzing
 import httptools
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from protocol_driver import Connection, Loop
 
@@ -23,6 +23,7 @@ PATHS = st.sampled_from(
     ]
 )  # fmt: skip
 VERSIONS = st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/9.9", b"HTTP/1.", b""])
+TOO_LONG = b"a: " + b"b" * 70_000
 FIELDS = st.sampled_from(
     [
         b"host: x", b"connection: close", b"connection: keep-alive", b"connection: upgrade",
@@ -31,7 +32,7 @@ FIELDS = st.sampled_from(
         b"content-length: 17", b"content-length: 17, 17", b"content-length: -1",
         b"content-length: 99999999999999999999", b"content-length: +1", b"content-length:",
         b"content-encoding: gzip", b"content-type: multipart/form-data; boundary=b", b": x", b"x",
-        b" folded", b"x-request-id: \x80", b"authorization: Bearer x", b"a: " + b"b" * 70_000,
+        b" folded", b"x-request-id: \x80", b"authorization: Bearer x", TOO_LONG,
     ]
 )  # fmt: skip
 
@@ -118,6 +119,8 @@ def test_where_bytes_are_cut_makes_no_difference(fuzz: Fuzz) -> None:
     @fuzzing.rounds()
     @given(split())
     def talk(pieces: list[bytes]) -> None:
+        # Whoever sends such a header is hung up on, with what has been answered by then.
+        assume(TOO_LONG not in b"".join(pieces))
         cut, whole = Connection(loop), Connection(loop)
         assert _statuses(cut.send(pieces, turns=0)) == _statuses(
             whole.send([b"".join(pieces)], turns=0)

@@ -236,3 +236,53 @@ async def _scenario(arrivals: list[tuple[str, int]], failures: set[int], workers
     queue.close()
     await asyncio.wait_for(running, 1)
     assert all(seen_at[key] > at for key, at in added_at.items())
+
+
+def resting_queue(clock: Clock) -> WorkQueue[str]:
+    return WorkQueue(clock=clock, chance=random.Random(7), rest_seconds=0.1)
+
+
+async def looked_at(queue: WorkQueue[str], *, again_after: float | None = None) -> None:
+    queue.add("a")
+    assert await taken(queue) == "a"
+    queue.done("a", again_after=again_after)
+
+
+async def test_what_comes_soon_after_a_look_waits_for_the_rest() -> None:
+    clock = Clock()
+    queue = resting_queue(clock)
+    await looked_at(queue)
+    queue.add("a")
+    queue.add("b")
+    assert [await taken(queue), await taken(queue)] == ["b", None]
+    clock.now += 0.1
+    assert [await taken(queue), await taken(queue)] == ["a", None]
+
+
+async def test_what_came_back_while_in_work_waits_for_the_rest_too() -> None:
+    clock = Clock()
+    queue = resting_queue(clock)
+    queue.add("a")
+    assert await taken(queue) == "a"
+    queue.add("a")
+    queue.done("a")
+    assert await taken(queue) is None
+    clock.now += 0.1
+    assert await taken(queue) == "a"
+
+
+async def test_a_reason_during_the_rest_puts_no_appointment_off() -> None:
+    clock = Clock()
+    queue = resting_queue(clock)
+    await looked_at(queue, again_after=0.0)
+    queue.add("a")
+    clock.now += 0.1
+    assert [await taken(queue), await taken(queue)] == ["a", None]
+
+
+async def test_after_the_rest_a_key_is_looked_at_at_once() -> None:
+    clock = Clock()
+    queue = resting_queue(clock)
+    await looked_at(queue)
+    clock.now += 0.1
+    await looked_at(queue)
