@@ -55,7 +55,7 @@ class Cache:
         self._written_status: dict[str, int] = {}  # by the model's uid, a hash
         self._reserved: dict[str, dict[str, Decimal]] = {}  # by node, of the pods that are on it
         self._models_on: dict[str, Counter[ModelKey]] = {}  # by node, how many pods of each
-        self._nodes: tuple[Node, ...] | None = None  # None: to be put together anew
+        self._nodes: dict[str, tuple[Node, ...]] = {}  # by name; absent: to be made anew
 
     def upsert(self, kind: Kind, obj: Object) -> tuple[ModelKey, ...]:
         """Takes in an object; returns the models to look at, none if it brings nothing new."""
@@ -71,7 +71,7 @@ class Cache:
         self._keys[kind][uid] = key
         self._reserve(kind, new, 1)
         if kind is kinds.NODE:
-            self._nodes = None
+            self._nodes.pop(key.name, None)
             return () if _health(old) == _health(new) else self._on_node(key.name)
         if old is not None and self._is_own_echo(kind, old, new):
             return ()
@@ -129,20 +129,23 @@ class Cache:
         return tuple(self._of(kinds.POD, key))
 
     def nodes(self) -> tuple[Node, ...]:
-        if self._nodes is None:
-            self._nodes = tuple(
-                _node(kept.object, self._reserved.get(key.name, {}))
-                for key, found in self._objects[kinds.NODE].items()
-                for kept in found.values()
-            )
-        return self._nodes
+        return tuple(
+            node
+            for key, found in self._objects[kinds.NODE].items()
+            for node in self._nodes.get(key.name) or self._made_anew(key.name, found.values())
+        )
+
+    def _made_anew(self, name: str, found: Iterable[_Kept]) -> tuple[Node, ...]:
+        reserved = self._reserved.get(name, {})
+        made = self._nodes[name] = tuple(_node(kept.object, reserved) for kept in found)
+        return made
 
     def _reserve(self, kind: Kind, obj: Object, sign: int) -> None:
         """Counts a pod in, or out again, where it takes up a place."""
         node = obj.get("spec", {}).get("nodeName") if kind is kinds.POD else None
         if node is None or is_finished(obj):
             return
-        self._nodes = None
+        self._nodes.pop(node, None)
         self._models_on.setdefault(node, Counter())[_key(kind, obj)] += sign
         taken = self._reserved.setdefault(node, {})
         for name, amount in requests(obj["spec"]).items():
@@ -171,7 +174,7 @@ class Cache:
         if kind is kinds.POD:
             self._reserve(kind, kept.object, -1)
         elif kind is kinds.NODE:
-            self._nodes = None
+            self._nodes.pop(key.name, None)
         if not found:
             del self._objects[kind][key]
         return (key,)

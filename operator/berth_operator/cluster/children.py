@@ -1,7 +1,7 @@
 """Brings what a model owns to what was decided: few round trips, and nobody else's object is taken.
 
-What one object builds on is written first, the others side by side: from a ModelDeployment to its
-pod it takes two waits for the API server instead of eight.
+What one object builds on is written first, then what makes pods, then the others, side by side
+each time: from a ModelDeployment to its pod it takes two waits for the API server instead of eight.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache
+from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.port import Json, KubeApi
 from berth_operator.core import drift
 from berth_operator.core.observed import Object, Refusal
@@ -40,6 +41,14 @@ class _Due:
     stamped: Json
     why: str
 
+    @property
+    def kind(self) -> Kind:
+        return kinds.of(self.stamped)
+
+    @property
+    def told(self) -> str:
+        return f"{'/'.join(identity(self.stamped))} ({self.why})"
+
 
 @dataclass(frozen=True)
 class Children:
@@ -53,42 +62,43 @@ class Children:
         """
         known = {identity(obj): obj for obj in live}
         due = [one for desired in wanted if (one := _due(desired, known)) is not None]
-        base = [one for one in due if kinds.of(one.stamped) in _FOUNDATIONS]
-        rest = [one for one in due if one not in base]
+        if not due:
+            return Brought()
+        base = [one for one in due if one.kind in _FOUNDATIONS]
+        makers = [one for one in due if one.kind is kinds.DEPLOYMENT]
+        rest = [one for one in due if one not in (*base, *makers)]
         done = await _side_by_side(
-            *(self._settled(one, self._made(one, cr)) for one in base),
-            *(self._settled(one, self._looked_at(one, cr)) for one in rest),
+            *(_settled(one, self._made(one, cr)) for one in base),
+            *(_settled(one, self._looked_at(one, cr)) for one in makers),
         )
         made, looked = done[: len(base)], done[len(base) :]
         if any(isinstance(one, Refusal) and one.kind == kinds.SECRET.kind for one in made):
             return _brought(made)
         free = [one for one in looked if isinstance(one, _Due)]
-        applied = await _side_by_side(*(self._settled(one, self._applied(one)) for one in free))
+        running = await _side_by_side(*(_settled(one, self._applied(one)) for one in free))
+        others = await _side_by_side(*(_settled(one, self._brought_up(one, cr)) for one in rest))
         refused = [one for one in looked if isinstance(one, Refusal)]
-        return _brought([*made, *refused, *applied])
-
-    async def _settled(self, due: _Due, write: Awaitable[T]) -> T | Refusal:
-        try:
-            return await write
-        except (Denied, Conflict) as answer:
-            return Refusal(*identity(due.stamped), message=str(answer))
+        return _brought([*made, *refused, *running, *others])
 
     async def _made(self, due: _Due, cr: Object) -> str | None:
-        if await self._created(due.stamped):
-            return _told(due)
-        if kinds.of(due.stamped) is kinds.SECRET:
+        if await self._created(due):
+            return due.told
+        if due.kind is kinds.SECRET:
             await self._check_owners(due.stamped, cr)
             return await self._applied(due)
+        return await self._brought_up(due, cr)
+
+    async def _brought_up(self, due: _Due, cr: Object) -> str | None:
         there = await self._looked_at(due, cr)
         return None if there is None else await self._applied(there)
 
-    async def _created(self, stamped: Json) -> bool:
+    async def _created(self, due: _Due) -> bool:
         """Whether there was none of that name, and now is this one."""
         try:
-            written = await self.api.create(stamped)
+            written = await self.api.create(due.stamped)
         except Conflict:
             return False
-        self._keep(stamped, written)
+        self._keep(due.kind, written)
         return True
 
     async def _check_owners(self, secret: Json, cr: Object) -> None:
@@ -104,9 +114,7 @@ class Children:
             return due
         metadata = due.stamped["metadata"]
         try:
-            found = await self.api.get(
-                kinds.of(due.stamped), metadata["namespace"], metadata["name"]
-            )
+            found = await self.api.get(due.kind, metadata["namespace"], metadata["name"])
         except NotFound:
             return due
         if not drift.owned_by(found, cr["metadata"]["uid"]):
@@ -115,11 +123,10 @@ class Children:
         return None if why is None else _Due(due.stamped, why)
 
     async def _applied(self, due: _Due) -> str:
-        self._keep(due.stamped, await self.api.apply(due.stamped))
-        return _told(due)
+        self._keep(due.kind, await self.api.apply(due.stamped))
+        return due.told
 
-    def _keep(self, stamped: Json, written: Json) -> None:
-        kind = kinds.of(stamped)
+    def _keep(self, kind: Kind, written: Json) -> None:
         if kind in kinds.WATCHED:
             self.cache.upsert(kind, written)
 
@@ -131,6 +138,13 @@ def _due(desired: Json, known: dict[tuple[str, str], Object]) -> _Due | None:
     there = known.get(identity(desired))
     why = _MISSING if there is None else drift.difference(stamped, there)
     return None if why is None else _Due(stamped, why)
+
+
+async def _settled(due: _Due, work: Awaitable[T]) -> T | Refusal:
+    try:
+        return await work
+    except (Denied, Conflict) as answer:
+        return Refusal(*identity(due.stamped), message=str(answer))
 
 
 async def _side_by_side(*calls: Awaitable[T]) -> list[T]:
@@ -147,10 +161,6 @@ def _brought(done: Sequence[str | Refusal | _Due | None]) -> Brought:
         tuple(one for one in done if isinstance(one, str)),
         tuple(one for one in done if isinstance(one, Refusal)),
     )
-
-
-def _told(due: _Due) -> str:
-    return f"{'/'.join(identity(due.stamped))} ({due.why})"
 
 
 def identity(obj: Object) -> tuple[str, str]:

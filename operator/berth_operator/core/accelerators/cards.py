@@ -5,8 +5,9 @@ node labeller write them; any other label with a size can be named in a profile.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from berth_operator.settings import AcceleratorProfile
@@ -39,11 +40,14 @@ _MIG_RESOURCE: Final = "nvidia.com/mig-"
 # size in the label's name and the number of cards as its value.
 _AMD: Final = "amd.com/"
 _AMD_VRAM: Final = ("amd.com/gpu.vram", "beta.amd.com/gpu.vram")
+_AMD_SIZE_IN_NAME: Final = tuple(f"{label}." for label in _AMD_VRAM)
 _AMD_PARTITION: Final = "amd.com/compute-memory-partition"
 _AMD_WHOLE: Final = "spx"  # as in "spx_nps1": a card in one part
 
 # The compute capability, as GPU feature discovery labels it.
 _COMPUTE: Final = ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor")
+
+_KINDS_OF_CARDS: Final = 256  # more than any cluster has
 
 _SIZE: Final = re.compile(r"([0-9]{1,9})(M|Mi|MB|MiB|G|Gi|GB|GiB)?")
 
@@ -62,12 +66,33 @@ class Card:
 def of_node(profile: AcceleratorProfile, labels: Mapping[str, str]) -> Card:
     """The cards of a node that offers `profile.resource`."""
     resource = (profile.resource or "").removesuffix(_RENAMED)
-    size = _size(profile, resource, labels)
+    told = tuple((name, labels[name]) for name in _names(profile, resource, labels))
+    return _card(profile.memory_label, resource, told)
+
+
+def _names(profile: AcceleratorProfile, resource: str, labels: Mapping[str, str]) -> Iterator[str]:
+    """Of the labels that say anything of the card."""
+    for name in (*_memory_labels(profile.memory_label, resource), *_marks(resource)):
+        if name in labels:
+            yield name
+    if resource.startswith(_AMD):
+        yield from (one for one in labels if one.startswith(_AMD_SIZE_IN_NAME))
+
+
+def _marks(resource: str) -> tuple[str, ...]:
+    return (f"{resource}.replicas", f"{resource}.slices.gi", _AMD_PARTITION, *_COMPUTE)
+
+
+@lru_cache(maxsize=_KINDS_OF_CARDS)
+def _card(memory_label: str | None, resource: str, told: tuple[tuple[str, str], ...]) -> Card:
+    """Remembered: a hundred nodes are looked at for each new model, and most are alike."""
+    labels = dict(told)
+    size = _size(memory_label, resource, labels)
     if size is None:
         return Card(None)
     name, value, stated = size
     tenants = _tenants(labels.get(f"{resource}.replicas", ""))
-    marks = (f"{resource}.replicas", f"{resource}.slices.gi", _AMD_PARTITION, *_COMPUTE)
+    marks = _marks(resource)
     selector = {name: value} | {mark: labels[mark] for mark in marks if mark in labels}
     mig = is_slice(resource) or f"{resource}.slices.gi" in labels
     # The size of a MIG slice is what the engine sees: 19968 MiB by label, 19.50 GiB by torch.
@@ -97,21 +122,21 @@ def is_slice(resource: str) -> bool:
 
 
 def _size(
-    profile: AcceleratorProfile, resource: str, labels: Mapping[str, str]
+    memory_label: str | None, resource: str, labels: Mapping[str, str]
 ) -> tuple[str, str, int] | None:
     """The label that says the memory, its value, and bytes."""
-    for name in _memory_labels(profile, resource):
+    for name in _memory_labels(memory_label, resource):
         stated = _bytes(labels.get(name, ""))
         if stated:
             return name, labels[name], stated
-    if profile.memory_label is None and resource.startswith(_AMD):
+    if memory_label is None and resource.startswith(_AMD):
         return _smallest_by_name(labels)
     return None
 
 
-def _memory_labels(profile: AcceleratorProfile, resource: str) -> tuple[str, ...]:
-    if profile.memory_label is not None:
-        return (profile.memory_label,)
+def _memory_labels(given: str | None, resource: str) -> tuple[str, ...]:
+    if given is not None:
+        return (given,)
     if resource.startswith(_NVIDIA):
         return (f"{resource}.memory",)
     return _AMD_VRAM if resource.startswith(_AMD) else ()
@@ -121,8 +146,8 @@ def _smallest_by_name(labels: Mapping[str, str]) -> tuple[str, str, int] | None:
     found = (
         (name, value, stated)
         for name, value in labels.items()
-        for prefix in _AMD_VRAM
-        if name.startswith(f"{prefix}.") and (stated := _bytes(name.removeprefix(f"{prefix}.")))
+        for prefix in _AMD_SIZE_IN_NAME
+        if name.startswith(prefix) and (stated := _bytes(name.removeprefix(prefix)))
     )
     return min(found, key=lambda one: (one[2], one[0]), default=None)
 

@@ -7,6 +7,7 @@ first, and its pods are held to the nodes of that kind.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from berth_api import engine_versions
@@ -24,6 +25,7 @@ from berth_operator.settings import AcceleratorProfile, EngineProfile, Settings
 MOST_KINDS: Final = 8
 # Of nodes that do not count, so many are named: enough to know where to look.
 _NODES_NAMED: Final = 3
+_QUANTITIES: Final = 1024  # nodes of one kind say the same
 
 
 @dataclass(frozen=True)
@@ -248,4 +250,9 @@ def _as_declared(
 
 
 def _allocatable(node: Node, resource: str) -> int:
-    return int(parse(node.allocatable.get(resource, "0")))
+    return _whole(node.allocatable.get(resource, "0"))
+
+
+@lru_cache(maxsize=_QUANTITIES)
+def _whole(quantity: str) -> int:
+    return int(parse(quantity))
