@@ -193,12 +193,19 @@ class _Operator:
     async def _watch(self, stop: asyncio.Event) -> None:
         await handlers.watch(
             self.cache,
-            self.queue.add_all,
+            self._enqueue,
             namespaces=self.settings.watch_namespaces,
             watched=self._handled_kinds(),
             stop=stop,
             on_started=self._take_signals,
         )
+
+    def _enqueue(self, kind: Kind, keys: Iterable[ModelKey]) -> None:
+        """A user who has changed a model waits for what comes of it."""
+        if kind is kinds.MODEL:
+            self.queue.hurry(keys)
+        else:
+            self.queue.add_all(keys)
 
     async def _audit(self) -> None:
         await sync.audit_for_ever(
@@ -275,7 +282,7 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
         demand=DemandFeed(
             api,
             calls,
-            queue.add_all,
+            queue.hurry,
             namespace=settings.namespace,
             selector=settings.gateway_selector,
             clock=time.monotonic,

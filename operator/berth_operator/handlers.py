@@ -17,7 +17,8 @@ from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.kinds import Kind
 from berth_operator.errors import BerthError
 
-Enqueue = Callable[[Iterable[ModelKey]], None]
+Enqueue = Callable[[Kind, Iterable[ModelKey]], None]
+"""Told which models to look at, and of which kind the event was."""
 
 # A watch is ended by the server and taken up again after so long. An integer: the API server
 # refuses "300.0".
@@ -142,6 +143,6 @@ def feed(cache: Cache, kind: Kind, event: Any) -> tuple[ModelKey, ...]:
 def _feeder(kind: Kind, cache: Cache, enqueue: Enqueue) -> Callable[..., Any]:
     # Asynchronous, for kopf runs plain functions in threads.
     async def on_event(event: Any, **_: Any) -> None:
-        enqueue(feed(cache, kind, event))
+        enqueue(kind, feed(cache, kind, event))
 
     return on_event

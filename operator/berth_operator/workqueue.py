@@ -1,7 +1,8 @@
 """Which ModelDeployments are to be looked at, and when: the operator's only queue.
 
 A key is in work at most once at a time, is never lost, and many reasons to look at it become one
-look. Knows nothing of Kubernetes; time and chance are arguments.
+look. What somebody waits for comes before what only has news to tell, and holds it back no longer
+than a quarter of the workers allow. Knows nothing of Kubernetes; time and chance are arguments.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ BACKOFF_CAP_SECONDS: Final = 300.0
 # Between two looks at one key. A start or a roll-out brings a dozen events within a moment, and
 # most of what lies between its first and its last is not worth a look, or a status.
 REST_SECONDS: Final = 0.1
+# Of so many keys that are handed out, one at least is not urgent where both kinds wait.
+_TURNS: Final = 4
 
 K = TypeVar("K", bound=Hashable)
 Process = Callable[[K], Awaitable[float | None]]
@@ -39,7 +42,10 @@ class WorkQueue(Generic[K]):
         self._clock = clock
         self._rest_seconds = rest_seconds
         self._chance = chance
-        self._waiting: dict[K, float] = {}  # key -> since when; insertion order is the queue
+        self._urgent: dict[K, float] = {}  # key -> since when; insertion order is the queue
+        self._waiting: dict[K, float] = {}  # and of these
+        self._hurried: set[K] = set()  # to be urgent when they are added next
+        self._handed_out = 0
         self._in_work: dict[K, float] = {}
         self._again: set[K] = set()  # came back while in work
         self._resting: OrderedDict[K, float] = OrderedDict()  # until when; the oldest first
@@ -58,12 +64,21 @@ class WorkQueue(Generic[K]):
             self._again.add(key)
         elif key in self._resting:
             self._add_at(key, min(self._resting[key], self._due.get(key, math.inf)))
+        elif key in self._hurried:
+            self._urgent.setdefault(key, self._waiting.pop(key, self._clock()))
+            self._changed.set()
         elif key not in self._waiting:
             self._waiting[key] = self._clock()
             self._changed.set()
 
     def add_all(self, keys: Iterable[K]) -> None:
         for key in keys:
+            self.add(key)
+
+    def hurry(self, keys: Iterable[K]) -> None:
+        """Add them before all that nobody waits for."""
+        for key in keys:
+            self._hurried.add(key)
             self.add(key)
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -97,13 +112,25 @@ class WorkQueue(Generic[K]):
         """The next key, from now on in work; None once the queue is closed."""
         while not self._closed:
             self._promote_due()
-            if self._waiting:
-                key = next(iter(self._waiting))
-                del self._waiting[key]
-                self._in_work[key] = self._clock()
-                return key
+            for keys in self._turn():
+                if keys:
+                    return self._hand_out(keys)
             await self._wait()
         return None
+
+    def _turn(self) -> tuple[dict[K, float], dict[K, float]]:
+        """Both queues, the one whose turn it is first."""
+        if (self._handed_out + 1) % _TURNS:
+            return self._urgent, self._waiting
+        return self._waiting, self._urgent
+
+    def _hand_out(self, keys: dict[K, float]) -> K:
+        key = next(iter(keys))
+        del keys[key]
+        self._hurried.discard(key)
+        self._handed_out += 1
+        self._in_work[key] = self._clock()
+        return key
 
     def done(self, key: K, *, again_after: float | None = None) -> None:
         """Ends the work on `key`. Without `again_after` an earlier appointment is void."""
@@ -130,11 +157,11 @@ class WorkQueue(Generic[K]):
 
     @property
     def depth(self) -> int:
-        return len(self._waiting)
+        return len(self._urgent) + len(self._waiting)
 
     def waiting_seconds(self) -> float:
         """How long the oldest key has waited for a worker."""
-        return self._age(self._waiting)
+        return max(self._age(self._urgent), self._age(self._waiting))
 
     def working_seconds(self) -> float:
         """How long the longest look in progress has taken so far."""

@@ -38,7 +38,7 @@ def test_the_watch_timeout_is_sent_as_an_integer() -> None:
 
 
 def test_only_raw_events_are_handled_so_that_no_finalizer_is_needed() -> None:
-    registry = handlers.registry(Cache(), lambda keys: None)
+    registry = handlers.registry(Cache(), lambda kind, keys: None)
     assert len(registry._watching.get_all_handlers()) == len(kinds.HANDLED)
     assert not registry._changing.get_all_handlers()
     assert not registry._spawning.get_all_handlers()

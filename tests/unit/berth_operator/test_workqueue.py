@@ -286,3 +286,45 @@ async def test_after_the_rest_a_key_is_looked_at_at_once() -> None:
     await looked_at(queue)
     clock.now += 0.1
     await looked_at(queue)
+
+
+async def test_what_somebody_waits_for_comes_first() -> None:
+    queue = queue_at(Clock())
+    queue.add_all("ab")
+    queue.hurry("c")
+    assert [await taken(queue) for _ in range(3)] == ["c", "a", "b"]
+
+
+async def test_what_waits_already_can_become_urgent() -> None:
+    queue = queue_at(Clock())
+    queue.add_all("ab")
+    queue.hurry("b")
+    assert [await taken(queue) for _ in range(3)] == ["b", "a", None]
+
+
+async def test_news_is_not_held_back_for_ever() -> None:
+    queue = queue_at(Clock())
+    queue.hurry("abcdefgh")
+    queue.add_all("12")
+    assert [await taken(queue) for _ in range(10)] == list("abc1def2gh")
+
+
+async def test_urgency_outlasts_a_look_and_a_rest() -> None:
+    clock = Clock()
+    queue = resting_queue(clock)
+    queue.add("a")
+    assert await taken(queue) == "a"
+    queue.hurry("a")
+    queue.done("a")
+    queue.add("b")
+    clock.now += 0.1
+    assert [await taken(queue) for _ in range(3)] == ["a", "b", None]
+
+
+async def test_urgency_ends_with_the_look() -> None:
+    queue = queue_at(Clock())
+    queue.hurry("a")
+    assert await taken(queue) == "a"
+    queue.done("a")
+    queue.add_all("ba")
+    assert [await taken(queue) for _ in range(2)] == ["b", "a"]
