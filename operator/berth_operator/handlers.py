@@ -26,7 +26,7 @@ WATCH_SECONDS: Final = 300
 # Above a bookmark's period (60 s): a watch that is silent for longer is dead.
 SILENCE_SECONDS: Final = 70.0
 RELIST_SECONDS: Final = 1.0  # a server that answers 410 to every watch is not listed more often
-PAGE_OBJECTS: Final = 500
+PAGE_OBJECTS: Final = 250
 REQUEST_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 10.0
 EXIT_SECONDS: Final = 20.0  # kopf kills the process if its own exit takes longer

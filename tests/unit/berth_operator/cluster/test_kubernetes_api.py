@@ -161,7 +161,7 @@ async def test_a_list_is_read_page_by_page(api: KubernetesApi, server: tuple[Ser
     assert [one["metadata"]["name"] for one in found] == ["a", "b"]
     assert {one["kind"] for one in found} == {"Pod"}
     assert [request[1] for request in server[0].requests] == ["/api/v1/pods"] * 2
-    assert server[0].requests[0][2] == {"labelSelector": "berth.dev/model", "limit": "500"}
+    assert server[0].requests[0][2] == {"labelSelector": "berth.dev/model", "limit": "250"}
 
 
 async def test_a_limit_ends_a_list_after_its_first_page(
