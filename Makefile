@@ -83,6 +83,10 @@ keda: venv ## against a real KEDA; builds it the first time, ten minutes on two 
 e2e: venv ## against a real node, with real weights; then its faults
 	$(PYTHON) -m pytest -q tests/e2e tests/faults/node
 
+.PHONY: soak
+soak: venv ## half an hour of roll-outs, kills and traffic: nothing grows; BERTH_SOAK_SECONDS
+	$(PYTHON) -m pytest -q -s tests/soak
+
 .PHONY: test
 test: check unit exhaustive fuzz engine integration faults e2e ## all of it
 

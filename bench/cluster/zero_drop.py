@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +164,7 @@ ALL: tuple[Disturbance, ...] = (
 )
 
 
-async def run(scene: Scene, plan: Plan, disturbances: Sequence[Disturbance]) -> list[Result]:
+async def run(scene: Scene, plan: Plan, disturbances: Iterable[Disturbance]) -> list[Result]:
     """Traffic for as long as the disturbances last, and until enough requests were sent."""
     url, key = scene.berth.url, scene.berth.key
     stop = asyncio.Event()

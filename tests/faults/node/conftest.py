@@ -12,42 +12,11 @@ import pytest
 import stalls
 from fault_case import Case
 
-from bench.cluster import zero_drop
-from bench.cluster.watching import Log, watching
+from bench.cluster.watching import Log
 from bench.cluster.zero_drop import Scene
-from dev import cluster, standin
-from dev.installed import Berth
+from dev import standin
 
 SERVING_SECONDS = 120
-
-
-@pytest.fixture(scope="session")
-def own_node(berth: Berth) -> cluster.OwnNode:
-    here = cluster.current()
-    if not isinstance(here, cluster.OwnNode) or here.kubectl.kubeconfig != berth.kubectl.kubeconfig:
-        pytest.fail(
-            f"{berth.kubectl.kubeconfig} is no cluster of `make up` on this machine: these tests "
-            "kill processes of its node, so they run on nothing else"
-        )
-    return here
-
-
-@pytest.fixture(scope="session")
-def scene(berth: Berth, own_node: cluster.OwnNode, standins: None) -> Iterator[Scene]:
-    """Three pods of the model `steady` behind two gateways."""
-    berth.helm(f"--set=gateway.replicas={zero_drop.GATEWAYS}")
-    try:
-        with zero_drop.on_standins(berth) as scene:
-            asyncio.run(scene.settle(zero_drop.REPLICAS))
-            yield scene
-    finally:
-        berth.helm("--set=gateway.replicas=1")
-
-
-@pytest.fixture(scope="session")
-def log(scene: Scene) -> Iterator[Log]:
-    with watching(scene.berth.kubectl, scene.namespace, ("deployments", "pods")) as log:
-        yield log
 
 
 @pytest.fixture(autouse=True)
