@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ("no_skips", "real_cluster", "real_node")
+pytest_plugins = ("no_skips", "real_cluster", "real_node", "waits")
 
 # A busy machine is no finding. In CI hypothesis has such a profile of its own, which also repeats.
 settings.register_profile("busy-machine", deadline=None)

@@ -28,6 +28,8 @@ QUIET_CORES: Final = 0.03
 QUIET_SECONDS: Final = 3.0
 LATENCY_MODELS: Final = 120
 LATENCY_PAUSE_SECONDS: Final = 0.5
+LATENCY_WARM_UP: Final = 5  # models before those that count: the first look loads code
+MEASURES_SECONDS: Final = 15.0  # until an engine's measurement has been told, of models that serve
 _INSIDE: Final = "BERTH_BENCH_INSIDE"
 
 Scenario = Callable[[Path, int], Coroutine[Any, Any, None]]
@@ -59,6 +61,7 @@ async def full(folder: Path, count: int) -> None:
     async with _stage(folder, pods=True) as (cluster, client):
         with subject.running(cluster.plane.kubeconfig, folder) as operator:
             await _creation(cluster, client, operator.pid, count, models.ALL_PODS)
+            await asyncio.sleep(MEASURES_SECONDS)
             _tell(operator, count)
             await _rest(operator, count)
 
@@ -80,12 +83,20 @@ async def latency(folder: Path, count: int) -> None:
             await _latencies(client, min(count, LATENCY_MODELS))
 
 
+async def twin_latency(folder: Path, count: int) -> None:
+    """The same as `latency`, by the twin."""
+    async with _stage(folder, pods=True) as (cluster, client):
+        with twins.running(cluster.plane.kubeconfig, folder):
+            await _latencies(client, min(count, LATENCY_MODELS))
+
+
 SCENARIOS: Final[dict[str, Scenario]] = {
     "bare": bare,
     "full": full,
     "twin": twin,
     "twin-bare": twin_bare,
     "latency": latency,
+    "twin-latency": twin_latency,
 }
 
 
@@ -181,8 +192,9 @@ async def _latencies(client: Client, count: int) -> None:
             seen.setdefault(model, time.monotonic())
 
     watching = asyncio.create_task(see())
-    for number in range(count):
-        began[models.name(number)] = time.monotonic()
+    for number in range(LATENCY_WARM_UP + count):
+        if number >= LATENCY_WARM_UP:
+            began[models.name(number)] = time.monotonic()
         await _create(client, number)
         await asyncio.sleep(LATENCY_PAUSE_SECONDS)
     await asyncio.sleep(2)
