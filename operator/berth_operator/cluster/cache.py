@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.kinds import Kind
-from berth_operator.cluster.packing import pack, unpack
+from berth_operator.cluster.packing import Packed, Packer
 from berth_operator.core.drift import owned_by
 from berth_operator.core.kubernetes import is_finished, requests
 from berth_operator.core.node_health import telling
@@ -38,11 +38,11 @@ class ModelKey(NamedTuple):
 
 class _Kept(NamedTuple):
     version: int
-    packed: bytes
+    packed: Packed
 
     @property
     def object(self) -> Object:
-        return unpack(self.packed)
+        return self.packed.object
 
 
 class Cache:
@@ -51,6 +51,7 @@ class Cache:
             kind: {} for kind in kinds.WATCHED
         }
         self._keys: dict[Kind, dict[str, ModelKey]] = {kind: {} for kind in kinds.WATCHED}
+        self._packers = {kind: Packer() for kind in kinds.WATCHED}
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._written_status: dict[str, int] = {}  # by the model's uid, a hash
         self._reserved: dict[str, dict[str, Decimal]] = {}  # by node, of the pods that are on it
@@ -67,7 +68,7 @@ class Cache:
         # Only of these does it matter what has changed; the others are not unpacked for it.
         old = kept.object if kept is not None and kind in kinds.HANDLED else None
         moved = self._discard(kind, uid)
-        self._objects[kind].setdefault(key, {})[uid] = _Kept(version, pack(new))
+        self._objects[kind].setdefault(key, {})[uid] = _Kept(version, self._packers[kind].pack(new))
         self._keys[kind][uid] = key
         self._reserve(kind, new, 1)
         if kind is kinds.NODE:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from berth_api import names
 from berth_api.quantity import parse as parse_quantity
 
@@ -23,11 +25,22 @@ _QUANTITY_FIELDS: Final = frozenset({"sizeLimit"})
 
 def stamp(desired: Mapping[str, Any]) -> dict[str, Any]:
     """`desired` with the hash of itself as an annotation: what is sent to the API server."""
-    text = json.dumps(desired, sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARACTERS]
+    digest = hashlib.sha256(canonical(desired)).hexdigest()[:_HASH_CHARACTERS]
     metadata = desired["metadata"]
     annotations = {**metadata.get("annotations", {}), ANNOTATION_APPLIED: digest}
     return {**desired, "metadata": {**metadata, "annotations": annotations}}
+
+
+def canonical(obj: Mapping[str, Any]) -> bytes:
+    """JSON with sorted keys, as Python's own writer has it: earlier releases' stamps stay good.
+
+    msgspec takes a fifth of the time and writes the same, but for text beyond ASCII, which it
+    leaves as it is, and for floats, which no object of ours has.
+    """
+    text = msgspec.json.encode(obj, order="sorted")
+    if text.isascii():
+        return text
+    return json.dumps(obj, sort_keys=True, separators=(",", ":")).encode()
 
 
 def difference(stamped: Mapping[str, Any], live: Mapping[str, Any] | None) -> str | None:
@@ -58,7 +71,8 @@ def _is_within(desired: Any, live: Any) -> bool:
     """Whether `live` has every desired value, to the letter and in the desired order."""
     if isinstance(desired, dict):
         return isinstance(live, dict) and all(
-            key in live and _is_within(value, live[key]) for key, value in desired.items()
+            _is_within(value, live[key]) if key in live else _is_empty(value)
+            for key, value in desired.items()
         )
     if isinstance(desired, list):
         alike = isinstance(live, list) and len(desired) == len(live)
@@ -79,7 +93,7 @@ def _drifted_map(desired: Mapping[str, Any], live: Mapping[str, Any], *, path: s
     found = (
         _drifted(value, live[key], path=f"{path}.{key}")
         if key in live
-        else _unless_empty(value, f"{path}.{key}")
+        else (None if _is_empty(value) else f"{path}.{key}")
         for key, value in desired.items()
     )
     return next((place for place in found if place is not None), None)
@@ -115,9 +129,9 @@ def _quantity(value: Any) -> Any:
         return None
 
 
-def _unless_empty(value: Any, path: str) -> str | None:
+def _is_empty(value: Any) -> bool:
     """The API server drops empty values: `[]`, `{}`, `""`, false and null may well be absent."""
-    return path if value or (value == 0 and value is not False) else None
+    return not value and (value != 0 or value is False)
 
 
 def _is_list(value: Any) -> bool:

@@ -1,10 +1,17 @@
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_operator.core.drift import ANNOTATION_APPLIED, difference, owned_by, stamp
+from berth_operator.core.drift import (
+    ANNOTATION_APPLIED,
+    canonical,
+    difference,
+    owned_by,
+    stamp,
+)
 
 DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -131,3 +138,18 @@ def test_only_the_controller_owns() -> None:
         True,
         False,
     )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=8),
+    lambda inside: (
+        st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=4), inside, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=4), JSON, max_size=4))
+def test_stamps_are_those_of_earlier_releases(obj: dict[str, Any]) -> None:
+    written = json.dumps(obj, sort_keys=True, separators=(",", ":"))
+    assert canonical(obj) == written.encode()
