@@ -162,7 +162,8 @@ def _tell(operator: Operator, count: int) -> None:
 
 
 async def _rest(operator: Operator, count: int) -> None:
-    before, writes = usage.read({"operator": operator.pid}), operator.writes()
+    writes = operator.writes()  # a scrape of all models' metrics, which is not rest
+    before = usage.read({"operator": operator.pid})
     await asyncio.sleep(IDLE_SECONDS)
     spent = usage.between(before, usage.read({"operator": operator.pid}))
     made = sum((operator.writes() - writes).values())
