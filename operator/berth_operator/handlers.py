@@ -25,6 +25,9 @@ Enqueue = Callable[[Kind, Iterable[ModelKey]], None]
 WATCH_SECONDS: Final = 300
 # Above a bookmark's period (60 s): a watch that is silent for longer is dead.
 SILENCE_SECONDS: Final = 70.0
+# kopf keeps a task for each object, with the last that was told of it, until so long nothing comes:
+# after a restart that is every object there is.
+IDLE_SECONDS: Final = 0.1
 RELIST_SECONDS: Final = 1.0  # a server that answers 410 to every watch is not listed more often
 PAGE_OBJECTS: Final = 250
 REQUEST_SECONDS: Final = 30.0
@@ -97,6 +100,7 @@ class NoDiffs(kopf.DiffBaseStorage):
 def settings() -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
     chosen.persistence.diffbase_storage = NoDiffs()
+    chosen.queueing.idle_timeout = IDLE_SECONDS
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
     chosen.process.ultimate_exiting_timeout = EXIT_SECONDS
