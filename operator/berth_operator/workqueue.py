@@ -1,8 +1,8 @@
 """Which ModelDeployments are to be looked at, and when: the operator's only queue.
 
 A key is in work at most once at a time, is never lost, and many reasons to look at it become one
-look. What somebody waits for comes before what only has news to tell, and holds it back no longer
-than a quarter of the workers allow. Knows nothing of Kubernetes; time and chance are arguments.
+look. What somebody waits for comes before what only has news to tell, which is late then and never
+stuck. Knows nothing of Kubernetes; time and chance are arguments.
 """
 
 import asyncio
