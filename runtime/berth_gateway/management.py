@@ -48,9 +48,7 @@ class Pulse:
 
 
 def application(board: Board, queues: Queues, telemetry: Telemetry, pulse: Pulse) -> FastAPI:
-    app = FastAPI(
-        title="Berth gateway management", docs_url=None, redoc_url=None, openapi_url=None
-    )
+    app = FastAPI(title="Berth gateway management", docs_url=None, redoc_url=None, openapi_url=None)
     identity = secrets.token_hex(_IDENTITY_BYTES)
 
     def state() -> Demand:
