@@ -137,12 +137,12 @@ class _Operator:
         async with asyncio.TaskGroup() as lists:  # one is read while the server writes another
             for reflector in self.reflectors:
                 lists.create_task(sync.patiently(reflector.fill), name=reflector.name)
-            lists.create_task(
+            models = lists.create_task(
                 sync.fill(
                     self.api, self.cache, self.settings.watch_namespaces, self._handled_kinds()
                 )
             )
-        self.queue.add_all(self.cache.models())
+        self.queue.add_all(models.result())
         self.synced.set()
         return master_key
 

@@ -25,6 +25,7 @@ from bench.cluster import zero_drop
 from bench.cluster.traffic import Ask, Result, table
 from bench.cluster.watching import Log
 from bench.cluster.zero_drop import Disturbance, Scene
+from bench.gateway import usage
 from dev import standin
 from dev.installed import SYSTEM
 
@@ -49,10 +50,7 @@ class Watched:
     def look(self) -> None:
         """FileNotFoundError if it has ended: nothing here may end it."""
         process = Path(f"/proc/{self.pid}")
-        (line,) = (
-            one for one in (process / "status").read_text().splitlines() if one.startswith("VmRSS")
-        )
-        self.megabytes.append(int(line.split()[1]) / 1024)
+        self.megabytes.append(usage.parse_status((process / "status").read_text(), "VmRSS"))
         self.files.append(len(list((process / "fd").iterdir())))
 
     def row(self) -> str:

@@ -28,7 +28,7 @@ _MISSING: Final = "missing"
 
 @dataclass(frozen=True)
 class Brought:
-    """What was written, "Deployment/name (missing)", and what was refused; in the wanted order."""
+    """What was written, "Deployment/name (missing)", and what was refused; as it was tried."""
 
     applied: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
@@ -66,7 +66,7 @@ class Children:
             return Brought()
         base = [one for one in due if one.kind in _FOUNDATIONS]
         makers = [one for one in due if one.kind is kinds.DEPLOYMENT]
-        rest = [one for one in due if one not in (*base, *makers)]
+        rest = [one for one in due if one.kind not in (*_FOUNDATIONS, kinds.DEPLOYMENT)]
         done = await _side_by_side(
             *(_settled(one, self._made(one, cr)) for one in base),
             *(_settled(one, self._looked_at(one, cr)) for one in makers),
