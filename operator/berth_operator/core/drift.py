@@ -8,6 +8,7 @@ the live object. Fields that others own (defaults, sidecars, status) never count
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,8 @@ _HASH_CHARACTERS: Final = 16  # 64 bits: two decisions about one object never me
 # Below these keys values are quantities, which the API server respells (1000m becomes 1).
 _QUANTITY_MAPS: Final = frozenset({"requests", "limits"})
 _QUANTITY_FIELDS: Final = frozenset({"sizeLimit"})
+# Pairs of spellings that are remembered: pods of one kind ask for the same.
+_SPELLINGS: Final = 4096
 
 
 def stamp(desired: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,16 +71,22 @@ def _applied(stamped: Mapping[str, Any]) -> str:
 
 
 def _is_within(desired: Any, live: Any) -> bool:
-    """Whether `live` has every desired value, to the letter and in the desired order."""
+    """Whether `live` has every desired value, in the desired order; quantities spelled anyhow."""
     if isinstance(desired, dict):
         return isinstance(live, dict) and all(
-            _is_within(value, live[key]) if key in live else _is_empty(value)
+            _holds(key, value, live[key]) if key in live else _is_empty(value)
             for key, value in desired.items()
         )
     if isinstance(desired, list):
         alike = isinstance(live, list) and len(desired) == len(live)
         return alike and all(map(_is_within, desired, live))
     return bool(desired == live)
+
+
+def _holds(key: str, desired: Any, live: Any) -> bool:
+    if key in _QUANTITY_MAPS and isinstance(desired, dict) and isinstance(live, dict):
+        return all(_is_amount(value, live.get(name)) for name, value in desired.items())
+    return (key in _QUANTITY_FIELDS and _is_amount(desired, live)) or _is_within(desired, live)
 
 
 def _drifted(desired: Any, live: Any, *, path: str) -> str | None:
@@ -112,9 +121,7 @@ def _drifted_list(desired: Sequence[Any], live: Sequence[Any], *, path: str) -> 
 
 
 def _same(desired: Any, live: Any, path: str) -> bool:
-    return bool(desired == live) or (
-        _is_quantity(path) and _quantity(desired) == _quantity(live) is not None
-    )
+    return _is_amount(desired, live) if _is_quantity(path) else bool(desired == live)
 
 
 def _is_quantity(path: str) -> bool:
@@ -122,9 +129,16 @@ def _is_quantity(path: str) -> bool:
     return parts[-1] in _QUANTITY_FIELDS or not _QUANTITY_MAPS.isdisjoint(parts[-3:-1])
 
 
-def _quantity(value: Any) -> Any:
+def _is_amount(desired: Any, live: Any) -> bool:
+    """Whether two spellings are one amount; what is no quantity has to be the same."""
+    return bool(desired == live) or _amount(str(desired)) == _amount(str(live)) is not None
+
+
+@lru_cache(maxsize=_SPELLINGS)
+def _amount(text: str) -> Any:
+    """None if it is no quantity."""
     try:
-        return parse_quantity(value)
+        return parse_quantity(text)
     except ValueError:
         return None
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from berth_operator.core import drift
 from berth_operator.core.drift import (
     ANNOTATION_APPLIED,
     canonical,
@@ -99,6 +100,13 @@ def test_what_others_add_is_left_alone() -> None:
     obj["spec"]["template"]["spec"]["containers"].insert(0, {"name": "sidecar"})
     obj["metadata"]["labels"] = {"theirs": "1"}
     assert difference(stamp(DEPLOYMENT), obj) is None
+
+
+def test_what_the_api_server_makes_of_it_is_told_without_the_slow_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drift, "_drifted", None)
+    assert difference(stamp(DEPLOYMENT), live()) is None
 
 
 def test_equal_quantities_count_only_where_quantities_stand() -> None:
