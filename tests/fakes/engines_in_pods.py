@@ -106,7 +106,7 @@ def carried_out(observed: Pool, decision: Decision) -> Pool:
     wanted = {(one.engine, orders.pod): one for orders in decision.pods for one in orders.engines}
     ready = {one.uid for one in observed.pods if one.takes_orders}
     after = [_told(one, wanted, ready) for one in observed.residents]
-    there = {(one.engine, one.pod) for one in observed.residents if one.state != "Failed"}
+    there = {(one.engine, one.pod) for one in after if one is not None and one.state != "Failed"}
     new = [
         Resident(name, pod, one.cards, "Loading", observed.now)
         for (name, pod), one in wanted.items()

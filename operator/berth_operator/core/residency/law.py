@@ -106,9 +106,9 @@ def _drains(pool: Pool, resident: Resident, engine: Engine) -> bool:
 
 
 def _fits_back(pool: Pool, room: Room, resident: Resident, kept: Cards) -> bool:
-    share = rooms.share(pool, resident)
-    cards = kept.of(room.pod).isdisjoint(resident.cards)
-    return cards and room.places != 0 and all(room.free[card] >= share for card in resident.cards)
+    if room.places == 0 or not kept.of(room.pod).isdisjoint(resident.cards):
+        return False
+    return room.takes(resident.cards, rooms.share(pool, resident))
 
 
 def _undrained(step: Step, wish: Wish, back: Resident) -> Step:

@@ -76,7 +76,7 @@ def _superseded(pool: Pool, _: Resident, engine: Engine) -> bool:
 
 def _unused(pool: Pool, resident: Resident, engine: Engine) -> bool:
     """One that serves goes on for its models until their new engine does."""
-    if engine.models or pool.asked(engine.id).busy:
+    if engine.models or pool.asked(engine.id).in_flight:
         return False
     return resident.state == "Loading" or not any(_successors(pool, engine))
 
@@ -109,10 +109,10 @@ def _oversized(pool: Pool, stays: Iterable[Resident]) -> Iterator[Resident]:
         room, share = left.get(one.pod), rooms.share(pool, one)
         if room is None:
             continue
-        if any(card >= len(room.free) or room.free[card] < share for card in one.cards):
-            yield one
-        else:
+        if room.takes(one.cards, share):
             left = {**left, one.pod: room.less(one, share)}
+        else:
+            yield one
 
 
 def _successors(pool: Pool, engine: Engine) -> Iterator[Engine]:

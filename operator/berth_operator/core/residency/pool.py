@@ -63,7 +63,11 @@ class Engine:
 
 @dataclass(frozen=True)
 class Demand:
-    """For one engine, over all gateways. `held` and `in_flight` are requests."""
+    """For one engine, over all gateways, in requests.
+
+    Those that are held for a model count for the engine that its spec asks for now; those in flight
+    for the engine that has them.
+    """
 
     held: int = 0
     oldest_held_seconds: float = 0.0

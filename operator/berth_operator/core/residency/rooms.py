@@ -32,6 +32,10 @@ class Room:
             places=None if self.places is None else self.places - 1,
         )
 
+    def takes(self, cards: Iterable[int], share: int) -> bool:
+        """Whether these very cards are there, and have it free."""
+        return all(card < len(self.free) and self.free[card] >= share for card in cards)
+
     def without(self, gone: Iterable[Resident], pool: Pool) -> "Room":
         """Once those that are evicted have given back what they are to have."""
         free, places = self.free, self.places

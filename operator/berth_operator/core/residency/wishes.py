@@ -59,13 +59,20 @@ def predecessors(pool: Pool, engine: Engine) -> Iterator[str]:
 
 
 def _why(pool: Pool, engine: Engine) -> WishReason | None:
+    """Requests wait for what their model's spec asks for now, so for one without models none do."""
+    if not engine.models:
+        return None
     if pool.asked(engine.id).held:
         return "Held"
     if engine.pinned:
         return "Pinned"
-    if engine.models and any(one in pool.home for one in predecessors(pool, engine)):
-        return "RollOut"
-    return None
+    return "RollOut" if any(_serves(pool, one) for one in predecessors(pool, engine)) else None
+
+
+def _serves(pool: Pool, engine: str) -> bool:
+    """A load that was superseded is given up; whoever asks then has the new one loaded."""
+    home = pool.home.get(engine)
+    return home is not None and home.state == "Serving"
 
 
 def _waited(pool: Pool, engine: Engine) -> float:
