@@ -84,7 +84,8 @@ def _turns(step: Step) -> tuple[Step | None, tuple[Waits, ...]]:
 
 def _served(step: Step, found: Mapping[str, Room], wish: Wish, kept: Cards) -> Step | None:
     """Back where it drains, into free room, or into the room of others."""
-    drains = [one for one in step.pool.residents if _drains(step.pool, one, wish.engine)]
+    of_it = [one for one in step.pool.residents if one.drains_of(wish.engine.id)]
+    drains = [one for one in of_it if one.pod in found]
     back = next((one for one in drains if _fits_back(step.pool, found[one.pod], one, kept)), None)
     if back is not None:
         return _undrained(step, wish, back)
@@ -98,11 +99,6 @@ def _served(step: Step, found: Mapping[str, Room], wish: Wish, kept: Cards) -> S
     found_swaps = (one for one in swaps if one is not None)
     best = min(found_swaps, key=lambda one: one.order, default=None)
     return None if best is None else _swapped(step, wish, best)
-
-
-def _drains(pool: Pool, resident: Resident, engine: Engine) -> bool:
-    there = pool.pod[resident.pod].takes_orders and resident.state == "Draining"
-    return there and resident.engine == engine.id
 
 
 def _fits_back(pool: Pool, room: Room, resident: Resident, kept: Cards) -> bool:

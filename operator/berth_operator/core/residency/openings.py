@@ -1,7 +1,7 @@
 """When and where room may come free for one that waits, and so what it waits for.
 
 Whoever has waited beyond the bound has the cards where that is soonest kept for it: nothing new is
-put there, so that each day of grace which holds it back now is the last one.
+put there, so that whatever holds it back now is the last that does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,7 +44,7 @@ class Opening(NamedTuple):
 def opening(pool: Pool, room: Room, wanting: Wish, kept: Cards) -> Opening | None:
     """In one pod; None where no time brings it."""
     engine, closed = wanting.engine, kept.of(room.pod)
-    if any(one.pod == room.pod and one.engine == engine.id for one in pool.residents):
+    if any(one.pod == room.pod and one.drains_of(engine.id) for one in pool.residents):
         return Opening(True, pool.now, room.pod, (), "Draining", engine.id)
     gone: list[Resident] = []
     for found, one in _by_end(pool, room, wanting, closed):

@@ -101,6 +101,9 @@ class Resident:
         """A load that still waits for its room can be taken back, and nothing is lost."""
         return self.state != "Loading" or self.withheld > 0
 
+    def drains_of(self, engine: str) -> bool:
+        return self.engine == engine and self.state == "Draining"
+
 
 NO_DEMAND = Demand()
 

@@ -73,9 +73,7 @@ class Search:
 def swap(pool: Pool, room: Room, wanting: Wish, closed: frozenset[int]) -> Swap | None:
     """The cheapest in this pod; None: too little would come free now."""
     search = Search(pool, room, wanting, closed)
-    may_go = [
-        one for one in in_pod(pool, room, closed) if one.stays and hold(pool, wanting, one) is None
-    ]
+    may_go = [one for one in in_pod(pool, room, closed) if hold(pool, wanting, one) is None]
     may_go.sort(key=lambda one: (search.price((one,)), one.engine))
     if search.swap(tuple(may_go)) is None:
         return None

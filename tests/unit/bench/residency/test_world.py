@@ -106,6 +106,7 @@ def test_the_same_seed_gives_the_same_run():
 
 
 def test_a_decider_that_crashes_halfway_through_its_orders_loses_nothing():
+    """28: what is decided is nowhere but in the pods."""
     setup = small(crashes=0.4)
     run = World(setup, decide, 2).run(arrivals(setup, 2, hours=0.4))
     assert answered(run) == len(run.requests)
