@@ -180,3 +180,7 @@ bench-operator: venv ## 1,000 models on a real control plane, beside a Go twin; 
 .PHONY: bench-scaling
 bench-scaling: venv ## replica laws in simulated time, beside their peers'; BERTH_TRACES, 20 minutes, BENCH_FLAGS=--quick one
 	$(PYTHON) -m bench.simulator $(BENCH_FLAGS)
+
+.PHONY: bench-residency
+bench-residency: venv ## who stays in a pool, beside Ollama's rule and LRU, in simulated time; minutes
+	$(PYTHON) -m bench.residency $(BENCH_FLAGS)
