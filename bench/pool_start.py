@@ -1,11 +1,12 @@
-"""From an order to the first token in a pool's pod, beside a plain `vllm serve` of the same weights.
+"""From an order to the first token in a pool's pod, beside `vllm serve` with the same weights.
 
     BERTH_ENGINE_PYTHON=.../bin/python python3 -m bench.pool_start [--rounds 3]
 
 Variants take turns, so that a noisy machine is noisy for all: `vllm serve` from its exec, an
 engine that a pool's pod executes, and one that it forks from its warm interpreter. What the pod
 did before the order, its imports too, is not counted: it is done once, when the pod is made. The
-first token is a completion of one token, asked for every 50 ms.
+first token is a completion of one token, asked for every 50 ms. All of them must then say the same
+words to the same question.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     python = replica.engine_python()
-    found: dict[str, list[float]] = {PLAIN: [], COLD: [], WARM: []}
+    found: dict[str, list[Start]] = {PLAIN: [], COLD: [], WARM: []}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model.write(_made(folder / "model"))
@@ -101,22 +102,33 @@ def main() -> int:
             for name in (COLD, WARM)
         }
         for turn in range(options.rounds):
-            for name, seconds in found.items():
-                seconds.append(ordered(pods[name]) if name in pods else plain(python, folder))
-                print(f"round {turn + 1}: {name}: {seconds[-1]:.1f} s", file=sys.stderr, flush=True)
-    print(table(found))
+            for name, starts in found.items():
+                starts.append(ordered(pods[name]) if name in pods else plain(python, folder))
+                print(f"round {turn + 1}: {name}: {starts[-1]}", file=sys.stderr, flush=True)
+    print(f"load average at the end: {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    said = {start.words for starts in found.values() for start in starts}
+    if len(said) > 1:
+        raise DevError(f"the engines do not say the same: {said}")
+    print(table({name: [one.seconds for one in starts] for name, starts in found.items()}))
     return 0
 
 
-def plain(python: Path, folder: Path) -> float:
+@dataclass(frozen=True)
+class Start:
+    seconds: float
+    words: str
+
+
+def plain(python: Path, folder: Path) -> Start:
     started = time.monotonic()
     with replica.vllm(python, folder / "model", FLAGS, core=0) as one:
         port = int(one.url.rpartition(":")[2])
         _until(lambda: _answers(port))
-        return time.monotonic() - started
+        seconds = time.monotonic() - started
+        return Start(seconds, _words(port))
 
 
-def ordered(pod: PoolPod) -> float:
+def ordered(pod: PoolPod) -> Start:
     """Of one engine, which is unloaded again."""
     engine = pod.engine()
     started = time.monotonic()
@@ -126,10 +138,10 @@ def ordered(pod: PoolPod) -> float:
     except DevError as error:
         raise DevError(f"{error}: {pod.log.read_text()[-4000:]}") from error
     seconds = time.monotonic() - started
-    print(f"{pod.status().engines[0].wire()}", file=sys.stderr, flush=True)
+    words = _words(engine.config.port)
     pod.order()
     _until(lambda: not pod.status().engines)
-    return seconds
+    return Start(seconds, words)
 
 
 @contextlib.contextmanager
@@ -188,6 +200,18 @@ def _made(folder: Path) -> Path:
 def _answers(port: int) -> bool:
     question = json.dumps({"model": replica.MODEL, "prompt": "w1", "max_tokens": 1})
     return _call(port, "POST", "/v1/completions", question)[0] == http.HTTPStatus.OK
+
+
+def _words(port: int) -> str:
+    question = {
+        "model": replica.MODEL,
+        "prompt": "w5 w6 w7",
+        "max_tokens": 16,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
+    body = json.loads(_call(port, "POST", "/v1/completions", json.dumps(question))[1])
+    return str(body["choices"][0]["text"])
 
 
 def _call(port: int, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:

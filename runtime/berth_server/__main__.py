@@ -18,7 +18,7 @@ from berth_api import names
 from berth_api.pool_server import PoolConfig
 from berth_api.server import ServerConfig
 from berth_api.shape import Failure
-from berth_server import order_page, pool, reasons, status, termination
+from berth_server import cards, order_page, pool, reasons, status, termination
 from berth_server.errors import ConfigurationError
 from berth_server.pod import Outcome, Pod, only_engine
 
@@ -91,7 +91,8 @@ async def serve_pool(config: PoolConfig, inherited: dict[str, str]) -> Outcome:
     """The pages and the engines that are ordered, until SIGTERM was obeyed."""
     stop = _asked_to_end()
     key = read_key(Path(config.pool_key_file))
-    ours = pool.Pool(config, await pool.memory(config), inherited, time.monotonic)
+    memory = await cards.before_any_engine(config)
+    ours = pool.Pool(config, memory, inherited, time.monotonic)
     pages = order_page.pages(ours, key, time.monotonic)
     async with status.served(pages, config.status_port):
         return await ours.run(stop)

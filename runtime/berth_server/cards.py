@@ -6,10 +6,13 @@ Only the driver knows when a process's memory is back: the engine's own word is 
 
 import asyncio
 import subprocess
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from berth_api.pool_server import PoolConfig
 from berth_server.errors import CardsUnreadable, ConfigurationError
+from berth_server.ledger import HOST
 
 _MIB: Final = 2**20
 _QUERY: Final = (
@@ -27,15 +30,6 @@ class Memory:
 
     total: int
     free: int
-
-
-def supported(device: str) -> None:
-    """Raises ConfigurationError where no driver is asked."""
-    if device not in {"cuda", "cpu"}:
-        raise ConfigurationError(
-            f"device {device}: a pool needs cuda or cpu, for only there it is known how to see "
-            "that memory is free again; deploy these models without a pool"
-        )
 
 
 async def read() -> dict[int, Memory]:
@@ -64,3 +58,29 @@ def parse(text: str) -> dict[int, Memory]:
     if not found:
         raise CardsUnreadable(f"{_QUERY[0]} names no card")
     return found
+
+
+Driver = Callable[[], Awaitable[dict[int, Memory]]]
+
+
+async def before_any_engine(config: PoolConfig, driver: Driver = read) -> dict[int, Memory]:
+    """What a pool's pod has; on CPU it is one card. Raises ConfigurationError."""
+    if config.device == "cpu":
+        if config.memory_bytes is None:
+            raise ConfigurationError("memoryBytes: a pool on CPU needs what its engines may share")
+        return {HOST: Memory(config.memory_bytes, config.memory_bytes)}
+    if config.device != "cuda":
+        raise ConfigurationError(
+            f"device {config.device}: a pool needs cuda or cpu, for only there it is known how to "
+            "see that memory is free again; deploy these models without a pool"
+        )
+    try:
+        found = await driver()
+    except CardsUnreadable as error:
+        raise ConfigurationError(f"cards {config.cards}: {error}") from error
+    if not 0 < config.cards <= len(found):
+        raise ConfigurationError(
+            f"cards {config.cards}: the driver shows {len(found)}; "
+            "give the pod as many accelerators as the pool says"
+        )
+    return {index: found[index] for index in sorted(found)[: config.cards]}

@@ -6,22 +6,20 @@ crash of one engine is its own: the pod and the others go on.
 
 import asyncio
 import logging
-import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from berth_api.pool_server import EngineOrder, EngineOrders, PoolConfig
 from berth_api.server import CardStatus, EngineStatus, Phase, PodStatus
-from berth_server import args, cards, cpus, launch, orders, processes, variables, warm
-from berth_server.args import Command
-from berth_server.cards import Memory
-from berth_server.engine import unexecutable
-from berth_server.errors import CardsUnreadable, ConfigurationError, NotWarm, OrdersTooLate
-from berth_server.ledger import HOST, Ledger, share_of
+from berth_server import cards, cpus, orders, processes
+from berth_server.cards import Driver, Memory
+from berth_server.errors import CardsUnreadable, OrdersTooLate
+from berth_server.ledger import Ledger, share_of
 from berth_server.pod import Outcome
-from berth_server.resident import Launched, Means, Resident
+from berth_server.resident import Means, Resident
+from berth_server.starts import Starts
 from berth_server.steps import Do, Held, Situation, Stage, Step, Wanted, gib, next_steps
 
 _log = logging.getLogger("berth.server")
@@ -30,8 +28,6 @@ _log = logging.getLogger("berth.server")
 _WAITING_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 15.0
 _KEYS: Final = "engine-keys"
-
-Driver = Callable[[], Awaitable[dict[int, Memory]]]
 
 
 class Pool:
@@ -49,7 +45,6 @@ class Pool:
         self._totals = {index: one.total for index, one in memory.items()}
         self._idle_bytes = {index: one.total - one.free for index, one in memory.items()}
         self._free: dict[int, int] | None = None
-        self._inherited = inherited
         self._clock = clock
         self._driver = driver
         self._started_seconds = clock()
@@ -57,43 +52,31 @@ class Pool:
         self._residents: dict[str, Resident] = {}
         self._waits: dict[str, str] = {}
         self._before: dict[str, dict[int, int]] = {}
-        self._children: dict[int, launch.Process] = {}
         self._changed = asyncio.Event()
         self._draining = False
-        self._warm = self._warm_interpreter() if config.warm else None
+        self._starts = Starts(config, inherited)
         keys = Path(config.run_dir) / _KEYS
-        self._means = Means(self._launch, self._withheld, self._changed.set, keys, clock)
-
-    def _warm_interpreter(self) -> warm.Warm:
-        config = self._config
-        shared = args.shared_environment(config.device, config.env, cpus.available())
-        if config.cards:
-            shared |= {variables.CARD_ORDER: variables.BY_BUS}
-        environment = Command([], shared).applied_to(self._inherited)
-        return warm.Warm(config.command, config.device, environment, self._know)
+        self._means = Means(self._starts.start, self._withheld, self._changed.set, keys, clock)
 
     async def run(self, stop: asyncio.Event) -> Outcome:
         """Until SIGTERM was obeyed."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
-        warm.subreaper()
         asked = asyncio.create_task(stop.wait())
-        warming = asyncio.create_task(self._warm.keep()) if self._warm else None
-        while not stop.is_set():
-            self._changed.clear()
-            await self._pass()
-            changed = asyncio.create_task(self._changed.wait())
-            seconds = _WAITING_SECONDS if self._waits else _IDLE_SECONDS
-            await asyncio.wait(
-                {asked, changed}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            changed.cancel()
-        self._draining = True
-        limit = self._config.drain_timeout_seconds
-        await asyncio.gather(*(one.end(limit) for one in self._residents.values()))
-        if warming:
-            warming.cancel()
-            await asyncio.gather(warming, return_exceptions=True)
+        async with self._starts.ready(self._changed.set):
+            while not stop.is_set():
+                self._changed.clear()
+                await self._pass()
+                await self._sleep(asked)
+            self._draining = True
+            limit = self._config.drain_timeout_seconds
+            await asyncio.gather(*(one.end(limit) for one in self._residents.values()))
         return Outcome(exit_code=0)
+
+    async def _sleep(self, asked: asyncio.Task[bool]) -> None:
+        """Until something has changed, or a look is due."""
+        changed = asyncio.create_task(self._changed.wait())
+        seconds = _WAITING_SECONDS if self._waits else _IDLE_SECONDS
+        await asyncio.wait({asked, changed}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        changed.cancel()
 
     def obey(self, body: bytes) -> None:
         """Takes orders in. Raises OrdersRefused and OrdersTooLate; then nothing has changed."""
@@ -117,8 +100,9 @@ class Pool:
     async def _pass(self) -> None:
         """Looks once, and does what is next."""
         await self._look()
-        for id_ in [id_ for id_, one in self._residents.items() if one.gone]:
-            del self._residents[id_]
+        for one in self._residents.values():
+            one.raise_errors()
+        self._residents = {id_: one for id_, one in self._residents.items() if not one.gone}
         self._note_taken()
         self._waits = {}
         for step in next_steps(self._situation()):
@@ -172,33 +156,6 @@ class Pool:
     def _order(self, id_: str) -> EngineOrder:
         return next(order for order in self._orders.engines if order.id == id_)
 
-    async def _launch(self, id_: str, command: Command, on_line: Callable[[str], None]) -> Launched:
-        """Forked where that can be, else executed. Raises EngineFailed."""
-        prefix = f"[{id_}] "
-        if self._warm:
-            await self._warm.settled.wait()
-            try:
-                environment = command.applied_to(self._inherited)
-                return Launched(
-                    await self._warm.fork(command, environment, on_line, prefix), warm=True
-                )
-            except NotWarm as error:
-                _log.info("engine %s is executed: %s", id_, error)
-        try:
-            process = launch.start(command, self._inherited, on_line, prefix=prefix)
-        except OSError as error:
-            raise unexecutable(error) from error
-        self._know(process)
-        return Launched(process, warm=False)
-
-    def _know(self, process: launch.Process) -> None:
-        self._children[process.pid] = process
-        self._reap()
-
-    def _reap(self) -> None:
-        launch.reap(self._children)
-        self._children = {pid: one for pid, one in self._children.items() if not one.ended}
-
     async def _withheld(self, session: int | None, id_: str) -> str | None:
         """Why the memory of an engine that has ended is not free; None if it is."""
         left = [] if session is None else await asyncio.to_thread(processes.alive, session)
@@ -227,8 +184,7 @@ class Pool:
     def phase(self) -> Phase:
         if self._draining:
             return Phase.DRAINING
-        settled = self._warm is None or self._warm.settled.is_set()
-        return Phase.SERVING if settled else Phase.STARTING
+        return Phase.SERVING if self._starts.settled else Phase.STARTING
 
     @property
     def ready(self) -> bool:
@@ -239,7 +195,8 @@ class Pool:
         return self.phase is Phase.STARTING
 
     def snapshot(self, _now_seconds: float) -> PodStatus:
-        waiting = [self._waiting(one) for one in self._orders.engines if self._awaits(one.id)]
+        held = self._residents.keys()
+        waiting = [self._waiting(one) for one in self._orders.engines if one.id not in held]
         return PodStatus(
             phase=self.phase,
             message="importing what engines import" if self.may_become_ready else "",
@@ -249,9 +206,6 @@ class Pool:
             sequence=self._orders.sequence,
             cards=self._cards(),
         )
-
-    def _awaits(self, id_: str) -> bool:
-        return id_ not in self._residents
 
     def _told(self, one: Resident) -> EngineStatus:
         told = one.status(self._started_seconds)
@@ -282,23 +236,3 @@ class Pool:
             )
             for card, total in sorted(self._totals.items())
         ]
-
-
-async def memory(config: PoolConfig, driver: Driver = cards.read) -> dict[int, Memory]:
-    """What the pod has, before any engine. Raises ConfigurationError."""
-    cards.supported(config.device)
-    if not config.cards:
-        if not config.memory_bytes:
-            raise ConfigurationError("memoryBytes: a pool on CPU needs what its engines may share")
-        return {HOST: Memory(config.memory_bytes, config.memory_bytes)}
-    try:
-        found = await driver()
-    except CardsUnreadable as error:
-        raise ConfigurationError(f"cards {config.cards}: {error}") from error
-    missing = [index for index in range(config.cards) if index not in found]
-    if missing:
-        raise ConfigurationError(
-            f"cards {config.cards}: the driver shows {sorted(found)}; "
-            "give the pod as many accelerators as the pool says"
-        )
-    return {index: found[index] for index in range(config.cards)}

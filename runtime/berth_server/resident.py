@@ -73,7 +73,14 @@ class Resident:
         limits = Limits(order.start_timeout_seconds, order.stall_timeout_seconds)
         self._engine = Engine(order.config, limits, order.key, self._state, means.clock)
         self._life = asyncio.create_task(self._live())
+        self._life.add_done_callback(lambda _: means.changed())
         self._control: asyncio.Task[None] | None = None
+
+    def raise_errors(self) -> None:
+        """Of a life that ended as none should: the pod must not go on with it."""
+        for task in (self._life, self._control):
+            if task and task.done() and not task.cancelled():
+                task.result()
 
     @property
     def held(self) -> Held:

@@ -114,14 +114,18 @@ class Warm:
         self._channel: socket.socket | None = None
         self._turn = asyncio.Lock()
 
-    async def keep(self) -> None:
-        """Makes one, and another when it has ended; returns when there is no making one."""
+    async def keep(self, changed: Callable[[], None]) -> None:
+        """Makes one, and another when it has ended; returns when there is no making one.
+
+        `changed` is called whenever there is one more or one less.
+        """
         failures = 0
         while failures < _MOST_FAILURES:
             try:
                 process = await self._make()
                 failures = 0
                 self.settled.set()
+                changed()
                 _log.info("engines are forked from a warm interpreter")
                 await process.wait()
                 _log.warning("the warm interpreter has ended; another one is made")
@@ -131,6 +135,7 @@ class Warm:
             finally:
                 await self.end()
             self.settled.set()
+            changed()
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def end(self) -> None:
@@ -229,14 +234,3 @@ class Warm:
             raise NotWarm(last)
         answer: dict[str, Any] = json.loads(told)
         return answer
-
-
-def subreaper() -> None:
-    """Makes forked engines ours also where this process is not PID 1."""
-    import ctypes  # noqa: PLC0415 -- here only
-
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-_PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h

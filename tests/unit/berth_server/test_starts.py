@@ -1,0 +1,28 @@
+"""Engines that start are in tests/faults/berth_server: collecting takes every child there is."""
+
+import os
+
+import pytest
+from pool_orders import POOL
+
+from berth_server.args import Command
+from berth_server.errors import EngineFailed
+from berth_server.starts import Starts
+
+
+@pytest.fixture
+def starts():
+    return Starts(POOL.model_copy(update={"warm": False}), dict(os.environ))
+
+
+async def test_a_program_that_is_not_there_is_the_engines_failure(starts):
+    with pytest.raises(EngineFailed, match="cannot be executed"):
+        await starts.start("one", Command(["/no/such/engine"], {}), lambda _: None)
+
+
+def test_an_engine_waits_for_nothing_where_nothing_is_kept_warm(starts):
+    assert starts.settled
+
+
+async def test_an_engine_waits_for_the_imports_that_it_is_to_share():
+    assert not Starts(POOL, {}).settled
