@@ -39,7 +39,7 @@ FLAGS = replica.Flags(max_model_len=2048, max_num_seqs=16, kv_cache_bytes=256 * 
 # What its engines may share, and what each is given: weights, cache and torch's own.
 POOL_BYTES = 8 * 2**30
 SHARE_BYTES = 3 * 2**30
-PLAIN, COLD, WARM = "`vllm serve`", "a pool's pod, executed", "a pool's pod, forked"
+PLAIN, COLD, WARM = "vllm serve", "a pool's pod, executed", "a pool's pod, forked"
 _ENTRY_POINTS = "[vllm.general_plugins]\nberth = berth_server.plugin:register\n"
 
 
@@ -91,15 +91,18 @@ class PoolPod:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=[PLAIN, COLD, WARM])
     options = parser.parse_args()
     python = replica.engine_python()
-    found: dict[str, list[Start]] = {PLAIN: [], COLD: [], WARM: []}
+    names = options.only or [PLAIN, COLD, WARM]
+    found: dict[str, list[Start]] = {name: [] for name in names}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model.write(_made(folder / "model"))
         pods = {
             name: stack.enter_context(pool(python, folder, warm=name == WARM))
-            for name in (COLD, WARM)
+            for name in names
+            if name != PLAIN
         }
         for turn in range(options.rounds):
             for name, starts in found.items():
@@ -236,9 +239,10 @@ def _until(happened: Callable[[], bool]) -> None:
 def table(found: dict[str, list[float]]) -> str:
     """Medians, and each beside the plain server's."""
     medians = {name: statistics.median(seconds) for name, seconds in found.items()}
+    beside = medians.get(PLAIN, float("nan"))
     rows = [
         f"| {name} | {', '.join(f'{one:.1f}' for one in found[name])} | {median:.1f} | "
-        f"{median / medians[PLAIN]:.2f} |"
+        f"{median / beside:.2f} |"
         for name, median in medians.items()
     ]
     head = "| variant | seconds to the first token | median | ratio |\n|---|---|---:|---:|"
