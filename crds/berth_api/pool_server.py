@@ -13,6 +13,8 @@ from berth_api.server import PROTOCOL, EngineConfig, Wire
 MAX_ORDERS_BYTES = 2**20
 # RFC 1123: an id becomes a file's name and a word of the log.
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+# A key crosses in an HTTP header.
+_HEADER_WORD = r"^[!-~]+$"
 
 
 class PoolConfig(Wire):
@@ -41,7 +43,7 @@ class EngineOrder(Wire):
     id: str = Field(pattern=_DNS_LABEL, description="Its identity: a revision's hash.")
     attempt: int = Field(default=0, ge=0, description="A failed engine is started if it grew.")
     config: EngineConfig
-    key: str = Field(min_length=1, repr=False, description="The engine key: secret.")
+    key: str = Field(pattern=_HEADER_WORD, repr=False, description="The engine key: secret.")
     cards: list[int] = Field(default_factory=list, description="Indexes in this pod; [] on CPU.")
     memory_bytes: int = Field(gt=0, description="Share of each of its cards, or of the pod's.")
     max_queued_requests: int = Field(gt=0, description="Running and waiting; more is 429.")

@@ -156,7 +156,7 @@ class Engine:
         return Ended(broken)
 
 
-def unexecutable(error: OSError) -> EngineFailed:
+def unexecutable(error: Exception) -> EngineFailed:
     fix = "correct the engine profile's command for this image"
     message = f"the engine cannot be executed: {error}"
     return EngineFailed(Failure(reason=reasons.CRASH_LOOP, message=message, fix=fix))

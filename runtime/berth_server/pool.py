@@ -44,7 +44,8 @@ class Pool:
         self._config = config
         self._totals = {index: one.total for index, one in memory.items()}
         self._idle_bytes = {index: one.total - one.free for index, one in memory.items()}
-        self._free: dict[int, int] | None = None
+        free = {index: one.free for index, one in memory.items()}
+        self._free = free if config.cards else None
         self._clock = clock
         self._driver = driver
         self._started_seconds = clock()
@@ -99,33 +100,36 @@ class Pool:
 
     async def _pass(self) -> None:
         """Looks once, and does what is next."""
-        await self._look()
+        seen = await self._look()
         for one in self._residents.values():
             one.raise_errors()
         self._residents = {id_: one for id_, one in self._residents.items() if not one.gone}
-        self._note_taken()
+        if seen:
+            self._note_taken(seen)
         self._waits = {}
         for step in next_steps(self._situation()):
             self._take(step)
 
-    async def _look(self) -> None:
-        """A driver that does not answer grants nothing."""
-        if not self._config.cards:
-            return
+    async def _look(self) -> dict[int, int] | None:
+        """Bytes free by card, None if nobody says; a driver that is silent grants nothing."""
+        if self._free is None:
+            return None
         try:
             self._free = {index: one.free for index, one in (await self._driver()).items()}
         except CardsUnreadable as error:
             _log.warning("no engine is started: %s", error)
             self._free = dict.fromkeys(self._totals, 0)
+            return None
+        return self._free
 
-    def _note_taken(self) -> None:
+    def _note_taken(self, free: Mapping[int, int]) -> None:
         """What an engine that has just become ready took of its cards."""
         for id_, before in list(self._before.items()):
             one = self._residents.get(id_)
             if one is None or one.held.stage is not Stage.STARTING:
                 del self._before[id_]
-            if one is not None and one.held.stage is Stage.SERVING and self._free:
-                took = max(before[card] - self._free.get(card, 0) for card in one.share.cards)
+            if one is not None and one.held.stage is Stage.SERVING:
+                took = max(before[card] - free.get(card, 0) for card in one.share.cards)
                 one.share = replace(one.share, took=took)
 
     def _situation(self) -> Situation:
@@ -231,7 +235,7 @@ class Pool:
             CardStatus(
                 index=card,
                 total_bytes=total,
-                free_bytes=self._free.get(card) if self._free else None,
+                free_bytes=None if self._free is None else self._free.get(card),
                 granted_bytes=ledger.granted(card),
             )
             for card, total in sorted(self._totals.items())

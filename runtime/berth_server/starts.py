@@ -71,7 +71,7 @@ class Starts:
                 _log.info("engine %s is executed: %s", id_, error)
         try:
             process = launch.start(command, self._inherited, on_line, prefix=prefix)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: of a zero byte in a word
             raise unexecutable(error) from error
         self._know(process)
         return Launched(process, warm=False)

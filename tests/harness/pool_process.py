@@ -43,7 +43,9 @@ class PoolPod:
     ports: dict[str, int] = dataclasses.field(default_factory=dict)
     leaders: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def wanted(self, name, gib=4, *, cards=(0,), attempt=0, extra_args=(), **knobs) -> EngineOrder:
+    def wanted(
+        self, name, gib=4, *, cards=(0,), attempt=0, extra_args=(), stall_seconds=60, **knobs
+    ) -> EngineOrder:
         port = self.ports.setdefault(name, free_port())
         on_card = self.device == "cuda"
         config = EngineConfig(
@@ -68,7 +70,7 @@ class PoolPod:
             cards=list(cards) if on_card else [],
             memory_bytes=gib * GIB,
             max_queued_requests=4,
-            stall_timeout_seconds=60,
+            stall_timeout_seconds=stall_seconds,
             start_timeout_seconds=30,
         )
 

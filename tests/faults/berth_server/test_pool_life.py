@@ -286,6 +286,37 @@ def test_sigterm_lets_every_engine_finish(pool):
     assert pod.pids("one") == pod.pids("two") == []
 
 
+def test_sigterm_ends_what_is_still_loading_at_once(pool):
+    pod = pool()
+    pod.order(pod.wanted("slow", STANDIN_HANG="load"))
+    pod.until(lambda p: p.phase("slow") is Phase.LOADING)
+    pod.process.send_signal(signal.SIGTERM)
+    assert pod.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_what_is_loading_and_no_longer_wanted_makes_room_at_once(pool):
+    pod = pool()
+    pod.order(pod.wanted("slow", 10, STANDIN_HANG="load"))
+    pod.until(lambda p: p.phase("slow") is Phase.LOADING)
+    pod.order(pod.wanted("next", 10))
+    pod.serving("next")
+    assert pod.engine("slow") is None
+
+
+def test_an_engine_that_stalls_while_it_drains_does_not_keep_its_card(pool):
+    pod = pool()
+    pod.order(pod.wanted("stuck", 10, stall_seconds=2))
+    pod.serving("stuck")
+    [process] = pod.pids("stuck")
+    os.kill(process, signal.SIGUSR1)  # it steps no more
+    thread, _ = in_background(pod, "stuck", max_tokens=5)
+    pod.until(lambda p: p.loaded("stuck"))
+    pod.order(pod.wanted("next", 10))
+    pod.serving("next")
+    thread.join(10)
+    assert pod.engine("stuck") is None
+
+
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_a_warm_pod_waits_for_forked_engines_like_for_others(pool, device):
     pod = pool(device=device, warm=True)

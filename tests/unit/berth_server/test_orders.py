@@ -94,7 +94,8 @@ def test_what_was_written_is_read_again():
         (spoilt(memoryBytes=0), "engines.0.memoryBytes '0': Input should be greater than 0"),
         (spoilt(attempt=-1), "engines.0.attempt '-1'"),
         (spoilt(cards=["x"]), "engines.0.cards.0 'x'"),
-        (spoilt(key=""), "engines.0.key: String should have at least 1 character"),
+        (spoilt(key=""), "engines.0.key: String should match pattern"),
+        (spoilt(key="no\nheader"), "engines.0.key: String should match pattern"),
     ],
 )
 def test_a_body_that_is_no_orders_is_refused_by_field(body, said):

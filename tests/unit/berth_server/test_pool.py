@@ -30,7 +30,8 @@ def test_a_pod_without_orders_serves_nothing_and_takes_orders(pool):
     told = pool.snapshot(0.0)
     assert (told.phase, told.engines, told.sequence) == (Phase.SERVING, [], 0)
     assert pool.ready
-    assert [(card.total_bytes, card.granted_bytes) for card in told.cards] == [(16 * GIB, 0)] * 2
+    cards = [(card.total_bytes, card.free_bytes, card.granted_bytes) for card in told.cards]
+    assert cards == [(16 * GIB, 15 * GIB, 0)] * 2
 
 
 def test_what_is_ordered_is_told_before_it_is_begun(pool):

@@ -15,9 +15,10 @@ def starts():
     return Starts(POOL.model_copy(update={"warm": False}), dict(os.environ))
 
 
-async def test_a_program_that_is_not_there_is_the_engines_failure(starts):
+@pytest.mark.parametrize("argv", [["/no/such/engine"], ["/bin/echo", "a\0b"]])
+async def test_a_program_that_cannot_be_executed_is_the_engines_failure(starts, argv):
     with pytest.raises(EngineFailed, match="cannot be executed"):
-        await starts.start("one", Command(["/no/such/engine"], {}), lambda _: None)
+        await starts.start("one", Command(argv, {}), lambda _: None)
 
 
 def test_an_engine_waits_for_nothing_where_nothing_is_kept_warm(starts):
