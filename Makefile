@@ -139,6 +139,10 @@ clean: ## stop the cluster and remove it with every cache
 bench-startup: ## a pod's start by phase, beside a plain vllm serve; on the cluster of `make up`
 	python3 -m bench.startup
 
+.PHONY: bench-pool-start
+bench-pool-start: venv ## from an order to the first token in a pool's pod, beside vllm serve; BERTH_ENGINE_PYTHON
+	$(PYTHON) -m bench.pool_start $(BENCH_FLAGS)
+
 .PHONY: bench-wake
 bench-wake: venv ## from zero to the first token, by step, on real vLLM; on the cluster of `make up`
 	$(PYTHON) -m bench.cluster.wake $(BENCH_FLAGS)

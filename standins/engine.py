@@ -14,6 +14,8 @@ Knobs are environment variables, so that Berth starts it exactly as it starts vL
     STANDIN_CRASH              a name in engine_crashes.CRASHES
     STANDIN_CRASH_AT           load (default) or request
     STANDIN_FREE_BYTES         of memory for the KV cache; one that is larger is refused at load
+    STANDIN_CARDS              a file of cards (`standins.card`), whose memory it takes as vLLM does
+    STANDIN_CARD_KEPT          1: and does not give back when it ends
     STANDIN_HANG               load: never opens the port
     STANDIN_IGNORE_SIGTERM     1: only SIGKILL ends it
     STANDIN_ORPHAN             1: leaves a process behind that outlives it
@@ -37,7 +39,7 @@ import uvicorn
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from standins import engine_crashes, engine_faults
+from standins import card, engine_crashes, engine_faults
 from standins.engine_app import TRANSPORT, Application, Asgi, Engine
 from standins.engine_faults import Fates, Faults
 from standins.engine_loop import Loop
@@ -107,6 +109,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--max-num-batched-tokens", type=int, default=2048)
     parser.add_argument("--max-num-queued-reqs", type=int)
     parser.add_argument("--kv-cache-memory-bytes", type=int, default=DEFAULT_KV_BYTES)
+    parser.add_argument("--gpu-memory-utilization", type=float, default=0.92)
     parser.add_argument("--block-size", type=int, default=128)
     parser.add_argument("--no-enable-prefix-caching", action="store_true")
     parser.add_argument("--enable-server-load-tracking", action="store_true")
@@ -171,6 +174,18 @@ def refuse_context(args: argparse.Namespace, kv_token_bytes: int, found: Limits)
         end(engine_crashes.kv(args.max_model_len, asked, args.kv_cache_memory_bytes, fits))
 
 
+def take_cards(fraction: float) -> None:
+    """As v1/worker/utils.py, request_memory does, before any weight is loaded."""
+    cards = card.Cards.of(os.environ)
+    if cards is None:
+        return
+    memory, kept = cards.memory(), os.environ.get("STANDIN_CARD_KEPT") == "1"
+    for index in card.visible(os.environ):
+        wanted = int(memory[index][0] * fraction)
+        if lacking := cards.take(index, wanted, kept):
+            end(engine_crashes.busy_gpu(*lacking, fraction))
+
+
 def crash(name: str) -> None:
     """Prints what vLLM prints and ends this process as vLLM does."""
     end(engine_crashes.CRASHES[name])
@@ -188,6 +203,8 @@ async def load(args: argparse.Namespace, knobs: Knobs, found: Limits) -> None:
     lines = list(log_lines(args, found.blocks * found.block_tokens))
     for number, line in enumerate(lines):
         say(line, "\r" if "checkpoint shards" in line else "\n")
+        if "Starting to load model" in line:
+            take_cards(args.gpu_memory_utilization)
         await asyncio.sleep(knobs.load_seconds / len(lines))
         if "Loading weights took" in line:
             refuse_kv_cache(args.kv_cache_memory_bytes, knobs.free_bytes)

@@ -54,6 +54,21 @@ def kv(max_model_len: int, needed_bytes: int, have_bytes: int, fits_tokens: int)
     )
 
 
+def busy_gpu(total_bytes: int, free_bytes: int, fraction: float) -> Crash:
+    """v1/worker/utils.py, request_memory."""
+    free, total = (round(size / 2**30, 2) for size in (free_bytes, total_bytes))
+    asked = round(total_bytes * fraction / 2**30, 2)
+    return Crash(
+        (
+            _WORKER
+            + f"ValueError: Free memory on device cuda:0 ({free}/{total} GiB) on startup is "
+            f"less than desired GPU memory utilization ({fraction}, {asked} GiB). Decrease GPU "
+            "memory utilization or reduce GPU memory used by other processes.",
+            *_FOLLOWS,
+        )
+    )
+
+
 CRASHES = {
     "oom": Crash(
         (
@@ -94,14 +109,7 @@ CRASHES = {
         )
     ),
     "cpu-kv": cpu_kv(asked_bytes=450 * 2**20, free_bytes=256 * 2**20),
-    "busy-gpu": Crash(
-        (
-            _WORKER + "ValueError: Free memory on device cuda:0 (12.34/79.11 GiB) on startup is "
-            "less than desired GPU memory utilization (0.92, 72.78 GiB). Decrease GPU memory "
-            "utilization or reduce GPU memory used by other processes.",
-            *_FOLLOWS,
-        )
-    ),
+    "busy-gpu": busy_gpu(int(79.11 * 2**30), int(12.34 * 2**30), 0.92),
     "tp": Crash(
         (
             (

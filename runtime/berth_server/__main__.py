@@ -15,9 +15,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from berth_api import names
+from berth_api.pool_server import PoolConfig
 from berth_api.server import ServerConfig
 from berth_api.shape import Failure
-from berth_server import reasons, status, termination
+from berth_server import cards, order_page, pool, reasons, status, termination
 from berth_server.errors import ConfigurationError
 from berth_server.pod import Outcome, Pod, only_engine
 
@@ -28,8 +29,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="berth-server %(levelname)s %(message)s")
     log = Path(sys.argv[1]) if len(sys.argv) > 1 else termination.DEFAULT_PATH
     try:
-        config = read_config(os.environ)
-        outcome = asyncio.run(serve(config, dict(os.environ)))
+        outcome = asyncio.run(_serve(dict(os.environ)))
     except ConfigurationError as error:
         fix = "this is the operator's to correct: see its log"
         failure = Failure(reason=reasons.CRASH_LOOP, message=str(error), fix=fix)
@@ -38,6 +38,20 @@ def main() -> int:
         _log.error("%s: %s", outcome.failure.reason, outcome.failure.message)
         termination.write(log, outcome.failure)
     return outcome.exit_code
+
+
+async def _serve(inherited: dict[str, str]) -> Outcome:
+    if names.ENV_POOL_CONFIG in inherited:
+        return await serve_pool(read_pool(inherited), inherited)
+    return await serve(read_config(inherited), inherited)
+
+
+def read_pool(environment: Mapping[str, str]) -> PoolConfig:
+    """Raises ConfigurationError."""
+    try:
+        return PoolConfig.model_validate_json(environment[names.ENV_POOL_CONFIG])
+    except ValidationError as error:
+        raise ConfigurationError(f"{names.ENV_POOL_CONFIG}: {error}") from error
 
 
 def read_config(environment: Mapping[str, str]) -> ServerConfig:
@@ -67,12 +81,28 @@ async def serve(config: ServerConfig, inherited: dict[str, str]) -> Outcome:
         engine_names=(only_engine(config).name,),
         expected_start_seconds=config.expected_start_seconds,
     )
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _asked_to_end()
     pod = Pod(config, read_key(Path(config.engine_key_file)), state, time.monotonic)
     async with status.served(status.pages(state, time.monotonic), config.status_port):
         return await pod.run(inherited, stop)
+
+
+async def serve_pool(config: PoolConfig, inherited: dict[str, str]) -> Outcome:
+    """The pages and the engines that are ordered, until SIGTERM was obeyed."""
+    stop = _asked_to_end()
+    key = read_key(Path(config.pool_key_file))
+    memory = await cards.before_any_engine(config)
+    ours = pool.Pool(config, memory, inherited, time.monotonic)
+    pages = order_page.pages(ours, key, time.monotonic)
+    async with status.served(pages, config.status_port):
+        return await ours.run(stop)
+
+
+def _asked_to_end() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 if __name__ == "__main__":

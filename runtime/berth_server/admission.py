@@ -30,6 +30,8 @@ DRAINING_RETRY_SECONDS: Final = 2
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 # Kubelet's and a user's own curl of these from inside the pod need no key.
 _OPEN_ON_LOOPBACK: Final = frozenset({"/health"})
+# Methods on the drain's path: a pool may want an engine back that it was about to unload.
+_DRAINS: Final = {"POST": True, "DELETE": False}
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 §7.4.1
 
 
@@ -97,8 +99,8 @@ class Admission:
             self._in_flight -= 1
 
     async def _control(self, scope: Scope, send: Send) -> None:
-        if scope["path"] == variables.PATH_DRAIN and scope.get("method") == "POST":
-            self._draining = True
+        if scope["path"] == variables.PATH_DRAIN:
+            self._draining = _DRAINS.get(scope.get("method", ""), self._draining)
         load = {"inFlight": self._in_flight, "draining": self._draining}
         await _reply(send, 200, load)
 

@@ -5,10 +5,10 @@ Nothing is decided here: every value comes from the operator. What the user may 
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from berth_api.engine_flags import refused
-from berth_api.server import EngineConfig, ServerConfig
+from berth_api.server import EngineConfig
 from berth_server import binding, variables
 from berth_server.binding import Cpus
 from berth_server.errors import ConfigurationError
@@ -59,7 +59,24 @@ class Command:
         return {name: value for name, value in whole.items() if name not in self.unset}
 
 
-def command(engine: EngineConfig, server: ServerConfig, model_dir: str, cpus: Cpus) -> Command:
+class Admits(Protocol):
+    """How the engine's middleware admits: a dedicated pod's ServerConfig, or a `Door`."""
+
+    @property
+    def engine_key_file(self) -> str: ...
+    @property
+    def max_queued_requests(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Door:
+    """Of one engine of a pool."""
+
+    engine_key_file: str
+    max_queued_requests: int
+
+
+def command(engine: EngineConfig, server: Admits, model_dir: str, cpus: Cpus) -> Command:
     """How to start `engine` on the files in `model_dir`, the folder that holds config.json.
 
     `cpus` are those that the pod may use.
@@ -115,19 +132,29 @@ def _unless(value: int, default: int) -> int | None:
     return None if value == default else value
 
 
-def _environment(engine: EngineConfig, server: ServerConfig, cpus: Cpus) -> dict[str, str]:
+def _environment(engine: EngineConfig, server: Admits, cpus: Cpus) -> dict[str, str]:
     ours = {
         variables.ENGINE_KEY_FILE: server.engine_key_file,
         variables.MAX_IN_FLIGHT: str(server.max_queued_requests),
     }
-    return _ENVIRONMENT | _for_device(engine, cpus) | engine.env | ours
-
-
-def _for_device(engine: EngineConfig, cpus: Cpus) -> dict[str, str]:
-    """On CPU there is nobody else to place the ranks."""
-    if engine.device != "cpu":
-        return {}
     ranks = engine.tensor_parallel_size * engine.pipeline_parallel_size
+    return shared_environment(engine.device, engine.env, cpus, ranks) | ours
+
+
+def shared_environment(
+    device: str, profile: dict[str, str], cpus: Cpus, ranks: int = 1
+) -> dict[str, str]:
+    """What all engines of an engine profile with as many ranks have in common.
+
+    Raises ConfigurationError if on CPU there are more ranks than CPUs.
+    """
+    return _ENVIRONMENT | _for_device(device, ranks, cpus) | profile
+
+
+def _for_device(device: str, ranks: int, cpus: Cpus) -> dict[str, str]:
+    """On CPU there is nobody else to place the ranks."""
+    if device != "cpu":
+        return {}
     if ranks > cpus.count:
         raise ConfigurationError(
             f"{ranks} ranks need a CPU each, and the pod may use {cpus.count}: "

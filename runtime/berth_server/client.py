@@ -41,6 +41,9 @@ class Client:
     async def post(self, path: str, body: Any, timeout_seconds: float) -> Reply:
         return await asyncio.to_thread(self._call, "POST", path, body, timeout_seconds)
 
+    async def delete(self, path: str, timeout_seconds: float) -> Reply:
+        return await asyncio.to_thread(self._call, "DELETE", path, None, timeout_seconds)
+
     def _call(self, method: str, path: str, body: Any, timeout_seconds: float) -> Reply:
         """`timeout_seconds` bounds each socket operation. Raises EngineUnreachable."""
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}

@@ -39,31 +39,50 @@ async def finish(
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout_seconds
-    left = await _refuse_new(client)
+    left = await refuse_new(client)
     while left != 0 and not engine.ended and clock() < deadline:
         report(left or 0)
         await asyncio.sleep(_POLL_SECONDS)
-        left = await _refuse_new(client)
+        left = await refuse_new(client)
     return 0 if engine.ended else left or 0
 
 
-async def stop(engine: Process) -> None:
-    """SIGTERM, a bounded wait, SIGKILL to what is left of the engine's group."""
+async def stop(engine: Process) -> bool:
+    """SIGTERM, a bounded wait, SIGKILL to what is left of the engine's group.
+
+    Whether it ended when it was asked to.
+    """
     engine.terminate()
     try:
         await asyncio.wait_for(engine.wait(), STOP_SECONDS)
     except asyncio.TimeoutError:
         _log.warning("the engine lives %g s after SIGTERM; it is killed", STOP_SECONDS)
-    await engine.destroy()
+        return False
+    finally:
+        await engine.destroy()
+    return True
 
 
-async def _refuse_new(client: Client) -> int | None:
+async def refuse_new(client: Client) -> int | None:
     """What is still in flight, None if the engine does not say. Asking twice changes nothing."""
     try:
         reply = await client.post(variables.PATH_DRAIN, {}, _CONTROL_TIMEOUT_SECONDS)
         return _count(reply.json())
     except EngineUnreachable:
         return None
+
+
+async def admit_again(client: Client) -> bool:
+    """Takes a drain back; whether the engine has heard it."""
+    try:
+        reply = await client.delete(variables.PATH_DRAIN, _CONTROL_TIMEOUT_SECONDS)
+        return _draining(reply.json()) is False
+    except EngineUnreachable:
+        return False
+
+
+def _draining(load: object) -> object:
+    return load.get("draining") if isinstance(load, dict) else None
 
 
 def _count(load: object) -> int:

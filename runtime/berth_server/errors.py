@@ -11,6 +11,26 @@ class ConfigurationError(ServerError):
     """The pod cannot start like this: exit code 2."""
 
 
+class OrdersRefused(ServerError):
+    """A pool's orders cannot be obeyed as a whole; each of `problems` names a field and a fix."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class OrdersTooLate(ServerError):
+    """Newer orders were seen, so these are an old leader's; or the pod is ending."""
+
+
+class CardsUnreadable(ServerError):
+    """The driver does not say how much memory its cards have free."""
+
+
+class NotWarm(ServerError):
+    """An engine cannot be forked from the warm interpreter; it is executed instead."""
+
+
 class EngineUnreachable(ServerError):
     """The engine did not answer an HTTP request in time, or not in HTTP."""
 

@@ -60,14 +60,14 @@ def safe(threads: Iterable[str]) -> bool:
 def _choosing(decide: Callable[[], None]) -> Callable[[], None]:
     def choose() -> None:
         decide()
-        threads = _settled_threads()
+        threads = settled_threads()
         os.environ[_METHOD] = "fork" if safe(threads) else "spawn"
         _log.info("next process by %s; threads: %s", os.environ[_METHOD], ", ".join(threads))
 
     return choose
 
 
-def _settled_threads() -> list[str]:
+def settled_threads() -> list[str]:
     """The names of this process's threads; a new thread of libzmq names itself a moment late."""
     for _ in range(_LOOKS):
         threads = [name for task in _THREADS.iterdir() if (name := _name(task))]

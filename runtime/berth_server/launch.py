@@ -12,8 +12,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import BinaryIO, Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from berth_server.args import Command
 
@@ -41,17 +41,55 @@ class Lines:
         return [line[:MAX_LINE_BYTES].decode(errors="replace") for line in whole if line]
 
 
-class Process:
-    """One engine. Make it with `start`, in the event loop that `reap` is called in."""
+class Child(Protocol):
+    """As `subprocess.Popen` has it."""
 
-    def __init__(self, child: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def send_signal(self, sig: int, /) -> None: ...
+
+
+class Adopted:
+    """A child of ours that another process has forked."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        if self._code is None:
+            try:
+                ended, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # it was killed before it was known
+                self._code = -signal.SIGKILL
+            else:
+                self._code = os.waitstatus_to_exitcode(status) if ended else None
+        return self._code
+
+    def send_signal(self, sig: int, /) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+
+class Process:
+    """One engine. Make it with `start`, in the event loop that `reap` is called in.
+
+    `output` is the file descriptor of its log, closed when the log has ended; each line on the
+    pod's own output begins with `prefix`.
+    """
+
+    def __init__(
+        self, child: Child, output: int, on_line: Callable[[str], None], prefix: str = ""
+    ) -> None:
         self.pid = child.pid
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._child = child
         self._on_line = on_line
+        self._prefix = prefix
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
-        self._pump = threading.Thread(target=self._read, args=(child.stdout,), daemon=True)
+        self._pump = threading.Thread(target=self._read, args=(output,), daemon=True)
         self._pump.start()
 
     async def wait(self) -> int:
@@ -80,14 +118,22 @@ class Process:
         await self.wait()
         await asyncio.to_thread(self._pump.join, _PUMP_END_SECONDS)
 
-    def _read(self, output: BinaryIO) -> None:
+    def _read(self, output: int) -> None:
         """In a thread: a log that blocks stops the engine's output, not the status page."""
         lines = Lines()
-        while chunk := os.read(output.fileno(), _CHUNK_BYTES):
+        while chunk := os.read(output, _CHUNK_BYTES):
+            whole = lines.feed(chunk)
             with contextlib.suppress(OSError):  # nobody reads us; the engine must not block
-                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.write(self._shown(chunk, whole))
                 sys.stdout.buffer.flush()
-            self._loop.call_soon_threadsafe(self._take, lines.feed(chunk))
+            self._loop.call_soon_threadsafe(self._take, whole)
+        os.close(output)
+
+    def _shown(self, chunk: bytes, whole: list[str]) -> bytes:
+        """As it came, where there is one engine; by lines, where several speak at once."""
+        if not self._prefix:
+            return chunk
+        return "".join(f"{self._prefix}{line}\n" for line in whole).encode()
 
     def _take(self, lines: list[str]) -> None:
         for line in lines:
@@ -95,17 +141,35 @@ class Process:
             self._on_line(line)
 
 
-def start(command: Command, inherited: dict[str, str], on_line: Callable[[str], None]) -> Process:
-    """Executes `command`. Raises OSError if its program is not there."""
-    child = subprocess.Popen(  # noqa: S603 -- an argument list from the operator, no shell
-        command.argv,
-        env=command.applied_to(inherited),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    return Process(child, on_line)
+def start(
+    command: Command,
+    inherited: dict[str, str],
+    on_line: Callable[[str], None],
+    *,
+    prefix: str = "",
+    keep: Sequence[int] = (),
+) -> Process:
+    """Executes `command`, with the file descriptors `keep` as they are.
+
+    Raises OSError if its program is not there.
+    """
+    read, write = os.pipe()
+    try:
+        child = subprocess.Popen(  # noqa: S603 -- an argument list from the operator, no shell
+            command.argv,
+            env=command.applied_to(inherited),
+            stdin=subprocess.DEVNULL,
+            stdout=write,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=keep,
+        )
+    except OSError:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
+    return Process(child, read, on_line, prefix)
 
 
 def reap(ours: dict[int, Process]) -> None:

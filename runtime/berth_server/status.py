@@ -8,7 +8,7 @@ import contextlib
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import uvicorn
 from fastapi import FastAPI, Response
@@ -112,8 +112,20 @@ class State:
         return not (self.ready or self.draining or self.phase in {Phase.DRAINING, Phase.FAILED})
 
 
+class Told(Protocol):
+    """What the pages ask: a dedicated pod's State, or a pool."""
+
+    @property
+    def phase(self) -> Phase: ...
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def may_become_ready(self) -> bool: ...
+    def snapshot(self, now_seconds: float, /) -> PodStatus: ...
+
+
 def pages(
-    state: State,
+    state: Told,
     clock: Callable[[], float],
     *,
     patience_seconds: float = PROBE_PATIENCE_SECONDS,

@@ -157,6 +157,19 @@ async def test_draining_refuses_new_work_and_counts_the_old(admission, engine):
     assert (await running).status == 200
 
 
+async def test_a_drain_can_be_taken_back(admission):
+    await ask(admission, variables.PATH_DRAIN, client=LOOPBACK)
+    back = await ask(admission, variables.PATH_DRAIN, method="DELETE", client=LOOPBACK)
+    assert back.json == {"inFlight": 0, "draining": False}
+    assert (await ask(admission)).status == 200
+
+
+async def test_only_loopback_can_take_a_drain_back(admission):
+    await ask(admission, variables.PATH_DRAIN, client=LOOPBACK)
+    await ask(admission, variables.PATH_DRAIN, method="DELETE", client=OTHER_HOST)
+    assert (await ask(admission)).status == 503
+
+
 async def test_only_loopback_can_drain(admission):
     await ask(admission, variables.PATH_DRAIN, client=OTHER_HOST)
     load = await ask(admission, variables.PATH_LOAD, method="GET", client=LOOPBACK)

@@ -79,13 +79,13 @@ async def test_an_engine_that_dies_while_draining_has_nothing_left():
 
 async def test_an_engine_is_asked_before_it_is_made_to():
     engine = FakeEngine()
-    await drain.stop(engine)
+    assert await drain.stop(engine)
     assert engine.signals == ["TERM", "KILL"]
 
 
 async def test_an_engine_that_ignores_sigterm_is_killed_in_time_and_the_log_says_so(caplog):
     engine = FakeEngine(stubborn=True)
-    await asyncio.wait_for(drain.stop(engine), 1)
+    assert not await asyncio.wait_for(drain.stop(engine), 1)
     assert engine.signals == ["TERM", "KILL"]
     assert "SIGTERM" in caplog.text
 
@@ -97,3 +97,29 @@ async def test_a_load_that_is_no_number_is_no_answer():
 
     with pytest.raises(EngineUnreachable):
         await drain.in_flight(Confused(0))
+
+
+class Admitting:
+    """Answers a DELETE with `reply`; None is silence."""
+
+    def __init__(self, reply):
+        self.reply = reply
+
+    async def delete(self, path, timeout_seconds):
+        if self.reply is None:
+            raise EngineUnreachable("timed out")
+        return Reply(200, self.reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "heard"),
+    [
+        (b'{"inFlight": 1, "draining": false}', True),
+        (b'{"inFlight": 1, "draining": true}', False),  # of a server that knows no way back
+        (b"[]", False),
+        (b"<html>", False),
+        (None, False),
+    ],
+)
+async def test_a_drain_is_taken_back_when_the_engine_says_so(reply, heard):
+    assert await drain.admit_again(Admitting(reply)) is heard

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,8 @@ async def started():
     loop = asyncio.get_running_loop()
     ours = {}
 
-    def start(script: str, on_line=lambda _: None) -> launch.Process:
-        engine = launch.start(shell(script), dict(os.environ), on_line)
+    def start(script: str, on_line=lambda _: None, prefix="") -> launch.Process:
+        engine = launch.start(shell(script), dict(os.environ), on_line, prefix=prefix)
         ours[engine.pid] = engine
         engine.poll()
         return engine
@@ -63,6 +64,31 @@ async def test_an_engines_log_and_exit_code_are_kept(started):
     await engine.destroy()
     assert list(engine.tail) == ["hello", "oh"]
     assert engine.ended
+
+
+async def test_where_several_engines_speak_each_line_says_whose_it_is(started, capfdbinary):
+    engine = started("printf 'one\\rtwo\\n'", prefix="[a] ")
+    await asyncio.wait_for(engine.wait(), 5)
+    await engine.destroy()
+    assert list(engine.tail) == ["one", "two"]
+    assert b"[a] one\n[a] two\n" in capfdbinary.readouterr().out
+
+
+def test_what_another_process_has_forked_is_waited_for_and_signalled():
+    child = subprocess.Popen(["sleep", "60"])
+    adopted = launch.Adopted(child.pid)
+    assert adopted.poll() is None
+    adopted.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 5
+    while adopted.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert adopted.poll() == -signal.SIGTERM
+    adopted.send_signal(signal.SIGTERM)  # it is gone, and its number may be another's
+    child.wait()
+
+
+def test_what_was_killed_before_it_was_known_was_killed():
+    assert launch.Adopted(2**22 + 1).poll() == -signal.SIGKILL
 
 
 async def test_destroying_an_engine_ends_its_whole_group(started):

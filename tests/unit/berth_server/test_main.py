@@ -19,6 +19,12 @@ def test_a_configuration_that_cannot_be_read_is_refused(text):
         main.read_config({"BERTH_SERVER_CONFIG": text})
 
 
+@pytest.mark.parametrize("text", ["", "{", '{"cards": -1}', '{"command": []}'])
+def test_a_pools_configuration_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ConfigurationError, match="BERTH_POOL_CONFIG"):
+        main.read_pool({"BERTH_POOL_CONFIG": text})
+
+
 def test_an_absent_or_empty_key_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="engine key"):
         main.read_key(tmp_path / "absent")

@@ -3,9 +3,9 @@ import os
 from berth_server import processes
 
 
-def process(proc, pid, session, kib, name="VLLM::Worker (0)"):
+def process(proc, pid, session, kib, name="VLLM::Worker (0)", state="S"):
     (proc / str(pid)).mkdir()
-    (proc / str(pid) / "stat").write_text(f"{pid} ({name}) S 1 {session} {session} 0 -1")
+    (proc / str(pid) / "stat").write_text(f"{pid} ({name}) {state} 1 {session} {session} 0 -1")
     rollup = f"00400000-7fff rollup\nRss:  999999 kB\nPss:  {kib} kB\nPss_Anon:  1 kB\n"
     (proc / str(pid) / "smaps_rollup").write_text(rollup)
 
@@ -25,3 +25,11 @@ def test_a_process_that_ended_meanwhile_counts_nothing(tmp_path):
 
 def test_our_own_session_holds_memory():
     assert processes.resident_bytes(os.getsid(0)) > 0
+
+
+def test_a_zombie_holds_no_memory(tmp_path):
+    process(tmp_path, 10, session=10, kib=1, state="Z")
+    process(tmp_path, 11, session=10, kib=1, state="D")
+    process(tmp_path, 12, session=12, kib=1)
+    assert processes.alive(10, tmp_path) == [11]
+    assert processes.alive(os.getsid(0))
