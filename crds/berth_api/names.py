@@ -15,6 +15,8 @@ SHORT_NAME: Final = "mdep"
 
 # Child names add at most 22 characters ("-1234567890-shape-12345"); a label value holds 63.
 MAX_NAME_LENGTH: Final = 40
+# A Service is named after a model.
+NAME_PATTERN: Final = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 
 # Labels on every child; the gateway and the Services select by them.
 LABEL_MODEL: Final = f"{GROUP}/model"

@@ -45,7 +45,7 @@ NAME: Final = (
         "give clients a longer name with spec.model.name",
     ),
     rule(
-        "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        f"self.metadata.name.matches('^{names.NAME_PATTERN}$')",
         "metadata.name must be lower-case letters, digits and '-', and begin with a letter: "
         "a Service is named after it; give clients another name, for example qwen2.5, "
         "with spec.model.name",

@@ -27,6 +27,17 @@ FRACTION: Final = r"^(auto|0?\.[0-9]{0,2}[1-9][0-9]{0,2}|1(\.0)?)$"
 SERVED_NAME: Final = r"^[A-Za-z0-9]([A-Za-z0-9._:/@-]{0,253}[A-Za-z0-9])?$"
 KEEP_ALIVE: Final = r"^(-[0-9]+(ms|s|m|h)?|([0-9]+(\.[0-9]+)?(ms|s|m|h))+|[0-9]+)$"
 
+# Sampling numbers, in the ranges that vLLM takes (vllm/sampling_params.py). Ten characters say more
+# than an engine's float32 tells apart.
+MAX_NUMBER_CHARACTERS: Final = 10
+_AT_MOST_1: Final = r"1(\.0+)?"
+_ABOVE_0: Final = r"0\.[0-9]*[1-9][0-9]*"
+DECIMAL: Final = r"^[0-9]{1,2}(\.[0-9]+)?$"
+POSITIVE: Final = rf"^([1-9][0-9]?(\.[0-9]+)?|{_ABOVE_0})$"
+PROPORTION: Final = rf"^(0(\.[0-9]+)?|{_AT_MOST_1})$"
+POSITIVE_PROPORTION: Final = rf"^({_ABOVE_0}|{_AT_MOST_1})$"
+PENALTY: Final = r"^-?([01](\.[0-9]+)?|2(\.0+)?)$"
+
 MAX_REPLICAS: Final = 1000
 MAX_CONTEXT_TOKENS: Final = 16_777_216
 # Beyond what one engine has ever batched; the planner judges the rest.
@@ -35,6 +46,15 @@ MAX_SEQUENCES: Final = 65_536
 MAX_GPUS: Final = 1024
 MAX_QUEUED_REQUESTS: Final = 100_000
 MAX_DRAIN_SECONDS: Final = 3600
+# Every request of the model carries them, in the gateway's memory and in its prompt.
+MAX_SYSTEM_CHARACTERS: Final = 65_536
+MAX_MESSAGES: Final = 32
+MAX_MESSAGE_CHARACTERS: Final = 16_384
+MAX_STOPS: Final = 16
+MAX_STOP_CHARACTERS: Final = 256
+# Integers that every JSON reader keeps exactly.
+MAX_SEED: Final = 2**53 - 1
+MAX_TOP_K: Final = 1_000_000
 
 
 class ApiModel(BaseModel):
@@ -324,6 +344,54 @@ class Adapter(ApiModel):
     source: SourceText
 
 
+def _number(pattern: str, said: str, example: str) -> Any:
+    """A decimal in quotes, for the API has no floats."""
+    return Field(
+        default=None,
+        pattern=pattern,
+        max_length=MAX_NUMBER_CHARACTERS,
+        json_schema_extra=must(f'be a decimal {said}, in quotes: for example "{example}"'),
+    )
+
+
+class Sampling(ApiModel):
+    """A field's name in snake case is that of the request's field, in OpenAI's and vLLM's API."""
+
+    max_tokens: Tokens | None = Field(default=None, description="Of an answer.")
+    temperature: str | None = _number(DECIMAL, "from 0 to below 100", "0.7")
+    top_k: int | None = Field(default=None, ge=0, le=MAX_TOP_K, description="0: all tokens.")
+    top_p: str | None = _number(POSITIVE_PROPORTION, "above 0 and at most 1", "0.9")
+    min_p: str | None = _number(PROPORTION, "from 0 to 1", "0.05")
+    repetition_penalty: str | None = _number(POSITIVE, "above 0 and below 100", "1.1")
+    presence_penalty: str | None = _number(PENALTY, "from -2 to 2", "0.5")
+    frequency_penalty: str | None = _number(PENALTY, "from -2 to 2", "0.5")
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    stop: list[Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]] = Field(
+        default_factory=list, max_length=MAX_STOPS, description="Texts that end an answer."
+    )
+
+
+class Message(ApiModel):
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(max_length=MAX_MESSAGE_CHARACTERS)
+
+
+class Defaults(ApiModel):
+    """What differs between models that have one engine."""
+
+    system: str | None = Field(
+        default=None,
+        max_length=MAX_SYSTEM_CHARACTERS,
+        description="The system message of chats that have none.",
+    )
+    messages: list[Message] = Field(
+        default_factory=list,
+        max_length=MAX_MESSAGES,
+        description="A chat's first messages, after the system message.",
+    )
+    parameters: Sampling = Field(default_factory=Sampling)
+
+
 class Spec(ApiModel):
     model_config = ConfigDict(json_schema_extra=rules.validations(*rules.UNSERVED))
 
@@ -357,4 +425,9 @@ class Spec(ApiModel):
     rollout: Rollout = Field(default_factory=Rollout)
     pod_template: PodTemplate = Field(default_factory=PodTemplate)
     adapters: list[Adapter] = Field(default_factory=list, max_length=64)
+    defaults: Defaults | None = Field(
+        default=None,
+        description="Applied by the gateway to requests that do not set them; a change restarts "
+        "no engine.",
+    )
     paused: bool = Field(default=False, description="The operator leaves the children alone.")

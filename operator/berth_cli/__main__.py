@@ -1,8 +1,10 @@
 """`berth`, a user's terminal: shows the operator's own decisions and has no logic of its own.
 
     berth plan -f model.yaml --gpu 80Gi --gpus-per-node 8
+    berth ps -A
 
-Exit codes: 0 it fits, 1 it does not or is refused, 2 an input cannot be read.
+Exit codes: 0 it fits or is done, 1 it does not or is refused, 2 an input cannot be read, 130 ended
+by Ctrl-C.
 """
 
 import os
@@ -16,24 +18,44 @@ from berth_api.model_deployment import ModelDeployment
 from berth_api.spec import Spec
 from berth_cli import arguments, model_file, profiles, report, shapes
 from berth_cli.arguments import Options
-from berth_cli.errors import InputError
+from berth_cli.commands import Command
+from berth_cli.errors import InputError, TerminalError
 from berth_cli.preview import Preview, preview
 from berth_cli.profiles import Fleet
 from berth_cli.report import Screen
 
 EXIT_DOES_NOT_FIT: Final = 1
 EXIT_INPUT: Final = 2
+EXIT_INTERRUPTED: Final = 130  # 128 and SIGINT's number, as shells have it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = arguments.parse(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    options = arguments.parse(words)
     try:
-        shown = look(options, os.environ)
-    except InputError as error:
-        print(report.printable(f"berth plan: {error}"), file=sys.stderr)
-        return EXIT_INPUT
+        return plan(options) if isinstance(options, Options) else speak(options)
+    except TerminalError as error:
+        print(report.printable(f"berth {words[0]}: {error}"), file=sys.stderr)
+        return EXIT_INPUT if isinstance(error, InputError) else EXIT_DOES_NOT_FIT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        forget_output()
+        return 0
+
+
+def plan(options: Options) -> int:
+    """Raises InputError."""
+    shown = look(options, os.environ)
     show(render(shown, options.output, screen(sys.stdout, os.environ)))
     return 0 if shown.fits else EXIT_DOES_NOT_FIT
+
+
+def speak(command: Command) -> int:
+    """Raises TerminalError."""
+    from berth_cli import speak as cluster  # noqa: PLC0415 -- its client takes long to import
+
+    return cluster.speak(command, os.environ, screen(sys.stdout, os.environ), show)
 
 
 def look(options: Options, environ: Mapping[str, str]) -> Preview:
@@ -69,7 +91,12 @@ def show(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
+
+
+def forget_output() -> None:
+    """Nobody reads it any more; at its end Python would try once more to write what is left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def screen(out: TextIO, environ: Mapping[str, str]) -> Screen:

@@ -27,7 +27,7 @@ def _is_versioned(image: str) -> bool:
 _NAME: Final = _beside(
     rules.NAME,
     lambda name: len(name) <= names.MAX_NAME_LENGTH,
-    lambda name: re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) is not None,
+    lambda name: re.fullmatch(names.NAME_PATTERN, name) is not None,
 )
 _SOURCE: Final = _beside(
     rules.SOURCE,

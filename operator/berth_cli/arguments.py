@@ -1,4 +1,4 @@
-"""The command line of `berth plan`, as a typed value."""
+"""The command line, as a typed value: that of `berth plan` here, the others' in `commands`."""
 
 import argparse
 import re
@@ -9,6 +9,8 @@ from typing import Final
 
 from berth_api.quantity import parse_bytes
 from berth_api.spec import MAX_GPUS
+from berth_cli import commands
+from berth_cli.commands import RELEASE_NAMESPACE, Command
 from berth_operator.settings import COMPUTE
 
 _GIB: Final = 2**30
@@ -17,8 +19,6 @@ LEAST_CARD_BYTES: Final = _GIB
 # Larger than any card: a unit too many.
 MOST_CARD_BYTES: Final = 4096 * _GIB
 OUTPUTS: Final = ("text", "json", "yaml")
-# The chart's own; `helm install` in README.
-RELEASE_NAMESPACE: Final = "berth-system"
 # Of Kubernetes: an optional domain, a slash, and a name.
 _RESOURCE: Final = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _SIZE_OF_A_SHOP: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([mgt])i?b?", re.IGNORECASE)
@@ -68,10 +68,15 @@ class Options:
     cluster: Cluster | None
 
 
-def parse(argv: Sequence[str]) -> Options:
+def parse(argv: Sequence[str]) -> Options | Command:
     """Ends the process with code 2 and a sentence where `argv` cannot be read."""
     parser = _parser()
-    plan = parser.parse_args(argv)
+    given, words = parser.parse_known_args(argv)
+    commands.add_words(parser, given, words)
+    return _plan(parser, given) if given.verb == "plan" else commands.typed(parser, given)
+
+
+def _plan(parser: argparse.ArgumentParser, plan: argparse.Namespace) -> Options:
     _refuse_strays(parser, plan)
     return Options(
         file=plan.file,
@@ -86,6 +91,12 @@ def parse(argv: Sequence[str]) -> Options:
 def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="berth", description="Berth's terminal.")
     verbs = top.add_subparsers(dest="verb", required=True)
+    _add_plan(verbs)
+    commands.add(verbs)
+    return top
+
+
+def _add_plan(verbs: "commands.Verbs") -> None:
     plan = verbs.add_parser(
         "plan",
         help="what the operator would do with a model",
@@ -110,7 +121,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--kubeconfig", type=Path, help="of the cluster (KUBECONFIG, or ~/.kube/config)")
     add("--context", help="of the kubeconfig (its current one)")
     add("--namespace", help=f"of Berth's release ({RELEASE_NAMESPACE})")
-    return top
 
 
 # Options that say nothing without another: option, what it needs.

@@ -5,11 +5,10 @@ Reads one ConfigMap and the nodes, by the operator's own client, and writes noth
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from berth_api import names
-from berth_cli import profiles
+from berth_cli import access, profiles
 from berth_cli.arguments import Cluster
 from berth_cli.errors import InputError
 from berth_cli.profiles import Fleet
@@ -25,14 +24,12 @@ _CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 # The chart's labels of the operator's objects; its names can be changed.
 _OPERATORS: Final = f"{names.LABEL_NAME}={names.PART_OF},{names.LABEL_COMPONENT}=operator"
 _CONFIG_FILE: Final = "config.yaml"
-_KUBECONFIG: Final = "KUBECONFIG"
-_USUAL_KUBECONFIG: Final = Path(".kube", "config")  # below the home folder, as kubectl has it
 
 
 def read(where: Cluster, environ: Mapping[str, str]) -> Fleet:
     """Raises InputError."""
     try:
-        return asyncio.run(_read(where, _environ(where, environ)))
+        return asyncio.run(_read(where, access.kubeconfig(where.kubeconfig, environ)))
     except BerthError as error:
         raise InputError(
             f"--cluster: {error}; see --kubeconfig, --context and --namespace"
@@ -61,15 +58,3 @@ async def fleet(api: KubeApi, namespace: str) -> Fleet:
     for node in await api.list_all(kinds.NODE):
         cache.upsert(kinds.NODE, node)
     return Fleet(profiles.parse(texts[0], f"--namespace {namespace}"), cache.nodes())
-
-
-def _environ(where: Cluster, environ: Mapping[str, str]) -> dict[str, str]:
-    """The kubeconfig as kubectl finds it. Raises InputError."""
-    if where.kubeconfig is None and environ.get(_KUBECONFIG):
-        return {_KUBECONFIG: environ[_KUBECONFIG]}
-    path = where.kubeconfig or Path(environ.get("HOME", "."), _USUAL_KUBECONFIG)
-    if not path.is_file():
-        raise InputError(
-            f"--kubeconfig {path}: there is no such file; name one, or set {_KUBECONFIG}"
-        )
-    return {_KUBECONFIG: str(path)}

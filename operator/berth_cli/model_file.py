@@ -35,9 +35,9 @@ def read(path: Path) -> dict[str, Any]:
         )
     # What is applied has no status: the API server leaves it out.
     model = {name: value for name, value in found[0].items() if name != "status"}
-    problems = tuple(_problems(model))
-    if problems:
-        raise InputError("\n".join(f"-f {path}: {problem}" for problem in problems))
+    wrong = tuple(problems(model))
+    if wrong:
+        raise InputError("\n".join(f"-f {path}: {one}" for one in wrong))
     return model | {"metadata": _IDENTITY | model["metadata"]}
 
 
@@ -46,8 +46,11 @@ def _documents(path: Path) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)]
 
 
-def _problems(document: Mapping[str, Any]) -> Iterator[str]:
-    """In the order in which a person mends them: the envelope, misspelt fields, wrong values."""
+def problems(document: Mapping[str, Any]) -> Iterator[str]:
+    """What the API server would refuse, in the order in which a person mends it.
+
+    The envelope, misspelt fields, wrong values.
+    """
     if document.get("apiVersion") != names.API_VERSION:
         yield f"apiVersion: {document.get('apiVersion')!r}: must be {names.API_VERSION}"
     for where, value, said in metadata.problems(document.get("metadata")):

@@ -59,10 +59,10 @@ def as_yaml(shown: Preview) -> str:
 
 def as_text(shown: Preview, screen: Screen) -> str:
     def listed(title: str, lines: list[str]) -> list[str]:
-        items = (_folded(line, screen, "  - ") for line in lines)
+        items = (folded(line, screen, "  - ") for line in lines)
         return [f"{title}:", *(line for item in items for line in item)] if lines else []
 
-    sections = [[line for long in _headline(shown) for line in _folded(long, screen)]]
+    sections = [[line for long in _headline(shown) for line in folded(long, screen)]]
     if shown.plan is not None:
         sections += [
             _memory(shown, shown.plan, screen),
@@ -126,7 +126,7 @@ def _sequences(shown: Preview, plan: Plan) -> Iterator[str]:
         yield f"  of {tokens:>8} tokens {count:>7}{limit}"
 
 
-def _folded(line: str, screen: Screen, bullet: str = "") -> list[str]:
+def folded(line: str, screen: Screen, bullet: str = "") -> list[str]:
     """On as many lines as the screen needs; words stay whole, so that they can be copied."""
     return textwrap.wrap(
         printable(line),

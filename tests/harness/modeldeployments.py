@@ -71,6 +71,22 @@ FULL: Object = MINIMAL | {
             "priorityClassName": "serving",
             "annotations": {"team": "search"},
         },
+        "defaults": {
+            "system": "You are terse.",
+            "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi"}],
+            "parameters": {
+                "maxTokens": 256,
+                "temperature": "0.7",
+                "topK": 40,
+                "topP": "0.9",
+                "minP": "0.05",
+                "repetitionPenalty": "1.1",
+                "presencePenalty": "-0.5",
+                "frequencyPenalty": "0.5",
+                "seed": 42,
+                "stop": ["</s>"],
+            },
+        },
         "paused": True,
     },
 }
@@ -145,6 +161,22 @@ _specs = st.fixed_dictionaries(
             nodeSelector=st.dictionaries(_words, _words, max_size=2),
             tolerations=st.lists(
                 _some(key=_words, tolerationSeconds=st.integers(0, 60)), max_size=2
+            ),
+        ),
+        "defaults": _some(
+            system=_words,
+            messages=st.lists(
+                st.fixed_dictionaries(
+                    {"role": st.sampled_from(("system", "user", "assistant")), "content": _words}
+                ),
+                max_size=2,
+            ),
+            parameters=_some(
+                maxTokens=st.integers(1, 16_777_216),
+                temperature=st.sampled_from(("0", "0.8", "1.5")),
+                topP=st.sampled_from(("0.000001", "0.9", "1.0")),
+                topK=st.integers(0, 1000),
+                stop=st.lists(_words, max_size=2),
             ),
         ),
         "paused": st.booleans(),

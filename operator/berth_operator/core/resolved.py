@@ -15,8 +15,8 @@ from berth_operator.core.observed import Object
 _HASH_DIGITS: Final = 10
 _SOURCE_HASH_DIGITS: Final = 6
 
-# Parts of the spec that shape a pod. Replicas, scaling, aliases, names and keys are none of it:
-# changing them must not restart a model.
+# Parts of the spec that shape a pod. Replicas, scaling, aliases, names, keys and what the gateway
+# adds to requests (defaults) are none of it: changing them must not restart a model.
 _RUNTIME_FIELDS: Final = (
     "runtime",
     "accelerators",

@@ -4,7 +4,18 @@ import pytest
 
 from berth_api.engine_flags import MANAGED
 from berth_api.rules import EXTRA_ARG, UNSERVED, rule
-from berth_api.spec import FRACTION, KEEP_ALIVE, QUANTITY, SERVED_NAME, SOURCE_PATTERN
+from berth_api.spec import (
+    DECIMAL,
+    FRACTION,
+    KEEP_ALIVE,
+    PENALTY,
+    POSITIVE,
+    POSITIVE_PROPORTION,
+    PROPORTION,
+    QUANTITY,
+    SERVED_NAME,
+    SOURCE_PATTERN,
+)
 
 VALID = {
     SOURCE_PATTERN: [
@@ -18,6 +29,11 @@ VALID = {
     QUANTITY: ["4", "1500m", "1.5Gi"],
     SERVED_NAME: ["a", "qwen2.5:7b", "Qwen/Qwen3-32B"],
     KEEP_ALIVE: ["0", "300", "5m", "1h30m", "-1", "-1s"],
+    DECIMAL: ["0", "0.7", "1.50", "99.9"],
+    POSITIVE: ["1.1", "0.01", "10", "99"],
+    PROPORTION: ["0", "0.0", "0.05", "1", "1.0"],
+    POSITIVE_PROPORTION: ["0.9", "0.90", "0.000001", "1", "1.00"],
+    PENALTY: ["-2", "-0.5", "0", "2.0", "1.99"],
 }
 INVALID = {
     SOURCE_PATTERN: [
@@ -34,6 +50,11 @@ INVALID = {
     QUANTITY: ["", "4 Gi", "-1", "4GB", "Gi"],
     SERVED_NAME: ["", "-a", "a b", "a/"],
     KEEP_ALIVE: ["", "5 minutes", "m", "1.5"],
+    DECIMAL: ["", "100", "-1", ".5", "1e-1", "1.", "nan"],
+    POSITIVE: ["0", "0.00", "100", "-1"],
+    PROPORTION: ["1.1", "2", "-0.1"],
+    POSITIVE_PROPORTION: ["0", "0.00", "1.01"],
+    PENALTY: ["2.1", "-3", "+1"],
 }
 
 

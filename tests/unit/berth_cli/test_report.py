@@ -75,7 +75,7 @@ def test_a_paused_model_creates_nothing(terminal):
 @pytest.mark.parametrize("columns", [20, 60, 200])
 def test_sentences_are_folded_to_the_screen_and_no_word_is_broken(columns):
     line = "set spec.parallelism.tensor to 2, or use a card of 80.00 GiB"
-    folded = report._folded(line, report.Screen(columns), "  - ")
+    folded = report.folded(line, report.Screen(columns), "  - ")
     assert " ".join(" ".join(folded).split()) == f"- {line}"
     assert all(len(one) <= columns or len(one.split()) == 1 for one in folded)
 

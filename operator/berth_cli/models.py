@@ -1,0 +1,151 @@
+"""Models as they stand: their objects, and what the gateways count of them."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from berth_api import names
+from berth_api.demand import Demand
+from berth_api.model_deployment import ModelDeployment
+from berth_api.spec import Spec
+from berth_api.status import Status
+from berth_cli.access import Session
+from berth_cli.errors import InputError, Refused
+from berth_operator.cluster import kinds
+from berth_operator.core.kubernetes import is_ready
+from berth_operator.errors import BerthError, NotFound
+
+GATEWAYS: Final = (
+    f"{names.LABEL_NAME}={names.PART_OF},{names.LABEL_COMPONENT}={names.COMPONENT_GATEWAY}"
+)
+_ONCE: Final = f"{names.PATH_DEMAND}?once=true"
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model's clients do, counted by all gateways."""
+
+    in_flight: int = 0
+    held: int = 0
+    oldest_held_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`by_model` is None where a gateway has not told: a part of a sum is no sum."""
+
+    by_model: Mapping[tuple[str, str], Asked] | None
+    why_unknown: str = ""
+
+    def of(self, namespace: str, name: str) -> Asked | None:
+        return None if self.by_model is None else self.by_model.get((namespace, name), Asked())
+
+
+@dataclass(frozen=True)
+class Known:
+    """A ModelDeployment, read. `asked` is None where it cannot be known."""
+
+    namespace: str
+    name: str
+    spec: Spec
+    status: Status
+    asked: Asked | None
+
+
+async def known(session: Session, name: str) -> Known:
+    """Raises InputError where there is no such model, and what `Cluster` raises."""
+    cr = await read(session, name)
+    return _known(cr, await counts(session))
+
+
+async def read(session: Session, name: str) -> Object:
+    """Raises InputError where there is no such model."""
+    try:
+        return await session.api.get(kinds.MODEL, session.namespace, name)
+    except NotFound as error:
+        raise InputError(
+            f"MODEL {name}: there is no ModelDeployment of that name in namespace "
+            f"{session.namespace}; `berth ps -A` shows all"
+        ) from error
+
+
+async def every(session: Session, namespace: str | None) -> tuple[list[Known], str]:
+    """By namespace and name, and why counts are unknown; `namespace` None is every one."""
+    found = await session.api.list_all(kinds.MODEL, namespace)
+    counted = await counts(session)
+    models = [_known(cr, counted) for cr in found]
+    return sorted(models, key=lambda one: (one.namespace, one.name)), counted.why_unknown
+
+
+async def counts(session: Session) -> Counts:
+    """Of all gateways, each through the API server."""
+    try:
+        pods = await gateways(session)
+        lines = await asyncio.gather(*(_demand(session, pod) for pod in pods))
+    except (BerthError, Refused) as error:
+        return Counts(None, f"requests are not known: {error}")
+    return Counts(summed(lines))
+
+
+async def gateways(session: Session) -> list[Object]:
+    """The gateway's pods that are ready. Raises Refused where there is none."""
+    pods = await session.api.list_all(kinds.POD, session.release, labels=GATEWAYS)
+    found: list[Object] = [pod for pod in pods if is_ready(pod)]
+    if not found:
+        raise Refused(
+            f"no gateway of Berth's is ready in namespace {session.release}; see --release"
+        )
+    return found
+
+
+def port_of(pod: Object, name: str, usual: int) -> int:
+    """The number of a pod's port by its name."""
+    ports = (port for one in pod["spec"]["containers"] for port in one.get("ports", ()))
+    found: int = next((one["containerPort"] for one in ports if one.get("name") == name), usual)
+    return found
+
+
+async def _demand(session: Session, pod: Object) -> Demand:
+    port = port_of(pod, "management", names.PORT_GATEWAY_MANAGEMENT)
+    name = pod["metadata"]["name"]
+    told = await session.api.proxy_get(session.release, name, port, _ONCE)
+    try:
+        return Demand.model_validate_json(told)
+    except ValidationError as error:
+        raise Refused(f"gateway {name} tells no demand: {error.error_count()} faults") from error
+
+
+def summed(lines: Sequence[Demand]) -> dict[tuple[str, str], Asked]:
+    found: dict[tuple[str, str], Asked] = {}
+    for told in (model for line in lines for model in line.models):
+        before = found.get((told.namespace, told.model), Asked())
+        found[told.namespace, told.model] = Asked(
+            before.in_flight + sum(told.in_flight.values()),
+            before.held + told.held,
+            max(before.oldest_held_seconds, told.oldest_held_seconds),
+        )
+    return found
+
+
+def _known(cr: Object, counted: Counts) -> Known:
+    """Raises InputError for an object of a version that cannot be read here."""
+    namespace, name = cr["metadata"]["namespace"], cr["metadata"]["name"]
+    try:
+        typed = ModelDeployment.model_validate(cr)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(
+            f"{namespace}/{name}: {where}: {error.errors()[0]['msg']}; it is of another version "
+            "of Berth: use that one's terminal"
+        ) from error
+    return Known(namespace, name, typed.spec, typed.status or Status(), counted.of(namespace, name))
+
+
+def pods_first(pods: Iterable[Object]) -> list[Object]:
+    """The newest first."""
+    return sorted(pods, key=lambda pod: pod["metadata"].get("creationTimestamp", ""), reverse=True)

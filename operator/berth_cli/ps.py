@@ -1,0 +1,150 @@
+"""`berth ps`: every model in a line. Pure; what is not known is a dash, and null in JSON."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from berth_api.quantity import format_bytes, parse_duration
+from berth_api.spec import ScalingMode
+from berth_api.status import Memories, Plan
+from berth_cli.columns import DASH, columns
+from berth_cli.models import Known
+from berth_operator.core.scaling.size import DEFAULT_KEEP_ALIVE
+
+FOREVER: Final = "forever"
+_HEADER: Final = ("NAME", "PHASE", "PROCESSOR", "MEMORY", "MEASURED", "CONTEXT", "UNTIL")
+_COUNTS: Final = ("IN FLIGHT", "HELD", "REPLICAS")
+_WIDER: Final = ("SOURCE", "REASON", "COMMIT", "URL")
+
+
+def as_text(models: Sequence[Known], *, namespaces: bool, wide: bool) -> str:
+    if not models:
+        return "no ModelDeployments; `berth create`, or kubectl apply"
+    header = (*_HEADER, *_COUNTS, *(_WIDER if wide else ()))
+    rows = [_row(one, wide=wide) for one in models]
+    if namespaces:
+        header = ("NAMESPACE", *header)
+        rows = [(one.namespace, *row) for one, row in zip(models, rows, strict=True)]
+    return columns([header, *rows])
+
+
+def as_json(models: Sequence[Known]) -> str:
+    return json.dumps({"models": [_object(one) for one in models]}, indent=2)
+
+
+def _row(one: Known, *, wide: bool) -> tuple[str, ...]:
+    plan, asked, status = one.status.plan, one.asked, one.status
+    found = (
+        one.name,
+        " ".join(part for part in (status.phase, status.progress) if part),
+        processor(plan),
+        _size(plan.usable_bytes if plan else None),
+        _size(measured_bytes(plan.measured if plan else None)),
+        _number(plan.max_model_len if plan else None),
+        until(one) or "",
+        _number(asked.in_flight if asked else None),
+        _number(asked.held if asked else None),
+        _replicas(one),
+    )
+    wider = (
+        one.spec.model.source,
+        status.reason or "",
+        status.model.commit if status.model else "",
+        status.url or "",
+    )
+    return tuple(part or DASH for part in (*found, *(wider if wide else ())))
+
+
+def _object(one: Known) -> dict[str, Any]:
+    status, plan, asked = one.status, one.status.plan, one.asked
+    return {
+        "namespace": one.namespace,
+        "name": one.name,
+        "source": one.spec.model.source,
+        "commit": status.model.commit if status.model else None,
+        "phase": status.phase,
+        "progress": status.progress,
+        "reason": status.reason,
+        "message": status.message,
+        "processor": _processor(plan),
+        "memory": {
+            "plannedBytes": plan.usable_bytes if plan else None,
+            "measuredBytes": measured_bytes(plan.measured if plan else None),
+        },
+        "context": plan.max_model_len if plan else None,
+        "until": until(one),
+        "inFlight": asked.in_flight if asked else None,
+        "held": asked.held if asked else None,
+        "oldestHeldSeconds": asked.oldest_held_seconds if asked else None,
+        "replicas": {
+            "ready": status.ready_replicas,
+            "current": status.replicas,
+            "wanted": wanted(one),
+        },
+        "url": status.url,
+    }
+
+
+def _processor(plan: Plan | None) -> dict[str, Any] | None:
+    if plan is None:
+        return None
+    return {
+        "accelerator": plan.accelerator,
+        "device": plan.device,
+        "tensorParallelSize": plan.tensor_parallel_size,
+        "pipelineParallelSize": plan.pipeline_parallel_size,
+    }
+
+
+def processor(plan: Plan | None) -> str:
+    """Of one replica: `2 x h100`."""
+    if plan is None:
+        return ""
+    ranks, nodes = plan.tensor_parallel_size, plan.pipeline_parallel_size
+    if plan.device == "cpu":
+        return f"{ranks} x CPU" if ranks > 1 else "CPU"
+    each = f"{ranks} x {plan.accelerator}"
+    return f"{nodes} nodes of {each}" if nodes > 1 else each
+
+
+def measured_bytes(measured: Memories | None) -> int | None:
+    """Of one GPU, or of a pod without one; None unless both of the large parts are known."""
+    if measured is None or measured.resident_bytes is not None:
+        return measured.resident_bytes if measured else None
+    if measured.weights_bytes is None or measured.kv_cache_bytes is None:
+        return None
+    others = (measured.activation_bytes or 0) + (measured.graph_bytes or 0)
+    return measured.weights_bytes + measured.kv_cache_bytes + others
+
+
+def until(one: Known) -> str | None:
+    """How long it stays: `forever`, or so long without a request. None where nothing runs.
+
+    When its last request was, nobody tells.
+    """
+    if not one.status.replicas:
+        return None
+    keep = one.spec.keep_alive or DEFAULT_KEEP_ALIVE
+    scaling = one.spec.scaling
+    sleeps = scaling.mode is ScalingMode.AUTO and scaling.min_replicas == 0
+    return f"{keep} idle" if sleeps and parse_duration(keep) is not None else FOREVER
+
+
+def wanted(one: Known) -> int | None:
+    """As many replicas as are to be; None where the operator has not decided yet."""
+    if one.spec.scaling.mode is ScalingMode.AUTO:
+        return one.status.scaling.desired_replicas if one.status.scaling else None
+    return one.spec.replicas
+
+
+def _replicas(one: Known) -> str:
+    ready = _number(one.status.ready_replicas) or DASH
+    return f"{ready}/{_number(wanted(one)) or DASH}"
+
+
+def _number(count: int | None) -> str:
+    return "" if count is None else str(count)
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else format_bytes(count)

@@ -1,0 +1,227 @@
+"""Models in each state that a user asks about, as the operator writes them, and their gateway."""
+
+import json
+from typing import Any
+
+from fakes.terminal import TerminalCluster
+
+from berth_api import names
+from berth_api.demand import Demand, ModelDemand
+from berth_api.model_deployment import ModelDeployment
+from berth_cli.models import Asked, Known
+
+NAMESPACE = "team-a"
+GIB = 2**30
+PLAN: dict[str, Any] = {
+    "accelerator": "h100",
+    "engineProfile": "vllm",
+    "image": "example.test/vllm:1",
+    "device": "cuda",
+    "fits": True,
+    "tensorParallelSize": 2,
+    "pipelineParallelSize": 1,
+    "gpusPerReplica": 2,
+    "gpuMemoryFraction": "0.92",
+    "dtype": "bfloat16",
+    "kvCacheDtype": "auto",
+    "usableBytes": 73 * GIB,
+    "weightsBytes": 33 * GIB,
+    "activationBytes": 2 * GIB,
+    "kvBytesPerToken": 163_840,
+    "kvCacheBytes": 37 * GIB,
+    "kvCacheTokens": 242_000,
+    "maxModelLen": 131_072,
+    "maxNumSeqs": 256,
+    "maxNumBatchedTokens": 2048,
+    "memoryBytes": 8 * GIB,
+    "millicpu": 4000,
+}
+ON_CPU = PLAN | {
+    "accelerator": "cpu",
+    "device": "cpu",
+    "tensorParallelSize": 1,
+    "gpuMemoryFraction": None,
+    "usableBytes": 3 * GIB,
+    "maxModelLen": 8192,
+    "measured": {"residentBytes": 2 * GIB},
+}
+TOO_LARGE = PLAN | {
+    "fits": False,
+    "nearestFixes": [
+        "set spec.runtime.maxModelLen to 32768 or less",
+        "set spec.accelerators to a profile with 8 GPUs in a node",
+    ],
+}
+FAILURE = {
+    "pod": "llama-70b-5c6d-x",
+    "node": "gpu-1",
+    "reason": "OutOfMemory",
+    "message": "CUDA out of memory while the model's weights were loaded",
+    "fix": "lower spec.memory.gpuMemoryFraction, or free the card",
+    "exitCode": 1,
+    "time": "2026-01-02T03:04:05Z",
+    "count": 3,
+}
+
+
+def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    at = "2026-01-02T03:00:00Z"
+    found = {"type": kind, "status": status, "reason": reason, "message": message}
+    return found | {"lastTransitionTime": at}
+
+
+def model(name: str, spec: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
+    source = {"model": {"source": "hf://organisation/" + name}}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": source | (spec or {}),
+        "status": status,
+    }
+
+
+SERVING = model(
+    "smollm2",
+    phase="Serving",
+    reason="Serving",
+    message="1 of 1 replicas serve",
+    url="http://berth.berth-system.svc/v1",
+    replicas=1,
+    readyReplicas=1,
+    model={"commit": "12fd25f77366fa6b3b4b768ec3050bf629380bac"},
+    plan={name: value for name, value in ON_CPU.items() if value is not None},
+    conditions=[condition("Ready", "True", "Serving"), condition("Planned", "True", "Fits")],
+)
+LOADING = model(
+    "llama-70b",
+    {"scaling": {"mode": "Auto", "maxReplicas": 4}, "keepAlive": "10m"},
+    phase="Loading",
+    progress="43%",
+    reason="Activating",
+    message="Loading 43 %, about 25 s left",
+    replicas=1,
+    readyReplicas=0,
+    plan=PLAN,
+    load={"phase": "Loading", "percent": 43, "etaSeconds": 25},
+    scaling={"desiredReplicas": 1, "targetQueueDepth": 16, "reason": "Activating"},
+    lastFailure=FAILURE,
+    conditions=[
+        condition("Ready", "False", "Activating", "Loading 43 %, about 25 s left"),
+        condition("Planned", "True", "Fits", "weights 33 GiB on each of 2 GPUs"),
+        condition("Scheduled", "True", "Scheduled", "1 pods have their nodes"),
+        condition("ModelCached", "True", "Verified", "the model's files are there"),
+        condition("RuntimeHealthy", "False", "EngineStarting", "Loading 43 %, about 25 s left"),
+        condition("Routed", "False", "NoReadyPods", "no pod takes requests"),
+        condition("Progressing", "True", "RollingOut", "0 of 1 replicas serve"),
+    ],
+)
+IDLE = model(
+    "qwen3",
+    {"scaling": {"mode": "Auto"}},
+    phase="Idle",
+    reason="ScaledToZero",
+    message="nothing runs; the first request starts a replica",
+    replicas=0,
+    readyReplicas=0,
+    plan=PLAN | {"tensorParallelSize": 1, "maxModelLen": 40_960},
+    scaling={"desiredReplicas": 0, "targetQueueDepth": 16, "reason": "KeepAlive"},
+    conditions=[condition("Ready", "True", "ScaledToZero")],
+)
+UNPLACED = model(
+    "gpt-oss",
+    {"replicas": 2},
+    phase="Pending",
+    reason="InsufficientGPU",
+    message="0/3 nodes are available. Fix: add a node, or lower spec.replicas",
+    replicas=2,
+    readyReplicas=0,
+    plan=TOO_LARGE | {"fits": True, "nearestFixes": []},
+    conditions=[
+        condition("Ready", "False", "Failed", "0/3 nodes are available"),
+        condition("Planned", "True", "Fits"),
+        condition("Scheduled", "False", "InsufficientGPU", "0/3 nodes are available: 2 to go"),
+        condition("ModelCached", "Unknown", "Downloading", "waiting for the pod"),
+    ],
+)
+REFUSED = model(
+    "deepseek",
+    phase="Failed",
+    reason="DoesNotFit",
+    message="weights 630 GiB and 160 GiB are there",
+    replicas=0,
+    readyReplicas=0,
+    plan=TOO_LARGE,
+    conditions=[
+        condition("Ready", "False", "Failed", "weights 630 GiB and 160 GiB are there"),
+        condition("Planned", "False", "DoesNotFit", "weights 630 GiB and 160 GiB are there"),
+    ],
+)
+NEW = model("new")
+MODELS = (SERVING, LOADING, IDLE, UNPLACED, REFUSED)
+
+
+def known(cr: dict[str, Any], asked: Asked | None = None) -> Known:
+    """As `models` reads it."""
+    typed = ModelDeployment.model_validate(cr)
+    assert typed.status is not None
+    return Known(NAMESPACE, cr["metadata"]["name"], typed.spec, typed.status, asked)
+
+
+def pod(name: str, of: str, *, role: str = names.ROLE_ENGINE, **status: Any) -> dict[str, Any]:
+    labels = {names.LABEL_MODEL: of, names.LABEL_ROLE: role}
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}, "status": status}
+
+
+def gateway_pod(name: str = "berth-gateway-1") -> dict[str, Any]:
+    labels = {names.LABEL_NAME: names.PART_OF, names.LABEL_COMPONENT: names.COMPONENT_GATEWAY}
+    ports = [{"name": "http", "containerPort": 8080}, {"name": "management", "containerPort": 8081}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "berth-system", "labels": labels},
+        "spec": {"containers": [{"name": "gateway", "ports": ports}]},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+UNSCHEDULED = {
+    "phase": "Pending",
+    "conditions": [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        }
+    ],
+}
+PULLING = {
+    "phase": "Pending",
+    "containerStatuses": [
+        {
+            "name": "engine",
+            "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}},
+        }
+    ],
+}
+DEMAND = (
+    ModelDemand(namespace=NAMESPACE, model="smollm2", in_flight={"pod-1": 3}),
+    ModelDemand(namespace=NAMESPACE, model="llama-70b", held=2, oldest_held_seconds=14.2),
+)
+
+
+def cluster(*models: dict[str, Any]) -> TerminalCluster:
+    """With a gateway that tells its demand."""
+    found = TerminalCluster()
+    for one in (*(models or MODELS), gateway_pod()):
+        found.put(json.loads(json.dumps(one)))
+    told = Demand(gateway="g", synced=True, models=list(DEMAND))
+    found.proxied["berth-gateway-1"] = told.wire().encode()
+    found.put(pod("gpt-oss-7f-x", "gpt-oss", **UNSCHEDULED))
+    found.put(
+        pod("llama-70b-5c6d-x", "llama-70b", phase="Running") | {"spec": {"nodeName": "gpu-1"}}
+    )
+    found.put(pod("llama-70b-shape-x", "llama-70b", role=names.ROLE_SHAPE, phase="Succeeded"))
+    return found

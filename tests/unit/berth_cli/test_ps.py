@@ -1,0 +1,80 @@
+"""`berth ps`: a line for each model, and a dash for what is not known."""
+
+import pytest
+import terminal_world as world
+from terminal_world import known
+
+from berth_api.status import Memories, Plan
+from berth_cli import ps
+from berth_cli.models import Asked
+
+
+def cells(cr, asked=None, *, wide=False):
+    text = ps.as_text([known(cr, asked)], namespaces=False, wide=wide)
+    return [cell for cell in text.splitlines()[1].split("  ") if cell]
+
+
+def test_a_serving_model_is_a_line():
+    found = [cell.strip() for cell in cells(world.SERVING, Asked(3, 0))]
+    assert found == [
+        *("smollm2", "Serving", "CPU", "3.00 GiB", "2.00 GiB", "8192", "forever", "3", "0", "1/1")
+    ]
+
+
+def test_a_model_that_the_operator_has_not_seen_is_dashes():
+    found = [cell.strip() for cell in cells(world.NEW)]
+    assert found == ["new", *"-" * 8, "-/1"]
+
+
+def test_what_is_loading_tells_how_far_it_is():
+    found = [cell.strip() for cell in cells(world.LOADING, Asked(held=2))]
+    assert found[1:3] == ["Loading 43%", "2 x h100"]
+    assert found[6:] == ["10m idle", "0", "2", "0/1"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"device": "cpu", "tensor_parallel_size": 1}, "CPU"),
+        ({"device": "cpu", "tensor_parallel_size": 2}, "2 x CPU"),
+        ({"tensor_parallel_size": 8}, "8 x h100"),
+        ({"tensor_parallel_size": 8, "pipeline_parallel_size": 2}, "2 nodes of 8 x h100"),
+    ],
+)
+def test_a_processor_is_that_of_one_replica(plan, said):
+    assert ps.processor(Plan.model_validate(world.PLAN).model_copy(update=plan)) == said
+
+
+@pytest.mark.parametrize(
+    ("measured", "count"),
+    [
+        (None, None),
+        (Memories(), None),
+        (Memories(weights_bytes=5), None),
+        (Memories(weights_bytes=5, kv_cache_bytes=3), 8),
+        (Memories(weights_bytes=5, kv_cache_bytes=3, activation_bytes=1, graph_bytes=2), 11),
+        (Memories(weights_bytes=5, kv_cache_bytes=3, resident_bytes=20), 20),
+    ],
+)
+def test_a_measure_without_its_large_parts_is_none(measured, count):
+    assert ps.measured_bytes(measured) == count
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({}, "forever"),
+        ({"keepAlive": "1m"}, "forever"),
+        ({"scaling": {"mode": "Auto"}}, "5m idle"),
+        ({"scaling": {"mode": "Auto"}, "keepAlive": "1h"}, "1h idle"),
+        ({"scaling": {"mode": "Auto"}, "keepAlive": "-1"}, "forever"),
+        ({"scaling": {"mode": "Auto", "minReplicas": 1}}, "forever"),
+    ],
+)
+def test_how_long_a_model_stays_is_what_its_spec_says(spec, said):
+    assert ps.until(known(world.model("m", spec, replicas=1))) == said
+
+
+def test_strangers_words_are_escaped_and_stay_on_their_line():
+    cr = world.model("m", phase="\x1b[31mRed\nline")
+    assert "\\x1b[31mRed line" in ps.as_text([known(cr)], namespaces=False, wide=False)
