@@ -44,7 +44,7 @@ class Kind(Enum):
     NOT_HERE = Shape(501, INVALID_REQUEST, "not_implemented")
     ENGINE_UNAVAILABLE = Shape(503, UNAVAILABLE, "engine_unavailable")
     GATEWAY_FULL = Shape(503, UNAVAILABLE, "gateway_full")
-    SERVER_BUSY = Shape(503, UNAVAILABLE, "queue_full")  # Ollama's status for QUEUE_FULL
+    SERVER_BUSY = Shape(503, UNAVAILABLE, "server_busy")  # Ollama's answer where a queue is full
     LEAVING = Shape(503, UNAVAILABLE, "gateway_leaving")
     NOT_READY = Shape(503, UNAVAILABLE, "model_not_ready")
 

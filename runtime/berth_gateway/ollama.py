@@ -18,8 +18,15 @@ from berth_gateway import calls, client
 from berth_gateway.errors import BrokenOffError, Dialect, Kind, Refusal
 from berth_gateway.proxy import Call, Proxy
 from berth_gateway.routing import request
-from berth_gateway.routing.ollama import answer, listing, question
-from berth_gateway.routing.ollama.answer import Failed, Generation, Loaded, Moment
+from berth_gateway.routing.ollama import listing, question
+from berth_gateway.routing.ollama.answer import (
+    Failed,
+    Generation,
+    Loaded,
+    Moment,
+    loaded,
+    refused,
+)
 from berth_gateway.routing.ollama.listing import Stay
 from berth_gateway.routing.ollama.question import Endpoint, Question
 from berth_gateway.routing.ollama.vectors import Vectors
@@ -107,7 +114,7 @@ class Exchange(client.Exchange):
     def _hear_error(self, asked: Question, chunk: bytes, *, more: bool) -> None:
         self.error += chunk[: _MAX_ERROR_BYTES - len(self.error)]
         if not more:
-            raise BrokenOffError(*answer.refused(asked, self.upstream, self.error))
+            raise BrokenOffError(*refused(asked, self.upstream, self.error))
 
     async def _translate(
         self, asked: Question, answer: Answer, chunk: bytes, *, more: bool
@@ -204,6 +211,7 @@ class Front:
             # The question is checked as OpenAI's are before it says how long the model stays.
             call = self._call(exchange, model, asked)
             self._board.queues.keep(model, asked.keep_alive)
+            asked = asked.sent()
             return await self._ask(exchange, call, asked)
         return _STATUS_CLIENT_LEFT
 
@@ -270,10 +278,10 @@ class Front:
 _Page = Callable[[Exchange], Awaitable[int]]
 
 
-def _translation(asked: Question, loaded: Loaded) -> Answer:
+def _translation(asked: Question, before: Loaded) -> Answer:
     if asked.endpoint in {Endpoint.EMBED, Endpoint.EMBEDDINGS}:
-        return Vectors(asked.endpoint, asked.model, loaded, len(asked.asked["input"]))
-    return Generation(asked.endpoint, asked.model, loaded, stream=asked.stream)
+        return Vectors(asked.endpoint, asked.model, before, asked.inputs)
+    return Generation(asked.endpoint, asked.model, before, stream=asked.stream)
 
 
 @contextmanager
@@ -304,7 +312,7 @@ def _elsewhere(path: str) -> str:
 
 
 async def _told(exchange: Exchange, asked: Question, reason: str) -> int:
-    said = answer.loaded(asked.endpoint, asked.model, reason, moment())
+    said = loaded(asked.endpoint, asked.model, reason, moment())
     await exchange.whole(200, [(b"content-type", _JSON)], said)
     return 200
 

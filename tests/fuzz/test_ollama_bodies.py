@@ -10,7 +10,7 @@ import schema_values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth_gateway.errors import Refusal
+from berth_gateway.errors import Dialect, Refusal
 from berth_gateway.routing import request
 from berth_gateway.routing.ollama import question
 from berth_gateway.routing.ollama.answer import Generation, Loaded, Moment
@@ -32,13 +32,29 @@ NAMES = st.sampled_from(
     ]
 )  # fmt: skip
 VALUES = st.recursive(
-    st.sampled_from([None, True, "llama", PNG, "http://x", "json", "5m", 1, 10**30, 1e308, "\ud800"])
+    st.sampled_from(
+        [None, True, "llama", PNG, "http://x", "json", "5m", 1, 10**30, 1e308, "\ud800"]
+    )
     | schema_values.ANYTHING,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=12,
 )
 TOKENS = st.sampled_from(
-    [b"{", b"}", b"[", b"]", b'"', b'"model"', b"NaN", b"1e999", b"\\", b"\x00", b"\xff", b"[" * 2000, b"9" * 5000]
+    [
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b'"model"',
+        b"NaN",
+        b"1e999",
+        b"\\",
+        b"\x00",
+        b"\xff",
+        b"[" * 2000,
+        b"9" * 5000,
+    ]
 )
 LIMITS = st.builds(Limits, output_tokens=st.integers(1, 9999), media_parts=st.integers(0, 3))
 EVENTS = st.sampled_from(
@@ -72,8 +88,7 @@ def test_any_body_becomes_a_sound_one_or_is_refused(fuzz: Fuzz) -> None:
             asked = question.read(endpoint, raw, limits)
             body = request.parse(asked.body(MODEL, limits), limits)
         except Refusal as refusal:
-            assert refusal.status in (400, 413)
-            assert refusal.message
+            _check(refusal)
             return
         known = json.loads(body.raw, parse_constant=_no_constant)
         assert known["model"] == "llama"
@@ -81,6 +96,11 @@ def test_any_body_becomes_a_sound_one_or_is_refused(fuzz: Fuzz) -> None:
         assert not known.keys() & {"n", "best_of", "chat_template", "mm_processor_kwargs"}
 
     fuzz(read)
+
+
+def _check(refusal: Refusal) -> None:
+    assert refusal.status in (400, 413)
+    assert json.loads(refusal.body(Dialect.OLLAMA)) == {"error": refusal.message}
 
 
 def _no_constant(name: str) -> None:
@@ -102,6 +122,8 @@ def test_any_answer_is_done_or_failed_and_never_both(fuzz: Fuzz) -> None:
         assert made.done is (made.failed is None)
         if isinstance(made, Generation):
             lines = [json.loads(line) for line in said.splitlines()]
-            assert [line["done"] for line in lines] == [False] * (len(lines) - made.done) + [True] * made.done
+            assert [line["done"] for line in lines] == [False] * (len(lines) - made.done) + [
+                True
+            ] * made.done
 
     fuzz(read)

@@ -33,7 +33,12 @@ class OllamaJs:
         command = ["node", SCRIPT, name, json.dumps(argument)]
         given = {"PATH": os.environ["PATH"], "BERTH_URL": self.url, "BERTH_KEY": self.key}
         ran = subprocess.run(
-            command, cwd=self.folder, env=given, capture_output=True, check=False, timeout=CALL_SECONDS
+            command,
+            cwd=self.folder,
+            env=given,
+            capture_output=True,
+            check=False,
+            timeout=CALL_SECONDS,
         )
         assert ran.returncode == 0, ran.stderr.decode()
         found: dict[str, Any] = json.loads(ran.stdout)

@@ -11,7 +11,6 @@ import ollama
 import pytest
 
 from berth_gateway.routing.keep_alive import FOREVER
-from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.routing.snapshot import Facts, Model
 from berth_gateway.settings import AuthMode, Limits
 from berth_gateway.world.keys import plain
@@ -45,7 +44,13 @@ async def _stream(request: Any, *events: Any) -> None:
 
 
 async def say_paris(request: Any) -> None:
-    await _stream(request, _event(role="assistant", content=""), _event(content="Par"), _event(content="is"), END)
+    await _stream(
+        request,
+        _event(role="assistant", content=""),
+        _event(content="Par"),
+        _event(content="is"),
+        END,
+    )
 
 
 @pytest.fixture
@@ -110,7 +115,9 @@ async def test_a_tool_is_called_and_its_result_is_taken_back(client, paris) -> N
 
     async def call(request: Any) -> None:
         function = {"name": "weather", "arguments": '{"city": "Paris"}'}
-        await _stream(request, _event(tool_calls=[{"index": 0, "id": "c", "function": function}]), END)
+        await _stream(
+            request, _event(tool_calls=[{"index": 0, "id": "c", "function": function}]), END
+        )
 
     paris.behave = call
     answer = await client.chat("llama", QUESTION, tools=[weather])
@@ -148,7 +155,9 @@ async def test_texts_are_embedded(client, paris) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_engine_that_dies_is_never_an_answer_that_is_done(gateway, http, paris, stream) -> None:
+async def test_an_engine_that_dies_is_never_an_answer_that_is_done(
+    gateway, http, paris, stream
+) -> None:
     async def die(request: Any) -> None:
         await request.start_stream()
         await request.event(_event(content="Par"))
@@ -188,7 +197,9 @@ async def test_embeddings_that_break_off_are_no_document(gateway, http, paris) -
 
     paris.behave = die
     with pytest.raises(Exception, match="payload"):
-        await (await http.post(gateway.url + EMBED, json={"model": "llama", "input": ["a", "b"]})).read()
+        await (
+            await http.post(gateway.url + EMBED, json={"model": "llama", "input": ["a", "b"]})
+        ).read()
 
 
 @pytest.mark.parametrize(
@@ -281,7 +292,7 @@ async def test_without_a_key_nothing_is_served(gateway, http, method, path) -> N
 
 
 async def test_a_keys_rate_counts_what_engines_work_for(gateway, http, paris, kit) -> None:
-    key: ApiKey = replace(plain("key-1", kit.api_key), requests_per_minute=1)
+    key = replace(plain("key-1", kit.api_key), requests_per_minute=1)
     gateway.board.admit_keys([key])
     listed = [(await http.get(gateway.url + "/api/tags")).status for _ in range(3)]
     asked = [(await http.post(gateway.url + CHAT, json=ASK)).status for _ in range(2)]
@@ -290,9 +301,13 @@ async def test_a_keys_rate_counts_what_engines_work_for(gateway, http, paris, ki
 
 
 @pytest.mark.parametrize(("path", "more"), [(CHAT, {}), (GENERATE, {}), (EMBED, {})])
-async def test_a_model_is_loaded_by_asking_it_nothing(gateway, http, engine, kit, path, more) -> None:
+async def test_a_model_is_loaded_by_asking_it_nothing(
+    gateway, http, engine, kit, path, more
+) -> None:
     gateway.route(COLD)
-    asking = asyncio.create_task(http.post(gateway.url + path, json={"model": "llama", "keep_alive": "1h"}))
+    asking = asyncio.create_task(
+        http.post(gateway.url + path, json={"model": "llama", "keep_alive": "1h"})
+    )
     await kit.until(lambda: gateway.queues.whole.requests == 1)
     gateway.route(replace(COLD, endpoints=kit.at(engine).endpoints))
     document = await (await asking).json()
@@ -439,7 +454,13 @@ async def test_the_official_client_shows_what_to_do_instead(client) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", CHAT, 405), ("POST", "/", 405), ("POST", "/api/tags", 405), ("GET", "/api/me", 404), ("POST", "/api/", 404)],
+    [
+        ("GET", CHAT, 405),
+        ("POST", "/", 405),
+        ("POST", "/api/tags", 405),
+        ("GET", "/api/me", 404),
+        ("POST", "/api/", 404),
+    ],
 )
 async def test_other_paths_and_methods_are_refused_in_ollamas_shape(
     gateway, http, method, path, status

@@ -4,7 +4,7 @@ What Ollama would do and an engine of vLLM cannot is refused in words; docs/olla
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -50,6 +50,7 @@ class Question:
     stream: bool = True
     path: bytes = b""  # the engine's; empty: nothing is asked, the model is to be loaded
     asked: Mapping[str, Any] = field(default_factory=dict, repr=False)  # OpenAI's fields but model
+    inputs: int = 0  # texts that are to be embedded
     context: int | None = None  # options.num_ctx
 
     @property
@@ -57,6 +58,10 @@ class Question:
         """Only these two of Ollama's paths do."""
         ends = self.endpoint in {Endpoint.CHAT, Endpoint.GENERATE}
         return ends and not self.path and self.keep_alive == 0
+
+    def sent(self) -> "Question":
+        """Without what the engine has by now: an answer may take long, and a prompt be large."""
+        return replace(self, asked={})
 
     def body(self, model: Model, limits: Limits) -> bytes:
         """For an engine of `model`, in OpenAI's shape."""
@@ -150,11 +155,10 @@ def _generates(
     given = fields.document(found, "options")
     # In this order: an option cannot change what the gateway relies on.
     sampling = options.read(given, limits)
+    thinking = _thinking(found)
     whole = sampling | _format(found) | _logprobs(found, path) | dict(asked) | _STREAMS
-    if path == _CHAT:
-        whole |= _thinking(found)
-    else:
-        _thinking(found)
+    if path == _CHAT:  # a raw prompt has no template to switch
+        whole |= thinking
     return Question(
         endpoint=endpoint,
         model=name(found),
@@ -258,6 +262,7 @@ def _embeds(
         stream=False,
         path=_EMBEDDINGS if inputs else b"",
         asked=asked,
+        inputs=len(inputs),
         context=options.context(given),
     )
 
