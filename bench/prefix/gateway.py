@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.engine.replica import MODEL, free_port
 from bench.prefix.policies import POLICIES
 from berth_gateway import __main__ as process
-from berth_gateway import app
+from berth_gateway import calls
 from berth_gateway.state import queues
 from dev.errors import DevError
 
@@ -31,7 +31,7 @@ END_SECONDS = 15.0
 def main() -> int:
     policy = POLICIES[sys.argv.pop(1)]
     # The names under which the data path calls them.
-    vars(app)["affinity"] = policy.affinity
+    vars(calls)["affinity"] = policy.affinity
     vars(queues)["pick_by_prefix"] = policy.pick
     return process.main()
 

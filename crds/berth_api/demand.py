@@ -35,6 +35,19 @@ class ModelDemand(Wire):
     in_flight: dict[str, Count] = Field(default_factory=dict, description="Requests, by pod uid.")
     arrivals: Count = Field(default=0, description="Requests let in, counted.")
     answered: Count = Field(default=0, description="Answers ended, counted; not those that failed.")
+    keep_alive_seconds: float | None = Field(
+        default=None,
+        ge=-1,
+        allow_inf_nan=False,
+        description="What the last Ollama request asked for this load of the model, or a longer "
+        "ttl or keep_alive of an OpenAI request; -1 for ever; None: the model's own.",
+    )
+    idle_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Since a request last arrived or ended; None: none yet.",
+    )
 
 
 class Demand(Wire):

@@ -150,6 +150,7 @@ class ModelStatus(ApiModel):
     commit: str = Field(description="The immutable revision that is served.")
     file_bytes: int = 0
     parameters_dtype: str = ""
+    architecture: str = Field(default="", description="model_type of its config.json.")
 
 
 class Status(ApiModel):

@@ -1,7 +1,7 @@
 """The data path: a bare ASGI application with a short list of paths.
 
 Authenticate, look the path up, read the body, find the model, forward. Every refusal on the way has
-OpenAI's shape. Nothing of a client's key or body is ever logged.
+its API's shape. Nothing of a client's key or body is ever logged.
 """
 
 import asyncio
@@ -11,27 +11,23 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from itertools import count
 from math import ceil
 from typing import Final
 
-from berth_api.spec import RoutingPolicy
-from berth_gateway import catalog, client
+from berth_gateway import calls, catalog, client, ollama
 from berth_gateway.asgi import Receive, Scope, Send
 from berth_gateway.client import PATH_MESSAGES, Exchange
-from berth_gateway.errors import Kind, Refusal
+from berth_gateway.errors import Kind, Refusal, error_event
 from berth_gateway.proxy import Call, Proxy
 from berth_gateway.routing import rates, request
 from berth_gateway.routing.keyring import ApiKey
-from berth_gateway.routing.prefix import affinity
 from berth_gateway.routing.request import Body
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import AuthMode, Settings
 from berth_gateway.state.board import Board
 from berth_gateway.state.meters import Meters
 from berth_gateway.telemetry import Telemetry
-from berth_gateway.waiting import error_event
 
 _log = logging.getLogger(__name__)
 
@@ -49,11 +45,6 @@ _STREAMED: Final = _FORMS | {
     "/v1/chat/completions", "/v1/completions", "/v1/responses", PATH_MESSAGES,
 }  # fmt: skip
 
-# Beside content-type and accept, the headers that go on to the engine; all others, cookies and keys
-# above all, end here.
-_RARER_HEADERS: Final = (b"traceparent", b"tracestate", b"anthropic-version")
-_MAX_REMEMBERED_BYTES: Final = 256  # of header fields that a client chooses; usual ones are shorter
-_PREFIX_AWARE: Final = RoutingPolicy.PREFIX_AWARE  # a look-up at an Enum is slow in Python 3.11
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")  # fit for logs and headers
 _STATUS_CLIENT_LEFT: Final = 499  # nginx's: the client closed the connection before the answer
 
@@ -76,13 +67,15 @@ class App:
         self._proxy = proxy
         self._telemetry = telemetry
         self._clock = clock
+        self._ollama = ollama.Front(board, settings.limits, proxy)
         self.leaving = False  # set once the process is to end
         # A counter, made unlike any other process's: random bytes for each request cost more.
         process = secrets.token_hex(10)
         self._request_ids = (f"{process}{number:012x}" for number in count())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = client.exchange(scope, receive, send, self._clock())
+        kind = ollama.Exchange if ollama.serves(scope["path"]) else Exchange
+        exchange = client.exchange(kind, scope, receive, send, self._clock())
         exchange.closing = self.leaving
         exchange.request_id = self._request_id(exchange.headers)
         try:
@@ -115,15 +108,17 @@ class App:
         if not self._open:
             self._authenticate(exchange)
         if exchange.path in FORWARDED:
-            _require(exchange, "POST")
+            client.require(exchange, "POST")
             return await self._forward(exchange)
         if exchange.path == PATH_MODELS:
-            _require(exchange, "GET")
+            client.require(exchange, "GET")
             return await _reply(exchange, catalog.listing(self._board.snapshot, exchange.key))
         if exchange.path.startswith(PATH_MODELS + "/"):
-            _require(exchange, "GET")
+            client.require(exchange, "GET")
             model = self._find(exchange, exchange.path.removeprefix(PATH_MODELS + "/"))
             return await _reply(exchange, catalog.entry(self._board.snapshot, model))
+        if isinstance(exchange, ollama.Exchange):
+            return await self._ollama.answer(exchange)
         shown = request.shown(f"{exchange.method} {exchange.path}")
         raise Refusal(Kind.UNKNOWN_PATH, f"this gateway does not serve {shown}")
 
@@ -140,7 +135,7 @@ class App:
 
     def _meter(self, exchange: Exchange, key: ApiKey) -> None:
         """Only what engines work for counts; every answer says how the key stands."""
-        asks = exchange.path in FORWARDED
+        asks = exchange.path in FORWARDED or exchange.path in ollama.WORKING
         verdict = self._meters.spend(key) if asks else self._meters.look(key)
         if verdict is None:
             return
@@ -163,12 +158,15 @@ class App:
         return model
 
     async def _forward(self, exchange: Exchange) -> int:
-        _check_encoding(exchange.headers)
+        client.check_encoding(exchange.headers)
         raw = await client.read_body(exchange, self._limits)
         if raw is None:
             return _STATUS_CLIENT_LEFT
         body = self._parse(exchange, raw)
-        call = _call(exchange, self._find(exchange, body.model), body)
+        model = self._find(exchange, body.model)
+        if body.keep is not None:
+            self._board.queues.lengthen(model, body.keep)
+        call = _call(exchange, model, body)
         del raw, body  # a long answer to a long prompt holds one copy of it
         with client.Presence(exchange):
             return await self._proxy.forward(call, exchange)
@@ -189,68 +187,21 @@ def _authorization(exchange: Exchange) -> bytes:
 
 
 def _call(exchange: Exchange, model: Model, body: Body) -> Call:
-    headers = exchange.headers
-    usual = headers.get(b"content-type"), headers.get(b"accept"), model.engine_key
-    try:
-        lines = _remembered_fields(*usual)
-    except _LongError:
-        lines = _fields(*usual)
-    for name in _RARER_HEADERS:
-        if name in headers:
-            lines += b"%b: %b\r\n" % (name, headers[name])
-    prefix = body.prefix if model.policy is _PREFIX_AWARE else b""
-    return Call(
-        model=model,
-        path=exchange.path.encode(),
-        body=body.naming(model.name),
-        headers=lines,
-        streams=body.stream and exchange.path in _STREAMED,
-        asked=affinity(prefix) if prefix else None,  # nothing is not alike
+    headers, path = exchange.headers, exchange.path
+    return calls.call(
+        exchange,
+        model,
+        body,
+        path.encode(),
+        content_type=headers.get(b"content-type"),
+        accept=headers.get(b"accept"),
+        streams=body.stream and path in _STREAMED,
     )
-
-
-class _LongError(Exception):
-    """Too long to be remembered."""
-
-
-@lru_cache(maxsize=1024)
-def _remembered_fields(
-    content_type: bytes | None, accept: bytes | None, engine_key: str | None
-) -> bytes:
-    """What it raises it forgets, so that only those of usual length are kept."""
-    if len(content_type or b"") + len(accept or b"") > _MAX_REMEMBERED_BYTES:
-        raise _LongError
-    return _fields(content_type, accept, engine_key)
-
-
-def _fields(content_type: bytes | None, accept: bytes | None, engine_key: str | None) -> bytes:
-    """Header lines that are the same for most requests of a model."""
-    lines = b"accept-encoding: identity\r\n"
-    if content_type is not None:
-        lines += b"content-type: %b\r\n" % content_type
-    if accept is not None:
-        lines += b"accept: %b\r\n" % accept
-    if engine_key is not None:
-        lines += f"authorization: Bearer {engine_key}\r\n".encode()
-    return lines
-
-
-def _require(exchange: Exchange, method: str) -> None:
-    if exchange.method != method:
-        message = f"{exchange.path} takes {method}, not {exchange.method}"
-        raise Refusal(Kind.METHOD, message, allow=method)
-
-
-def _check_encoding(headers: Mapping[bytes, bytes]) -> None:
-    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
-    if encoding.lower() != "identity":
-        message = f"content-encoding {request.shown(encoding)} is not accepted; send it plain"
-        raise Refusal(Kind.UNSUPPORTED_ENCODING, message)
 
 
 async def _reply(exchange: Exchange, document: object) -> int:
     headers = [(b"content-type", b"application/json")]
-    await _send_whole(exchange, 200, headers, json.dumps(document).encode())
+    await exchange.whole(200, headers, json.dumps(document).encode())
     return 200
 
 
@@ -258,14 +209,6 @@ async def _refuse(exchange: Exchange, refusal: Refusal) -> None:
     """Once an answer has begun it is too late: it stays incomplete and the server cuts it."""
     body = refusal.body(exchange.dialect)
     if exchange.status is None:
-        await _send_whole(exchange, refusal.status, refusal.headers(), body)
+        await exchange.whole(refusal.status, refusal.headers(), body)
     elif exchange.commented:
         await exchange.say(error_event(exchange.dialect, body), more=False)
-
-
-async def _send_whole(
-    exchange: Exchange, status: int, headers: list[tuple[bytes, bytes]], body: bytes
-) -> None:
-    headers.append((b"content-length", b"%d" % len(body)))
-    await exchange.begin(status, headers)
-    await exchange.say(body, more=False)

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
 
 from berth_gateway.asgi import DIRECT, Direct, Message, Receive, Scope, Send
-from berth_gateway.errors import Dialect, Kind, Refusal
+from berth_gateway.errors import Dialect, Kind, Refusal, error_event
+from berth_gateway.routing.jsontext import shown
 from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import Limits
@@ -34,6 +35,7 @@ class Exchange:
     key: ApiKey | None = None  # what its holder may do
     extra: list[tuple[bytes, bytes]] | None = None  # headers of whatever the answer will be
     held_since: float | None = None  # seconds, monotonic; None: it has not been held
+    held_seconds: float = 0.0  # in all, as of the last time that it was told
     commented: bool = False  # the head has been sent, and nothing but comments after it
 
     @property
@@ -65,6 +67,12 @@ class Exchange:
         else:
             await self.send({"type": "http.response.body", "body": chunk, "more_body": more})
 
+    async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send an answer of the gateway's own."""
+        headers.append((b"content-length", b"%d" % len(body)))
+        await self.begin(status, headers)
+        await self.say(body, more=False)
+
     async def relay(self, connection: Connection) -> None:
         """Send the rest of an engine's answer, as fast as both sides take it, but not its end.
 
@@ -81,10 +89,26 @@ class Exchange:
         finally:
             direct.attach(None)
 
+    async def break_off(self, refusal: Refusal, tail: bytes, *, streams: bool) -> None:
+        """End a stream with an error event and without [DONE]; `tail` is what it last said.
 
-def exchange(scope: Scope, receive: Receive, send: Send, now: float) -> Exchange:
+        Any other answer is left incomplete: the server then cuts the connection, which no client
+        can take for the end of a body.
+        """
+        if not streams:
+            return
+        # The engine may have died inside an event: an empty line keeps ours apart from it.
+        gap = b"" if tail.endswith(b"\n\n") else b"\n\n"
+        event = error_event(self.dialect, refusal.body(self.dialect))
+        await self.say(gap + event, more=False)
+
+
+Made = TypeVar("Made", bound=Exchange)
+
+
+def exchange(kind: type[Made], scope: Scope, receive: Receive, send: Send, now: float) -> Made:
     extensions = scope.get("extensions") or {}
-    return Exchange(
+    return kind(
         method=scope["method"],
         path=scope["path"],
         headers=dict(scope["headers"]),
@@ -93,6 +117,20 @@ def exchange(scope: Scope, receive: Receive, send: Send, now: float) -> Exchange
         direct=extensions.pop(DIRECT, None),  # or each would keep the other alive
         started=now,
     )
+
+
+def require(exchange: Exchange, *methods: str) -> None:
+    if exchange.method not in methods:
+        allowed = ", ".join(methods)
+        message = f"{exchange.path} takes {allowed}, not {exchange.method}"
+        raise Refusal(Kind.METHOD, message, allow=allowed)
+
+
+def check_encoding(headers: Mapping[bytes, bytes]) -> None:
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if encoding.lower() != "identity":
+        message = f"content-encoding {shown(encoding)} is not accepted; send it plain"
+        raise Refusal(Kind.UNSUPPORTED_ENCODING, message)
 
 
 async def read_body(exchange: Exchange, limits: Limits) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Every error that a client or an administrator sees, and how it looks in OpenAI's shape.
+"""Every error that a client or an administrator sees, and how it looks in its API's shape.
 
 Statuses, types and codes are those of OpenAI's own API where it has one for the case, because
 the official clients choose their exception by status and programs branch on `code`.
@@ -41,8 +41,10 @@ class Kind(Enum):
     INTERNAL = Shape(500, SERVER_ERROR, "internal_error")
     ENGINE_DENIED = Shape(500, SERVER_ERROR, "engine_key_refused")
     ENGINE_LOST = Shape(500, SERVER_ERROR, "engine_disconnected")
+    NOT_HERE = Shape(501, INVALID_REQUEST, "not_implemented")
     ENGINE_UNAVAILABLE = Shape(503, UNAVAILABLE, "engine_unavailable")
     GATEWAY_FULL = Shape(503, UNAVAILABLE, "gateway_full")
+    SERVER_BUSY = Shape(503, UNAVAILABLE, "server_busy")  # Ollama's answer where a queue is full
     LEAVING = Shape(503, UNAVAILABLE, "gateway_leaving")
     NOT_READY = Shape(503, UNAVAILABLE, "model_not_ready")
 
@@ -52,6 +54,7 @@ class Dialect(Enum):
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
+    OLLAMA = "ollama"
 
 
 # Anthropic's names for what is wrong, by status (https://docs.claude.com/en/api/errors).
@@ -100,8 +103,11 @@ class Refusal(GatewayError):
     def body(self, dialect: Dialect = Dialect.OPENAI) -> bytes:
         """`{"error": {message, type, param, code}}`, in ASCII whatever the client sent.
 
-        Of Anthropic's dialect: `{"type": "error", "error": {type, message}}`.
+        Of Anthropic's dialect: `{"type": "error", "error": {type, message}}`; of Ollama's:
+        `{"error": message}`.
         """
+        if dialect is Dialect.OLLAMA:
+            return json.dumps({"error": self.message}).encode()
         if dialect is Dialect.ANTHROPIC:
             return json.dumps({"type": "error", "error": self._anthropic()}).encode()
         shape = self.kind.value
@@ -128,6 +134,12 @@ class Refusal(GatewayError):
         return found
 
 
+def error_event(dialect: Dialect, body: bytes) -> bytes:
+    """An error as the last event of a stream; no [DONE] follows it."""
+    event = b"event: error\n" if dialect is Dialect.ANTHROPIC else b""
+    return event + b"data: " + b" ".join(body.splitlines()) + b"\n\n"
+
+
 class Failure(Enum):
     """Why a try at an endpoint gave no answer for the client."""
 
@@ -144,6 +156,16 @@ class EndpointFailedError(GatewayError):
     def __init__(self, failure: Failure, detail: str) -> None:
         super().__init__(f"{failure.value}: {detail}")
         self.failure = failure
+
+
+class BrokenOffError(GatewayError):
+    """A translated answer that there is no more of, though its engine may go on."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """`status` is what the answer would have had, had it been known in time."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
 
 
 class LostError(GatewayError):

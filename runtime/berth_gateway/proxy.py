@@ -21,6 +21,7 @@ from berth_gateway.errors import (
     Kind,
     LostError,
     Refusal,
+    error_event,
 )
 from berth_gateway.routing import refusals, usage
 from berth_gateway.routing.ejection import PAUSES
@@ -31,7 +32,7 @@ from berth_gateway.state.queues import Place, Queues
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.upstream.connection import Connection, Header
 from berth_gateway.upstream.pool import Pool
-from berth_gateway.waiting import Waiting, error_event
+from berth_gateway.waiting import Waiting
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ _NOT_RELAYED: Final = frozenset(
 )  # fmt: skip
 _CONTENT_TYPE: Final = b"content-type"
 _EVENT_STREAM: Final = b"text/event-stream"
+_LOST: Final = Refusal(Kind.ENGINE_LOST, "the engine stopped before the answer was complete")
 
 
 @dataclass(slots=True)  # frozen would cost each request a microsecond
@@ -138,6 +140,14 @@ class Proxy:
             if self._everywhere(call, excluded):
                 excluded = denied  # one that was lost may be well again
 
+    async def load(self, call: Call, exchange: Exchange) -> None:
+        """Wait until an endpoint would take the request, which then goes nowhere. Refusal."""
+        self._queues.arrived(call.model)
+        if not self._queues.current(call.model).endpoints:
+            place = await self._place(call, exchange, _NOBODY)
+            place.leave()
+        self._queues.answered(call.model)
+
     async def _try(self, call: Call, exchange: Exchange, place: Place) -> int | Missed:
         try:
             answer = await self._ask(call, exchange, place.endpoint)
@@ -222,7 +232,7 @@ class Proxy:
         except LostError as error:
             lost = EndpointFailedError(Failure.MID_STREAM, str(error))
             self._note(call, exchange, answer.endpoint, lost)
-            await _tell_lost(answer, exchange)
+            await exchange.break_off(_LOST, connection.tail, streams=answer.streams)
         else:
             self._queues.answered(call.model)
             self._count_tokens(call, exchange, connection.tail)
@@ -290,18 +300,3 @@ async def _tell_error(answer: Answer, exchange: Exchange) -> int:
     if answer.connection.whole:
         await exchange.say(error_event(exchange.dialect, body), more=False)
     return answer.status
-
-
-async def _tell_lost(answer: Answer, exchange: Exchange) -> None:
-    """End a stream with an error event and without [DONE].
-
-    Any other answer is left incomplete: the server then cuts the connection, which no client can
-    take for the end of a body.
-    """
-    if not answer.streams:
-        return
-    refusal = Refusal(Kind.ENGINE_LOST, "the engine stopped before the answer was complete")
-    # The engine may have died inside an event: an empty line keeps ours apart from it.
-    gap = b"" if answer.connection.tail.endswith(b"\n\n") else b"\n\n"
-    event = error_event(exchange.dialect, refusal.body(exchange.dialect))
-    await exchange.say(gap + event, more=False)

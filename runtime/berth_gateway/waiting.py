@@ -13,7 +13,7 @@ from math import ceil
 from typing import Final
 
 from berth_gateway.client import Exchange
-from berth_gateway.errors import Dialect, Kind, Refusal
+from berth_gateway.errors import Kind, Refusal
 from berth_gateway.routing.admission import MAX_RETRY_SECONDS, Reason, Refused, retry_after
 from berth_gateway.routing.prefix import Affinity
 from berth_gateway.routing.snapshot import Model
@@ -103,8 +103,9 @@ class Waiting:
         """How long in all; a request that was held before has said so before."""
         since = exchange.held_since
         if since is not None:
+            exchange.held_seconds = self._clock() - since
             others = [one for one in exchange.extra or () if one[0] != _HELD_SECONDS]
-            exchange.extra = [*others, (_HELD_SECONDS, b"%d" % int(self._clock() - since))]
+            exchange.extra = [*others, (_HELD_SECONDS, b"%d" % int(exchange.held_seconds))]
 
     def _words(self, model: Model) -> bytes:
         phase, seconds = self._queues.current(model).phase, self._queues.estimate(model)
@@ -131,9 +132,3 @@ class Waiting:
         hopeless = reason is Reason.NOTHING_TO_COME
         seconds = MAX_RETRY_SECONDS if hopeless else self._queues.estimate(model)
         return retry_after(seconds, self._chance())
-
-
-def error_event(dialect: Dialect, body: bytes) -> bytes:
-    """An error as the last event of a stream; no [DONE] follows it."""
-    event = b"event: error\n" if dialect is Dialect.ANTHROPIC else b""
-    return event + b"data: " + b" ".join(body.splitlines()) + b"\n\n"

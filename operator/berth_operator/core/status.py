@@ -138,6 +138,7 @@ def _model(revision: Revision | None) -> ModelStatus | None:
         commit=revision.shape.commit,
         file_bytes=revision.shape.fileBytes,
         parameters_dtype=stored[0],
+        architecture=str(revision.shape.config.get("model_type", "")),
     )
 
 

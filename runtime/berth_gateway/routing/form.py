@@ -20,6 +20,8 @@ _TRUE: Final = frozenset({b"true", b"True", b"1"})
 class Form:
     """A multipart body, and where in it the value of `model` is."""
 
+    keep: float | None = None  # says nothing of how long the model is to stay loaded
+
     def __init__(self, raw: bytes, fields: dict[bytes, tuple[int, int]]) -> None:
         self.raw = raw
         self._start, self._end = fields[b"model"]

@@ -15,6 +15,7 @@ import msgspec
 
 from berth_gateway.errors import Kind, Refusal
 from berth_gateway.routing import bounds, form, jsontext, media
+from berth_gateway.routing import keep_alive as keep
 from berth_gateway.routing.bounds import ABSENT
 from berth_gateway.routing.jsontext import shown as shown  # noqa: PLC0414 -- also of this module
 from berth_gateway.routing.prefix import MAX_PREFIX_BYTES
@@ -38,6 +39,7 @@ class Body(Protocol):
     raw: bytes
     model: str
     stream: bool  # the client asked for a stream
+    keep: float | None  # seconds that the model is to stay loaded at least, FOREVER; None: unsaid
 
     @property
     def prefix(self) -> bytes:
@@ -80,6 +82,9 @@ class _Fields(msgspec.Struct, gc=False):
     mm_processor_kwargs: msgspec.Raw = ABSENT
     media_io_kwargs: msgspec.Raw = ABSENT
     prompt_embeds: msgspec.Raw = ABSENT
+    # Ollama's and LM Studio's; engines take no notice of them.
+    keep_alive: msgspec.Raw = ABSENT
+    ttl: msgspec.Raw = ABSENT
 
 
 class _Model(msgspec.Struct, gc=False):
@@ -103,12 +108,14 @@ _DECODE_ERRORS: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeErro
 class JsonBody:
     """A body that the fast decoder took."""
 
-    __slots__ = ("_fields", "model", "raw", "stream")
+    __slots__ = ("_fields", "keep", "model", "raw", "stream")
 
     def __init__(self, raw: bytes, fields: _Fields) -> None:
         self.raw = raw
         self.model = fields.model
         self.stream = fields.stream is not ABSENT and bytes(fields.stream) == _TRUE
+        unsaid = fields.keep_alive is ABSENT and fields.ttl is ABSENT
+        self.keep = None if unsaid else _kept(_decoded(fields.keep_alive), _decoded(fields.ttl))
         self._fields = fields
 
     @property
@@ -141,11 +148,20 @@ class LenientBody:
         self.raw = raw
         self.model = model
         self.stream = top.fields.get("stream") is True
+        self.keep = _kept(top.fields.get("keep_alive"), top.fields.get("ttl"))
         self._top = top
 
     def naming(self, model: str) -> bytes:
         """The body with `model` as its model; every other byte as it came."""
         return self.raw if model == self.model else self._top.naming(model)
+
+
+def _decoded(value: msgspec.Raw) -> Any:
+    return msgspec.json.decode(value)
+
+
+def _kept(keep_alive: Any, ttl: Any) -> float | None:
+    return keep.longer(keep.keep_alive(keep_alive), keep.ttl(ttl))
 
 
 def parse(raw: bytes, limits: Limits) -> Body:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from berth_api.spec import Queue, RoutingPolicy
+from berth_gateway.routing.keep_alive import FOREVER
 
 QUEUE: Final = Queue()  # the API's own defaults, for static routes too
 
@@ -21,6 +22,20 @@ class Endpoint:
     key: str  # the pod's uid, because an address may pass to another pod; else the address
     url: str  # http://host:port
     name: str  # the pod's, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What spec and status say of the model itself. Empty, None and 0 are unknown."""
+
+    commit: str = ""  # status.model.commit
+    file_bytes: int = 0
+    dtype: str = ""  # that most of its parameters are stored in
+    architecture: str = ""  # model_type of its config.json
+    context: int | None = None  # tokens
+    memory_bytes: int = 0  # that one replica takes
+    on_gpu: bool = False
+    capabilities: tuple[str, ...] = ("completion",)  # Ollama's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,8 @@ class Model:
     paused: bool = False
     replacing: bool = False  # a roll-out has begun and not ended
     hold_replacement: bool = True  # spec.rollout.holdRequests
+    keep_alive_seconds: float = FOREVER  # spec.keepAlive, where the last replica may go
+    facts: Facts = Facts()
 
     @property
     def qualified_name(self) -> str:

@@ -20,13 +20,13 @@ class Board:
         self.snapshot = Snapshot()
         self.keyring = Keyring((), b"")
         self.synced = False  # the source has been read once, so the snapshot means something
-        self._queues = queues
+        self.queues = queues
         self._meters = meters
         self._salt = secrets.token_bytes(_SALT_BYTES)
 
     def publish(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._queues.publish(snapshot)
+        self.queues.publish(snapshot)
 
     def admit_keys(self, keys: Iterable[ApiKey]) -> None:
         """Replace every API key."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from berth_api.demand import COALESCE_SECONDS, HEARTBEAT_SECONDS, Demand, ModelDemand
-from berth_gateway.state.queues import Queues
+from berth_gateway.state.queues import Line, Queues
 
 # How often to look whether something has changed: the operator is to hear of a first held request
 # within COALESCE_SECONDS.
@@ -34,17 +34,23 @@ def demand(queues: Queues, gateway: str, *, synced: bool) -> Demand:
             in_flight=in_flight[line.model.key],
             arrivals=line.arrivals,
             answered=line.answered,
+            keep_alive_seconds=line.residency.asked,
+            idle_seconds=queues.idle_seconds(line),
         )
         for line in list(queues.lines.values())
-        if line.arrivals or line.held or line.model.key in in_flight
+        if _counts(line) or line.model.key in in_flight
     ]
     return Demand(gateway=gateway, synced=synced, models=models)
+
+
+def _counts(line: Line) -> bool:
+    return bool(line.arrivals or line.held or line.residency.asked is not None)
 
 
 def stamp(queues: Queues) -> object:
     """Differs once a count has changed; time alone changes nothing. Cheap: it is taken often."""
     lines = list(queues.lines.values())
-    counts = [(one.arrivals, one.answered, len(one.held)) for one in lines]
+    counts = [(one.arrivals, one.answered, len(one.held), one.residency.asked) for one in lines]
     return counts, queues.load.in_flight.copy()
 
 

@@ -27,6 +27,7 @@ from berth_gateway.routing.pick import NO_ENDPOINT, NoneLeft, NoRoom, Picked, pi
 from berth_gateway.routing.prefix import Affinity, Memory, pick_by_prefix
 from berth_gateway.routing.snapshot import Endpoint, Model, Snapshot
 from berth_gateway.state.load import Load
+from berth_gateway.state.residency import Residency
 
 _NOBODY: Final = frozenset[str]()
 _PREFIX_AWARE: Final = RoutingPolicy.PREFIX_AWARE  # a look-up at an Enum is slow in Python 3.11
@@ -62,8 +63,10 @@ class Place:
         queues.load.leave(self.endpoint.key)
         # By its key: the model may have vanished and returned, with a line of its own.
         line = queues.lines.get(self._line.model.key)
-        if line is not None and line.held:
-            queues.wake(line)
+        if line is not None:
+            queues.touch(line)
+            if line.held:
+                queues.wake(line)
 
     def __enter__(self) -> None:
         pass
@@ -106,6 +109,7 @@ class Line:
     waits: Histogram = field(default_factory=Histogram)  # seconds held, whatever came of it
     refused: "Counter[Reason]" = field(default_factory=Counter)
     memory: Memory = field(default_factory=Memory)
+    residency: Residency = field(default_factory=Residency)
     timer: asyncio.TimerHandle | None = None
 
 
@@ -148,6 +152,23 @@ class Queues:
         line = self.lines.get(model.key)
         if line is not None:
             line.arrivals += 1
+            self.touch(line)
+
+    def touch(self, line: Line) -> None:
+        """A request of this model has arrived or ended."""
+        line.residency.touched = self._clock()
+
+    def keep(self, model: Model, seconds: float | None) -> None:
+        """How long it is to stay loaded, as an Ollama request says; None: its own keepAlive."""
+        line = self.lines.get(model.key)
+        if line is not None:
+            line.residency.asked = seconds
+
+    def lengthen(self, model: Model, seconds: float) -> None:
+        """At least so long, as an OpenAI request says."""
+        line = self.lines.get(model.key)
+        if line is not None:
+            line.residency.lengthen(seconds, line.model.keep_alive_seconds)
 
     def _pick(
         self, line: Line, asked: Affinity | None, excluded: AbstractSet[str]
@@ -266,6 +287,7 @@ class Queues:
         line = self.lines.get(held.model.key)
         if line is not None and line.held.pop(held, held) is None:
             self._weigh(line, -1, -held.size)
+            self.touch(line)
 
     def _refuse(self, line: Line, held: Held, refused: Refused) -> None:
         held.outcome.set_result(refused)
@@ -333,6 +355,8 @@ class Queues:
     def _renew(self, line: Line, model: Model) -> None:
         departed = {one.key for one in line.model.endpoints} - {one.key for one in model.endpoints}
         line.model = model
+        if departed and not model.endpoints:
+            line.residency.asked = None  # it was said of that load
         if departed:
             line.memory.keep_only({one.key for one in model.endpoints})
         if model.endpoints and line.waking_since is not None:
@@ -378,6 +402,16 @@ class Queues:
         waking = None if since is None else self._clock() - since
         starts = Starts(line.start_seconds, waking, line.hold_seconds)
         return admission.estimate(line.model, starts)
+
+    def idle_seconds(self, line: Line) -> float | None:
+        """Since a request last arrived or ended; None: none has. From any thread."""
+        idle = line.residency.idle(self._clock())
+        return None if idle is None else round(idle, 3)
+
+    def works(self, line: Line) -> bool:
+        """A request waits for the model, or is being answered by it."""
+        counts = self.load.in_flight
+        return bool(line.held) or any(one.key in counts for one in line.model.endpoints)
 
     def oldest_seconds(self, line: Line) -> float:
         """How long the first held request has waited. From any thread."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -13,10 +14,12 @@ from pydantic import ValidationError
 from berth_api import names
 from berth_api.keys import engine_key
 from berth_api.model_deployment import ModelDeployment
+from berth_api.quantity import parse_duration
 from berth_api.server import queue_limit
-from berth_api.spec import ScalingMode
+from berth_api.spec import ScalingMode, Spec
 from berth_api.status import Status
-from berth_gateway.routing.snapshot import Endpoint, Model, Snapshot, build
+from berth_gateway.routing.keep_alive import FOREVER
+from berth_gateway.routing.snapshot import Endpoint, Facts, Model, Snapshot, build
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +27,10 @@ Json = dict[str, Any]
 
 _HUB_SOURCE: Final = re.compile(r"hf://([^@]+)")
 _IDLE: Final = "Idle"  # status.phase: at zero replicas
+DEFAULT_KEEP_ALIVE: Final = "5m"  # the operator's, and Ollama's
+# vLLM's flags, and Ollama's words for what they make of a model.
+_EMBEDS: Final = {("--runner", "pooling"), ("--convert", "embed")}
+_ABLE: Final = (("--enable-auto-tool-choice", "tools"), ("--reasoning-parser", "thinking"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,47 @@ def model(item: Json) -> Model | None:
         paused=spec.paused,
         replacing=_replacing(status),
         hold_replacement=spec.rollout.hold_requests,
+        keep_alive_seconds=_keep_alive_seconds(spec),
+        facts=_facts(spec, status),
     )
+
+
+def _keep_alive_seconds(spec: Spec) -> float:
+    """FOREVER where the operator never takes the last replica away."""
+    if spec.scaling.mode is not ScalingMode.AUTO or spec.scaling.min_replicas:
+        return FOREVER
+    seconds = parse_duration(spec.keep_alive or DEFAULT_KEEP_ALIVE)
+    return FOREVER if seconds is None else float(seconds)
+
+
+def _facts(spec: Spec, status: Status) -> Facts:
+    known, plan = status.model, status.plan
+    facts = Facts(capabilities=_capabilities(spec.runtime.extra_args))
+    if known is not None:
+        facts = replace(
+            facts,
+            commit=known.commit,
+            file_bytes=known.file_bytes,
+            dtype=known.parameters_dtype,
+            architecture=known.architecture,
+        )
+    if plan is not None:
+        facts = replace(
+            facts,
+            context=plan.max_model_len,
+            memory_bytes=plan.usable_bytes * max(plan.gpus_per_replica, 1),
+            on_gpu=plan.gpus_per_replica > 0,
+        )
+    return facts
+
+
+def _capabilities(flags: Iterable[str]) -> tuple[str, ...]:
+    """As far as the engine's flags tell. A model that embeds does nothing else."""
+    words = [word for flag in flags for word in flag.replace("=", " ").split()]
+    pairs = set(pairwise(words))
+    if pairs & _EMBEDS:
+        return ("embedding",)
+    return ("completion", *(name for flag, name in _ABLE if flag in words))
 
 
 def _replacing(status: Status) -> bool:

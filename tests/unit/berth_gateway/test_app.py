@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from berth_api.spec import RoutingPolicy
-from berth_gateway import app
+from berth_gateway import calls
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import AuthMode, Limits
 
@@ -243,7 +243,7 @@ async def test_header_fields_of_any_length_arrive_and_long_ones_are_not_remember
     gateway, http, engine, kit
 ) -> None:
     gateway.route(kit.at(engine))
-    before = app._remembered_fields.cache_info().currsize
+    before = calls._remembered_fields.cache_info().currsize
     accept = "application/json" + ";q=1" * 1000
     response = await http.post(
         gateway.url + CHAT, json={"model": "llama"}, headers={"accept": accept}
@@ -251,7 +251,7 @@ async def test_header_fields_of_any_length_arrive_and_long_ones_are_not_remember
 
     assert response.status == 200
     assert engine.received[0].headers["accept"] == accept
-    assert app._remembered_fields.cache_info().currsize == before
+    assert calls._remembered_fields.cache_info().currsize == before
 
 
 async def test_requests_without_a_prompt_are_not_alike(gateway, http, engines, kit) -> None:

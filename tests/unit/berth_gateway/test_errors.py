@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from berth_gateway.errors import Kind, Refusal
+from berth_gateway.errors import Dialect, Kind, Refusal
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -33,3 +33,8 @@ def test_a_code_is_one_status_only() -> None:
     codes = [kind.value.code for kind in Kind if kind.value.code]
 
     assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_to_ollamas_clients_every_refusal_is_a_text(kind: Kind) -> None:
+    assert json.loads(Refusal(kind, "why é").body(Dialect.OLLAMA)) == {"error": "why é"}

@@ -16,7 +16,8 @@ JSON = st.recursive(
     max_leaves=12,
 )
 # Keys that engines may not see as numbers of answers, so that only `model` is in play.
-KEYS = st.text().filter(lambda key: key not in {"model", "messages", *bounds.FIELDS})
+READ = {"model", "messages", "keep_alive", "ttl", *bounds.FIELDS}
+KEYS = st.text().filter(lambda key: key not in READ)
 SPACES = st.text(alphabet=" \t\r\n", max_size=3)
 
 
@@ -239,3 +240,30 @@ def test_an_array_of_millions_of_arrays_is_refused_before_it_is_read() -> None:
     with pytest.raises(Refusal, match="500000 commas and brackets") as caught:
         request.parse(_deep(1_000_000, "[", "]"), Limits())
     assert caught.value.kind is Kind.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({}, None),
+        ({"ttl": None, "keep_alive": None}, None),
+        ({"ttl": 60}, 60.0),
+        ({"keep_alive": "5m"}, 300.0),
+        ({"ttl": 60, "keep_alive": "5m"}, 300.0),
+        ({"ttl": -1, "keep_alive": 0}, -1.0),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"x": float("nan")}], ids=["fast", "lenient"])
+def test_how_long_the_model_is_to_stay_is_read_and_left_in_the_body(fields, seconds, more) -> None:
+    raw = json.dumps({"model": "llama", **fields, **more}).encode()
+    body = request.parse(raw, Limits())
+
+    assert body.keep == seconds
+    assert body.raw == raw
+
+
+@pytest.mark.parametrize("fields", [{"ttl": "5m"}, {"ttl": True}, {"keep_alive": "soon"}])
+def test_a_time_that_is_none_is_refused(fields) -> None:
+    with pytest.raises(Refusal) as refused:
+        request.parse(json.dumps({"model": "llama", **fields}).encode(), Limits())
+    assert refused.value.param in fields

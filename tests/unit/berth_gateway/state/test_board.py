@@ -27,7 +27,7 @@ def test_new_keys_replace_the_old_ones() -> None:
 
 def test_a_snapshot_without_an_endpoint_forgets_its_failures() -> None:
     board = _board()
-    load = board._queues.load
+    load = board.queues.load
     endpoint = Endpoint("a", "http://a", "a")
     other = Endpoint("b", "http://b", "b")
     load.failed(endpoint, Failure.CONNECT, (endpoint, other))

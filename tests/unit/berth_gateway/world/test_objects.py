@@ -7,8 +7,10 @@ from berth_api import names
 from berth_api.keys import engine_key
 from berth_api.server import queue_limit
 from berth_api.spec import RoutingPolicy
-from berth_gateway.routing.snapshot import Endpoint, Model
+from berth_gateway.routing.keep_alive import FOREVER
+from berth_gateway.routing.snapshot import Endpoint, Facts, Model
 from berth_gateway.world import objects
+from berth_operator.core.scaling import size
 
 PLAN = {
     "accelerator": "cpu", "engineProfile": "cpu", "image": "vllm", "device": "cpu",
@@ -210,3 +212,55 @@ def test_a_secret_is_decoded() -> None:
 
     assert objects.secret(item) == {"a": b"\x00x"}
     assert objects.secret({"metadata": {"name": "s"}}) == {}
+
+
+def test_a_model_keeps_what_status_knows_of_it() -> None:
+    item = _deployment()
+    item["spec"]["runtime"] = {"extraArgs": ["--enable-auto-tool-choice", "--reasoning-parser=qwen3"]}
+    item["status"] = {
+        "model": {"commit": "c0ffee", "fileBytes": 7, "parametersDtype": "BF16", "architecture": "qwen3"},
+        "plan": PLAN | {"maxNumSeqs": 1, "maxModelLen": 4096, "usableBytes": 10, "gpusPerReplica": 2},
+    }
+    model = objects.model(item)
+
+    assert model is not None
+    assert model.facts == Facts(
+        commit="c0ffee", file_bytes=7, dtype="BF16", architecture="qwen3", context=4096,
+        memory_bytes=20, on_gpu=True, capabilities=("completion", "tools", "thinking"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "flags", [["--runner", "pooling"], ["--runner=pooling"], ["--convert", "embed"]], ids=str
+)
+def test_a_model_that_embeds_does_nothing_else(flags) -> None:
+    item = _deployment()
+    item["spec"]["runtime"] = {"extraArgs": flags}
+    model = objects.model(item)
+
+    assert model is not None
+    assert model.facts.capabilities == ("embedding",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "seconds"),
+    [
+        ({"scaling": {"mode": "Auto"}}, 300.0),
+        ({"scaling": {"mode": "Auto"}, "keepAlive": "90s"}, 90.0),
+        ({"scaling": {"mode": "Auto"}, "keepAlive": "-1"}, FOREVER),
+        ({"scaling": {"mode": "Auto", "minReplicas": 1}, "keepAlive": "90s"}, FOREVER),
+        ({"keepAlive": "90s"}, FOREVER),
+    ],
+    ids=str,
+)
+def test_a_model_stays_as_long_as_its_last_replica(spec, seconds) -> None:
+    item = _deployment()
+    item["spec"] |= spec
+    model = objects.model(item)
+
+    assert model is not None
+    assert model.keep_alive_seconds == seconds
+
+
+def test_without_a_word_a_model_stays_as_long_as_the_operator_keeps_it() -> None:
+    assert objects.DEFAULT_KEEP_ALIVE == size.DEFAULT_KEEP_ALIVE
