@@ -38,10 +38,11 @@ def call(
         if name in headers:
             lines += b"%b: %b\r\n" % (name, headers[name])
     prefix = body.prefix if model.policy is _PREFIX_AWARE else b""
+    named = body.naming(model.name)
     return Call(
         model=model,
         path=path,
-        body=body.naming(model.name),
+        body=named if model.presets is None else model.presets.into(path, named),
         headers=lines,
         streams=streams,
         asked=affinity(prefix) if prefix else None,  # nothing is not alike

@@ -11,6 +11,7 @@ from typing import Final
 
 from berth_api.spec import Queue, RoutingPolicy
 from berth_gateway.routing.keep_alive import FOREVER
+from berth_gateway.routing.presets import Presets
 
 QUEUE: Final = Queue()  # the API's own defaults, for static routes too
 
@@ -62,6 +63,7 @@ class Model:
     hold_replacement: bool = True  # spec.rollout.holdRequests
     keep_alive_seconds: float = FOREVER  # spec.keepAlive, where the last replica may go
     facts: Facts = Facts()
+    presets: Presets | None = None  # spec.defaults
 
     @property
     def qualified_name(self) -> str:

@@ -18,6 +18,7 @@ from berth_api.quantity import parse_duration
 from berth_api.server import queue_limit
 from berth_api.spec import ScalingMode, Spec
 from berth_api.status import Status
+from berth_gateway.routing import presets
 from berth_gateway.routing.keep_alive import FOREVER
 from berth_gateway.routing.snapshot import Endpoint, Facts, Model, Snapshot, build
 
@@ -73,6 +74,7 @@ def model(item: Json) -> Model | None:
         hold_replacement=spec.rollout.hold_requests,
         keep_alive_seconds=_keep_alive_seconds(spec),
         facts=_facts(spec, status),
+        presets=presets.of(spec.defaults),
     )
 
 
