@@ -216,10 +216,18 @@ def test_a_secret_is_decoded() -> None:
 
 def test_a_model_keeps_what_status_knows_of_it() -> None:
     item = _deployment()
-    item["spec"]["runtime"] = {"extraArgs": ["--enable-auto-tool-choice", "--reasoning-parser=qwen3"]}
+    item["spec"]["runtime"] = {
+        "extraArgs": ["--enable-auto-tool-choice", "--reasoning-parser=qwen3"]
+    }
     item["status"] = {
-        "model": {"commit": "c0ffee", "fileBytes": 7, "parametersDtype": "BF16", "architecture": "qwen3"},
-        "plan": PLAN | {"maxNumSeqs": 1, "maxModelLen": 4096, "usableBytes": 10, "gpusPerReplica": 2},
+        "model": {
+            "commit": "c0ffee",
+            "fileBytes": 7,
+            "parametersDtype": "BF16",
+            "architecture": "qwen3",
+        },
+        "plan": PLAN
+        | {"maxNumSeqs": 1, "maxModelLen": 4096, "usableBytes": 10, "gpusPerReplica": 2},
     }
     model = objects.model(item)
 
