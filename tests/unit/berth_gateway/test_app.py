@@ -58,7 +58,7 @@ async def test_with_auth_none_no_key_is_asked_for(gateways) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/v1", "/v1/", "/metrics", "/invocations", "/v1/chat/completions/", "//v1/models",
+        "/v1", "/v1/", "/metrics", "/invocations", "/v1/chat/completions/", "//v1/models",
         "/v1/load_lora_adapter", "/collective_rpc", "/V1/models", "/v1/%2e%2e/invocations",
     ],
 )  # fmt: skip

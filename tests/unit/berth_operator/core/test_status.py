@@ -3,7 +3,7 @@ from fakes.cluster_of_one import ClusterOfOne
 
 REPORT = {
     "commit": "c0ffee",
-    "config": dict(builders.LLAMA_8B_CONFIG),
+    "config": {**builders.LLAMA_8B_CONFIG, "model_type": "llama"},
     "tensorBytes": {"F32": 1_000, "BF16": 16_060_522_496},
     "tensorCount": 291,
     "fileBytes": 16_060_556_376,
