@@ -31,10 +31,11 @@ async def test_tokens_come_one_step_after_another(loop):
     clock = asyncio.get_running_loop().time
     began = clock()
     answer = made.ask(Asked(prompt=5, output=4))
-    assert await answer.more(0) == 1
-    assert clock() - began >= STEP
-    assert await answer.more(3) == 4
-    assert clock() - began >= 4 * STEP
+    seen = 0
+    while seen < 4:  # on a machine that is late, several at once; never one too early
+        seen = await answer.more(seen)
+        assert clock() - began >= seen * STEP
+    assert seen == 4
     assert made.in_flight == 0
 
 
