@@ -59,7 +59,8 @@ class Ledger:
         """The models that a line, which is not taken in yet, tells something new of."""
         heard, models = self._heard.get(gateway), _models(told)
         known = {} if heard is None else heard.models
-        return {key for key in known.keys() | models.keys() if known.get(key) != models.get(key)}
+        both = known.keys() | models.keys()
+        return {key for key in both if _told(known.get(key)) != _told(models.get(key))}
 
     def take(self, gateway: str, told: Demand, now: float) -> None:
         """Takes in one line: it replaces what the gateway has told before.
@@ -152,6 +153,14 @@ class Ledger:
         for key, one in heard.models.items():
             arrivals, answered = self._ended.get(key, (0, 0))
             self._ended[key] = (arrivals + one.arrivals, answered + one.answered)
+
+
+def _told(one: ModelDemand | None) -> tuple[object, ...]:
+    """What of it is news: that a model has been idle for a second more is none."""
+    if one is None:
+        return ()
+    counts = one.held, one.oldest_held_seconds, one.in_flight, one.arrivals, one.answered
+    return (*counts, one.keep_alive_seconds)
 
 
 def _models(told: Demand) -> dict[Key, ModelDemand]:
