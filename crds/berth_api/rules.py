@@ -52,6 +52,18 @@ NAME: Final = (
     ),
 )
 
+POOL_NAME: Final = (
+    rule(
+        f"size(self.metadata.name) <= {names.MAX_NAME_LENGTH}",
+        f"metadata.name must be at most {names.MAX_NAME_LENGTH} characters: "
+        "the names of Pods and Secrets are made from it",
+    ),
+    rule(
+        f"self.metadata.name.matches('^{names.NAME_PATTERN}$')",
+        "metadata.name must be lower-case letters, digits and '-', and begin with a letter",
+    ),
+)
+
 SOURCE: Final = (
     rule(
         "self.source.startsWith('hf://') || !has(self.authSecretRef)",
@@ -90,10 +102,6 @@ REPLICA_BOUNDS: Final = (
 # Fields whose names and units are settled but which this version does not act on: the rule that
 # holds while the field is left alone, and what a user is told otherwise.
 UNSERVED: Final = (
-    *(
-        unserved(f".{name}", f"!has(self.{name})", f"spec.{name}", "leave it out")
-        for name in ("pool", "priority", "evictable")
-    ),
     unserved(
         ".adapters",
         "!has(self.adapters) || size(self.adapters) == 0",
@@ -112,6 +120,40 @@ UNSERVED: Final = (
         "!has(self.memory) || !has(self.memory.sharing) || self.memory.sharing == 'Exclusive'",
         "spec.memory.sharing other than Exclusive",
         "leave it out",
+    ),
+)
+
+
+def _pooled(field: str, expression: str, message: str) -> dict[str, str]:
+    return rule(f"!has(self.pool) || {expression}", message, field=field)
+
+
+# What a model of a pool leaves to the pool, and what only such a model may say.
+POOLED: Final = (
+    _pooled(
+        ".accelerators",
+        "!has(self.accelerators) || size(self.accelerators) == 0",
+        "spec.accelerators is said by the pool of spec.pool; leave out one of the two",
+    ),
+    _pooled(
+        ".model",
+        "!has(self.model.cache)",
+        "spec.model.cache is said by the pool of spec.pool; leave out one of the two",
+    ),
+    _pooled(
+        ".scaling",
+        "!has(self.scaling) || ((!has(self.scaling.mode) || self.scaling.mode != 'External') && "
+        "(!has(self.scaling.minReplicas) || self.scaling.minReplicas == 0))",
+        "spec.scaling must not be External or have minReplicas in a pool, which loads a model when "
+        'it is asked for; leave it out, and set spec.keepAlive to "-1" for a model that stays',
+    ),
+    *(
+        rule(
+            f"has(self.pool) || !has(self.{name})",
+            f"spec.{name} is for the models of a pool; set spec.pool, or leave it out",
+            field=f".{name}",
+        )
+        for name in ("priority", "evictable")
     ),
 )
 

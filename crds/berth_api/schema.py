@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from berth_api import names
 from berth_api.model_deployment import ModelDeployment
+from berth_api.pool import ModelPool
 from berth_api.rules import MUST, VALIDATIONS, rule
 
 Node = dict[str, Any]
@@ -167,32 +168,73 @@ def _literal(text: str) -> str:
     return f"'{escaped}'"
 
 
+@dataclass(frozen=True)
+class Definition:
+    """What one kind's definition is made from."""
+
+    kind: str
+    plural: str
+    singular: str
+    short_name: str
+    model: type[BaseModel]
+    columns: tuple[tuple[str, str, str, int], ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.plural}.{names.GROUP}"
+
+
 # Is it serving, and if not, why? Priority 1 is shown by `-o wide` only.
-_COLUMNS: Final = (
-    ("Model", "string", ".spec.model.source", 0),
-    ("Phase", "string", ".status.phase", 0),
-    ("Progress", "string", ".status.progress", 0),
-    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
-    ("Replicas", "integer", ".status.readyReplicas", 0),
-    ("TP", "integer", ".status.plan.tensorParallelSize", 0),
-    ("Reason", "string", ".status.reason", 0),
-    ("Age", "date", ".metadata.creationTimestamp", 0),
-    ("Desired", "integer", ".status.scaling.desiredReplicas", 1),
-    ("Queue", "integer", ".status.queue.depth", 1),
-    ("Accelerator", "string", ".status.plan.accelerator", 1),
-    ("Context", "integer", ".status.plan.maxModelLen", 1),
-    ("Commit", "string", ".status.model.commit", 1),
-    ("URL", "string", ".status.url", 1),
-    ("Message", "string", ".status.message", 1),
+MODELS: Final = Definition(
+    names.KIND,
+    names.PLURAL,
+    names.SINGULAR,
+    names.SHORT_NAME,
+    ModelDeployment,
+    (
+        ("Model", "string", ".spec.model.source", 0),
+        ("Phase", "string", ".status.phase", 0),
+        ("Progress", "string", ".status.progress", 0),
+        ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+        ("Replicas", "integer", ".status.readyReplicas", 0),
+        ("TP", "integer", ".status.plan.tensorParallelSize", 0),
+        ("Reason", "string", ".status.reason", 0),
+        ("Age", "date", ".metadata.creationTimestamp", 0),
+        ("Pool", "string", ".spec.pool", 1),
+        ("Desired", "integer", ".status.scaling.desiredReplicas", 1),
+        ("Queue", "integer", ".status.queue.depth", 1),
+        ("Accelerator", "string", ".status.plan.accelerator", 1),
+        ("Context", "integer", ".status.plan.maxModelLen", 1),
+        ("Commit", "string", ".status.model.commit", 1),
+        ("URL", "string", ".status.url", 1),
+        ("Message", "string", ".status.message", 1),
+    ),
 )
+POOLS: Final = Definition(
+    names.KIND_POOL,
+    names.PLURAL_POOL,
+    names.SINGULAR_POOL,
+    names.SHORT_NAME_POOL,
+    ModelPool,
+    (
+        ("Accelerator", "string", ".spec.accelerator.profile", 0),
+        ("Ready", "integer", ".status.readyReplicas", 0),
+        ("Loaded", "integer", ".status.loaded", 0),
+        ("Waiting", "integer", ".status.waiting", 0),
+        ("Reason", "string", ".status.reason", 0),
+        ("Age", "date", ".metadata.creationTimestamp", 0),
+        ("Message", "string", ".status.message", 1),
+    ),
+)
+DEFINITIONS: Final = (MODELS, POOLS)
 
 
-def custom_resource_definition() -> Node:
+def custom_resource_definition(given: Definition = MODELS) -> Node:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{names.PLURAL}.{names.GROUP}",
+            "name": given.name,
             "labels": {names.LABEL_PART_OF: names.PART_OF},
             # Helm must never delete a definition: every model would go with it.
             "annotations": {"helm.sh/resource-policy": "keep"},
@@ -201,24 +243,24 @@ def custom_resource_definition() -> Node:
             "group": names.GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": names.KIND,
-                "listKind": f"{names.KIND}List",
-                "plural": names.PLURAL,
-                "singular": names.SINGULAR,
-                "shortNames": [names.SHORT_NAME],
+                "kind": given.kind,
+                "listKind": f"{given.kind}List",
+                "plural": given.plural,
+                "singular": given.singular,
+                "shortNames": [given.short_name],
                 "categories": [names.PART_OF],
             },
-            "versions": [_version()],
+            "versions": [_version(given)],
         },
     }
 
 
-def _version() -> Node:
+def _version(given: Definition) -> Node:
     return {
         "name": names.VERSION,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": _root()},
+        "schema": {"openAPIV3Schema": _root(given.model)},
         "subresources": {
             "status": {},
             "scale": {
@@ -229,14 +271,14 @@ def _version() -> Node:
         },
         "additionalPrinterColumns": [
             {"name": name, "type": kind, "jsonPath": path, "priority": priority}
-            for name, kind, path, priority in _COLUMNS
+            for name, kind, path, priority in given.columns
         ],
     }
 
 
-def _root() -> Node:
+def _root(model: type[BaseModel]) -> Node:
     """With the three fields that every object has and pydantic's type leaves out."""
-    schema = structural(ModelDeployment)
+    schema = structural(model)
     every: Node = {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},

@@ -393,7 +393,7 @@ class Defaults(ApiModel):
 
 
 class Spec(ApiModel):
-    model_config = ConfigDict(json_schema_extra=rules.validations(*rules.UNSERVED))
+    model_config = ConfigDict(json_schema_extra=rules.validations(*rules.UNSERVED, *rules.POOLED))
 
     model: Model
     runtime: Runtime = Field(default_factory=Runtime)
@@ -414,12 +414,25 @@ class Spec(ApiModel):
         default=None,
         pattern=KEEP_ALIVE,
         max_length=16,
-        description='Idle time until the last replica goes: "5m", seconds, "0", or "-1".',
+        description="Idle time until the last replica goes, or until a pool unloads the model: "
+        '"5m", seconds, "0", or "-1".',
         json_schema_extra=must('be a duration: for example "5m", "300", "0", or "-1" for ever'),
     )
-    pool: DnsLabel | None = None
-    priority: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
-    evictable: bool | None = None
+    pool: DnsLabel | None = Field(
+        default=None, description="A ModelPool of this namespace whose accelerators it shares."
+    )
+    priority: int | None = Field(
+        default=None,
+        ge=-1_000_000,
+        le=1_000_000,
+        description="In its pool: who waits is served, and who is resident stays, by it; "
+        "default 0.",
+    )
+    evictable: bool | None = Field(
+        default=None,
+        description="In its pool: false leaves it loaded until its keepAlive is over; default "
+        "true.",
+    )
     queue: Queue = Field(default_factory=Queue)
     routing: Routing = Field(default_factory=Routing)
     rollout: Rollout = Field(default_factory=Rollout)
