@@ -18,7 +18,7 @@ from berth_api.spec import (
     PodTemplate,
     Resources,
 )
-from berth_api.status import Condition
+from berth_api.status import Condition, Memories
 
 # What is swapped more often is loading most of the time.
 DEFAULT_MIN_RESIDENCY_SECONDS: Final = 30
@@ -118,6 +118,8 @@ class PoolEngine(ApiModel):
     message: str = ""
     percent: int | None = Field(default=None, description="Of the phase that its load is in.")
     phase: str | None = Field(default=None, description="While it loads, as the pod says.")
+    eta_seconds: int | None = Field(default=None, description="Until it serves.")
+    measured: Memories | None = Field(default=None, description="What it took when last loaded.")
     failure_reason: str | None = None
     failure_message: str | None = None
     failure_fix: str | None = None

@@ -36,10 +36,10 @@ def headline(view: View, ready: Truth) -> tuple[str, str]:
     """The column REASON: the cause where something is wrong, else the Ready condition's reason."""
     if view.problem is None:
         return ready.reason, ready.message
-    return view.problem.failure.reason, _with_fix(view.problem.failure)
+    return view.problem.failure.reason, with_fix(view.problem.failure)
 
 
-def _with_fix(failure: Failure) -> str:
+def with_fix(failure: Failure) -> str:
     return f"{failure.message}. Fix: {failure.fix}" if failure.fix else failure.message
 
 
@@ -48,7 +48,7 @@ def _planned(view: View) -> Truth:
         case Planned(revision=revision):
             return Truth(ConditionType.PLANNED, True, "Fits", "; ".join(revision.plan.explain))
         case Refused(failure=failure):
-            return Truth(ConditionType.PLANNED, False, failure.reason, _with_fix(failure))
+            return Truth(ConditionType.PLANNED, False, failure.reason, with_fix(failure))
         case Reading():
             message = "reading the model's config.json and safetensors headers"
             return Truth(ConditionType.PLANNED, None, "ReadingShape", message)
@@ -112,11 +112,11 @@ def _progressing(view: View) -> Truth:
 
 def _ready(view: View) -> Truth:
     if view.ready and view.problem is not None:
-        return Truth(ConditionType.READY, True, "Degraded", _with_fix(view.problem.failure))
+        return Truth(ConditionType.READY, True, "Degraded", with_fix(view.problem.failure))
     if view.ready:
         return Truth(ConditionType.READY, True, "Serving", _replicas(view))
     if view.problem is not None:
-        return Truth(ConditionType.READY, False, "Failed", _with_fix(view.problem.failure))
+        return Truth(ConditionType.READY, False, "Failed", with_fix(view.problem.failure))
     if view.size.awaits_requests and not view.observed.load.held:
         message = "nothing runs; the first request starts a replica"
         return Truth(ConditionType.READY, True, "ScaledToZero", message)
@@ -174,7 +174,7 @@ _CONDITIONS: Final[tuple[Callable[[View], Truth | None], ...]] = (
 def _from_problem(view: View, kind: ConditionType) -> Truth | None:
     if view.problem is None or view.problem.condition != kind.value:
         return None
-    return Truth(kind, False, view.problem.failure.reason, _with_fix(view.problem.failure))
+    return Truth(kind, False, view.problem.failure.reason, with_fix(view.problem.failure))
 
 
 def _reached(

@@ -20,6 +20,7 @@ from berth_operator.core.planner import lessons, planning
 from berth_operator.core.planner.context import Context
 from berth_operator.core.planner.learned import Record
 from berth_operator.core.planner.planning import Planned, Planning, Reading, Refused
+from berth_operator.core.pools import member as pooled
 from berth_operator.core.resolved import Resolved, resolve
 from berth_operator.core.revision import Revision, to_object
 from berth_operator.core.rollout import draining, reaping, set_aside
@@ -77,10 +78,13 @@ def _decided(observed: Observed, context: Context) -> Outcome:
     if resolved.spec.paused:
         told = status.of_paused(observed, resolved)
         return Outcome(status=told, patch=draining.reopened(observed))
+    if resolved.spec.pool is not None:
+        return pooled.decide(observed, resolved, context)
     return _decide(observed, resolved, context)
 
 
-def _decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome:
+def _decide(seen: Observed, resolved: Resolved, context: Context) -> Outcome:
+    observed, left_over = pooled.left(seen)
     planned = planning.plan(observed, resolved, context)
     update = planned.revision if isinstance(planned, Planned) else None
     size = sizing.decide(observed, resolved, context.settings, update)
@@ -93,7 +97,7 @@ def _decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome
     return Outcome(
         patch=(*step.patches, *aside),
         apply=tuple(_wanted(observed, resolved, context, decision)),
-        delete=tuple(_unwanted(observed, resolved, decision)),
+        delete=(*_unwanted(observed, resolved, decision), *left_over),
         status=told.status,
         events=told.events,
         look_again_seconds=_look_again(observed, decision, poll),

@@ -16,6 +16,11 @@ def is_ready(pod: Object) -> bool:
     return is_active(pod) and condition(pod, "Ready").get("status") == "True"
 
 
+def is_reachable(pod: Object) -> bool:
+    """Ready, and with an address."""
+    return is_ready(pod) and bool(pod["status"].get("podIP"))
+
+
 def is_finished(pod: Object) -> bool:
     """Ended for good, as after an eviction; its ReplicaSet keeps it, and makes another."""
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")

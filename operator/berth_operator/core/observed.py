@@ -58,6 +58,8 @@ class Load:
     gateways: int = 0  # that the numbers are of
     complete: bool = False  # every gateway that serves is among them, and speaks
     overdue: bool = False  # not complete, for longer than a start or a reconnection takes
+    keep_alive_seconds: float | None = None  # as the last request asked; -1: for ever
+    idle_seconds: float | None = None  # since a request last came or ended; None: not known of any
     epoch: int = 0  # another one: counts from a gateway that was not heard have come in at once
     engines: Mapping[str, int] = field(default_factory=dict)
     """By pod uid, what the engine itself runs and keeps waiting, where it was asked lately."""
@@ -114,6 +116,7 @@ class Observed:
     learned: Mapping[str, Record] = field(default_factory=dict)  # of all models, by record key
     load: Load = field(default_factory=Load)
     remembered: Remembered = field(default_factory=Remembered)
+    pool: Object | None = None  # the ModelPool that spec.pool names
     warnings: tuple[Object, ...] = ()  # Warning Events of children (ReplicaSets, Pods), newest last
 
     @property

@@ -186,7 +186,7 @@ def _image(pod: Object) -> Problem | None:
         if waiting.get("reason") in _IMAGE_REASONS:
             return _problem(
                 pod,
-                "ModelCached" if container["name"] == "copy" else "RuntimeHealthy",
+                "RuntimeHealthy" if container["name"] == "engine" else "ModelCached",
                 "ImagePullFailed",
                 f"{container['image']}: {_cut(waiting.get('message', ''))}",
                 "mend the image's name, or add spec.podTemplate.imagePullSecrets",

@@ -25,6 +25,7 @@ _RUNTIME_FIELDS: Final = (
     "resources",
     "podTemplate",
     "adapters",
+    "pool",
 )
 _MODEL_FIELDS: Final = ("source", "authSecretRef", "cache")
 _ROLLOUT_FIELDS: Final = ("drainTimeoutSeconds",)

@@ -69,17 +69,17 @@ def of(
         selector=f"{names.LABEL_MODEL}={resolved.name},{names.LABEL_ROLE}={names.ROLE_ENGINE}",
         current_revision=_current_revision(observed, step),
         update_revision=view.update.name if view.update else None,
-        model=_model(view.update),
+        model=model(view.update),
         plan=_plan(view),
         load=_load(view),
         queue=size.queue,
         scaling=size.scaling,
         blocked_revision=step.blocked.revision if step.blocked else None,
-        last_failure=_last_failure(view),
-        conditions=_conditions(observed, resolved.generation, truths),
+        last_failure=last_failure(observed, view.problem or _overcome(planning)),
+        conditions=conditions_of(observed, resolved.generation, truths),
     ).wire()
     news = (*_left(planning), *_once_more(planning), *size.events)
-    news += (*_rolled_back(observed, step), *_paused(observed, step), *_events(observed, told))
+    news += (*_rolled_back(observed, step), *_paused(observed, step), *events_of(observed, told))
     return Told(told, news)
 
 
@@ -112,7 +112,7 @@ def _frozen(observed: Observed, generation: int, truth: Truth) -> dict[str, Any]
     roll_up = Truth(ConditionType.READY, ready > 0, truth.reason, truth.message)
     changed = {truth.type.value, roll_up.type.value}
     kept = [c for c in previous.get("conditions", []) if c["type"] not in changed]
-    shown = _conditions(observed, generation, [roll_up, truth])
+    shown = conditions_of(observed, generation, [roll_up, truth])
     return previous | {
         "observedGeneration": generation,
         "phase": Phase.SERVING.value if ready else _phase_without(previous),
@@ -130,7 +130,7 @@ def _phase_without(previous: dict[str, Any]) -> str:
     return Phase.PENDING.value if told == Phase.SERVING.value else told
 
 
-def _model(revision: Revision | None) -> ModelStatus | None:
+def model(revision: Revision | None) -> ModelStatus | None:
     if revision is None:
         return None
     stored = max(revision.shape.tensorBytes.items(), key=lambda pair: pair[1], default=("", 0))
@@ -173,11 +173,10 @@ def _load(view: View) -> Load | None:
     )
 
 
-def _last_failure(view: View) -> LastFailure | None:
+def last_failure(observed: Observed, problem: Problem | None) -> LastFailure | None:
     """The present failure, or the last one: it stays for whoever looks later."""
-    stored = view.observed.cr.get("status", {}).get("lastFailure")
+    stored = observed.cr.get("status", {}).get("lastFailure")
     previous = LastFailure.model_validate(stored) if stored else None
-    problem = view.problem or _overcome(view.planning)
     if problem is None:
         return previous
     failure = problem.failure
@@ -188,7 +187,7 @@ def _last_failure(view: View) -> LastFailure | None:
         message=failure.message,
         fix=failure.fix,
         exit_code=problem.exit_code,
-        time=timestamp(view.observed.now),
+        time=timestamp(observed.now),
         count=problem.count,
     )
     unchanged = previous is not None and previous.model_copy(update={"time": now.time}) == now
@@ -201,7 +200,7 @@ def _overcome(planning: Planning) -> Problem | None:
     return None if lesson is None else lesson.problem
 
 
-def _conditions(observed: Observed, generation: int, truths: Iterable[Truth]) -> list[Condition]:
+def conditions_of(observed: Observed, generation: int, truths: Iterable[Truth]) -> list[Condition]:
     previous = {c["type"]: c for c in observed.cr.get("status", {}).get("conditions", [])}
     return [
         Condition(
@@ -266,7 +265,7 @@ def _paused(observed: Observed, step: Step) -> tuple[Event, ...]:
     return (Event(EventType.WARNING, "RolloutBlocked", step.pause.message),)
 
 
-def _events(observed: Observed, told: dict[str, Any]) -> tuple[Event, ...]:
+def events_of(observed: Observed, told: dict[str, Any]) -> tuple[Event, ...]:
     """One Event whenever the column REASON changes."""
     previous = observed.cr.get("status", {}).get("reason")
     if told["reason"] == previous or (told["reason"] == "ScaledToZero" and "scaling" in told):

@@ -69,11 +69,19 @@ def whole(
         case HubSource(repository=repository):
             folder = f"{repository.replace('/', '--')}/{commit}"
             directory = f"{names.DIR_MODEL}/{folder}"
+            config = FetchConfig(
+                source=resolved.spec.model.source,
+                commit=commit,
+                directory=directory,
+                status_port=names.PORT_SERVER_STATUS,
+                expected_bytes=file_bytes or None,
+                token_secret=token_name(resolved),
+            )
             return Files(
                 directory=directory,
                 volumes=(_hub_volume(resolved),),
                 mount=_mount(read_only=True),
-                init=(_fetcher(resolved, settings, directory, commit, file_bytes),),
+                init=(fetcher(resolved, settings, config),),
             )
         case OciSource(reference=reference) if image_volumes:
             return _installed(settings, _image_volume(settings, reference))
@@ -136,6 +144,18 @@ def installer(settings: Settings) -> dict[str, Any]:
 _SMALL: Final = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
 
 
+def engine_environment() -> dict[str, str]:
+    """Of every container that runs engines: where they write, and that they fetch nothing."""
+    return {
+        "HOME": names.DIR_RUN,
+        "USER": "berth",  # arbitrary user ids have no passwd entry
+        "XDG_CACHE_HOME": f"{names.DIR_RUN}/cache",
+        "PYTHONPATH": names.DIR_SERVER,
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
 def server_mount(*, read_only: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {"name": VOLUME_SERVER, "mountPath": names.DIR_SERVER}
     return found | ({"readOnly": True} if read_only else {})
@@ -152,17 +172,8 @@ def _hub_volume(resolved: Resolved) -> dict[str, Any]:
     return {"name": VOLUME_MODEL, "persistentVolumeClaim": {"claimName": cache.claim_name}}
 
 
-def _fetcher(
-    resolved: Resolved, settings: Settings, directory: str, commit: str, file_bytes: int
-) -> dict[str, Any]:
-    config = FetchConfig(
-        source=resolved.spec.model.source,
-        commit=commit,
-        directory=directory,
-        status_port=names.PORT_SERVER_STATUS,
-        expected_bytes=file_bytes or None,
-        token_secret=token_name(resolved),
-    )
+def fetcher(resolved: Resolved, settings: Settings, config: FetchConfig) -> dict[str, Any]:
+    """The container that alone sees the hub's token."""
     values = hub_env(settings) | {
         names.ENV_FETCH_CONFIG: config.wire(),
         "HOME": "/tmp",  # noqa: S108 -- an emptyDir of the pod's own
@@ -208,6 +219,26 @@ def _copied(settings: Settings, reference: str, script: str, to: str) -> Files:
     }
     volume = {"name": VOLUME_MODEL, "emptyDir": {}}
     return Files(to, (volume,), mount | {"readOnly": True}, (installer(settings), copier))
+
+
+def copier_into(reference: str, settings: Settings, to: str) -> dict[str, Any]:
+    """A container of the image that copies its model into a claim's folder; whole or not there."""
+    aside = f"{to}.part"
+    script = (
+        f"{_FIND_IN_IMAGE}if [ -d {{to}} ]; then exit 0; fi; $b rm -rf {aside}; "
+        f"$b mkdir -p {aside}; {_COPY_ALL.replace('{to}', aside)}; $b mv {aside} {{to}}"
+    )
+    return {
+        "name": "fetch",
+        "image": reference,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": [_BUSYBOX, "sh", "-c"],
+        "args": [script.format(busybox=_BUSYBOX, to=to)],
+        "securityContext": container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [server_mount(read_only=True), _mount(read_only=False)],
+        "resources": _SMALL,
+    }
 
 
 def _claim(claim: str, folder: str) -> Files:

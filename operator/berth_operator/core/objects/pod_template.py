@@ -14,10 +14,10 @@ from berth_operator.core.resolved import Resolved, labels
 from berth_operator.settings import AcceleratorProfile, Device, EngineProfile, Settings
 
 # EndpointSlices reach every gateway well within this; then SIGTERM.
-_PRE_STOP_SECONDS: Final = 3
+PRE_STOP_SECONDS: Final = 3
 # The engine's own teardown: 5 s for its worker and 5 s for its core, seen with vLLM 0.32.
-_TEARDOWN_SECONDS: Final = 15
-_STALL_SECONDS: Final = 120
+TEARDOWN_SECONDS: Final = 15
+STALL_SECONDS: Final = 120
 # A start may take this long, plus what slow storage needs for the weights.
 _START_SECONDS: Final = 1800
 _SLOW_STORAGE_BYTES_PER_SECOND: Final = 50 * 2**20
@@ -25,7 +25,7 @@ _SLOW_STORAGE_BYTES_PER_SECOND: Final = 50 * 2**20
 # and graph capture; then the weights at the speed of a local disk.
 _EXPECTED_START_SECONDS: Final = {Device.CUDA: 90, Device.ROCM: 90, Device.CPU: 25}
 _LOCAL_DISK_BYTES_PER_SECOND: Final = 500 * 2**20
-_SHM_BYTES: Final = {Device.CUDA: 2 * 2**30, Device.ROCM: 2 * 2**30, Device.CPU: 256 * 2**20}
+SHM_BYTES: Final = {Device.CUDA: 2 * 2**30, Device.ROCM: 2 * 2**30, Device.CPU: 256 * 2**20}
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def build(given: Build) -> dict[str, Any]:
             given.resolved, given.settings, given.accelerator, given.engine.run_as_user
         )
         | {
-            "terminationGracePeriodSeconds": _PRE_STOP_SECONDS
+            "terminationGracePeriodSeconds": PRE_STOP_SECONDS
             + given.resolved.spec.rollout.drain_timeout_seconds
-            + _TEARDOWN_SECONDS,
+            + TEARDOWN_SECONDS,
             "initContainers": list(files.init),
             "containers": [_engine(given, files)],
             "volumes": [*_volumes(given), *files.volumes],
@@ -82,10 +82,10 @@ def _engine(given: Build, files: model_files.Files) -> dict[str, Any]:
             {"name": names.PORT_NAME_STATUS, "containerPort": names.PORT_SERVER_STATUS},
         ],
         # Every second, for clients may be waiting; it costs the wrapper next to nothing.
-        "readinessProbe": _probe(names.PATH_READY, period=1, timeout=2, failures=3),
+        "readinessProbe": probe(names.PATH_READY, period=1, timeout=2, failures=3),
         # Lenient: a busy engine is slow to answer, and the wrapper ends a stalled one itself.
-        "livenessProbe": _probe(names.PATH_LIVE, period=20, timeout=10, failures=6),
-        "lifecycle": {"preStop": {"sleep": {"seconds": _PRE_STOP_SECONDS}}},
+        "livenessProbe": probe(names.PATH_LIVE, period=20, timeout=10, failures=6),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         # NVIDIA's container hook writes below the root, so only the CPU's can be read-only.
         "securityContext": container_security(read_only_root=given.engine.device is Device.CPU),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -102,33 +102,31 @@ def _engine(given: Build, files: model_files.Files) -> dict[str, Any]:
 
 
 def _environment(given: Build, model_dir: str) -> dict[str, str]:
-    return {
-        "HOME": names.DIR_RUN,
-        "USER": "berth",  # arbitrary user ids have no passwd entry
-        "XDG_CACHE_HOME": f"{names.DIR_RUN}/cache",
-        "PYTHONPATH": names.DIR_SERVER,
-        "PYTHONUNBUFFERED": "1",
-        "HF_HUB_OFFLINE": "1",
-        names.ENV_SERVER_CONFIG: server_config(given, model_dir).wire(),
-    }
+    config = server_config(given, model_dir).wire()
+    return model_files.engine_environment() | {names.ENV_SERVER_CONFIG: config}
 
 
 def server_config(given: Build, model_dir: str) -> ServerConfig:
     plan = given.plan
-    weights = plan.weights_bytes * max(1, plan.tensor_parallel_size)
     return ServerConfig(
         namespace=given.resolved.namespace,
         model=given.resolved.name,
         revision=given.revision,
-        engines=[_engine_config(given, model_dir)],
+        engines=[engine_config(given.resolved, given.engine, plan, model_dir)],
         status_port=names.PORT_SERVER_STATUS,
         engine_key_file=f"{names.DIR_ENGINE_KEY}/{names.ENGINE_KEY_FIELD}",
         max_queued_requests=queue_limit(plan.max_num_seqs),
         drain_timeout_seconds=given.resolved.spec.rollout.drain_timeout_seconds,
-        stall_timeout_seconds=_STALL_SECONDS,
-        start_timeout_seconds=_START_SECONDS + weights // _SLOW_STORAGE_BYTES_PER_SECOND,
+        stall_timeout_seconds=STALL_SECONDS,
+        start_timeout_seconds=start_timeout_seconds(plan),
         expected_start_seconds=expected_start_seconds(plan),
     )
+
+
+def start_timeout_seconds(plan: Plan) -> int:
+    """From exec to the first generated token, on slow storage."""
+    weights = plan.weights_bytes * max(1, plan.tensor_parallel_size)
+    return _START_SECONDS + weights // _SLOW_STORAGE_BYTES_PER_SECOND
 
 
 def expected_start_seconds(plan: Plan) -> int:
@@ -137,13 +135,14 @@ def expected_start_seconds(plan: Plan) -> int:
     return _EXPECTED_START_SECONDS[Device(plan.device)] + weights // _LOCAL_DISK_BYTES_PER_SECOND
 
 
-def _engine_config(given: Build, model_dir: str) -> EngineConfig:
-    plan = given.plan
-    on_cpu = given.engine.device is Device.CPU
+def engine_config(
+    resolved: Resolved, engine: EngineProfile, plan: Plan, model_dir: str
+) -> EngineConfig:
+    on_cpu = engine.device is Device.CPU
     return EngineConfig(
-        name=given.resolved.name,
-        command=given.engine.command,
-        device=given.engine.device.value,
+        name=resolved.name,
+        command=engine.command,
+        device=engine.device.value,
         port=names.PORT_ENGINE,
         model_dir=model_dir,
         dtype=plan.dtype,
@@ -156,10 +155,10 @@ def _engine_config(given: Build, model_dir: str) -> EngineConfig:
         max_num_seqs=plan.max_num_seqs,
         max_num_batched_tokens=plan.max_num_batched_tokens,
         mm_encoder_tp_mode=plan.mm_encoder_tp_mode,
-        enforce_eager=given.engine.enforce_eager,
-        extra_args=list(given.resolved.spec.runtime.extra_args),
-        env=dict(given.engine.env),
-        allow_unsupported=given.engine.allow_unsupported or None,
+        enforce_eager=engine.enforce_eager,
+        extra_args=list(resolved.spec.runtime.extra_args),
+        env=dict(engine.env),
+        allow_unsupported=engine.allow_unsupported or None,
     )
 
 
@@ -172,7 +171,7 @@ def _resources(given: Build) -> dict[str, Any]:
     return {"requests": {"cpu": f"{plan.millicpu}m", "memory": memory}, "limits": limits}
 
 
-def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
+def probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
     return {
         "httpGet": {"path": path, "port": names.PORT_NAME_STATUS},
         "periodSeconds": period,
@@ -182,7 +181,7 @@ def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, 
 
 
 def _volumes(given: Build) -> list[dict[str, Any]]:
-    shm = mebibytes(_SHM_BYTES[given.engine.device])
+    shm = mebibytes(SHM_BYTES[given.engine.device])
     secret = {
         "secretName": names.engine_key_secret(given.resolved.name),
         "defaultMode": 0o440,

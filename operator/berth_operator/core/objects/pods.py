@@ -50,8 +50,13 @@ def pod_security(user: int) -> dict[str, Any]:
 def pod_spec(
     resolved: Resolved, settings: Settings, profile: AcceleratorProfile | None, user: int
 ) -> dict[str, Any]:
+    return pod_spec_of(resolved.spec.pod_template, settings, profile, user)
+
+
+def pod_spec_of(
+    template: PodTemplate, settings: Settings, profile: AcceleratorProfile | None, user: int
+) -> dict[str, Any]:
     """The parts of a pod's spec that are no container and no volume; empty ones are left out."""
-    template = resolved.spec.pod_template
     runtime_class = template.runtime_class_name or (profile.runtime_class_name if profile else None)
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -69,8 +74,14 @@ def pod_spec(
 def env(
     resolved: Resolved, values: Mapping[str, str], *given: dict[str, Any]
 ) -> list[dict[str, Any]]:
+    return env_of(resolved.spec.pod_template, values, *given)
+
+
+def env_of(
+    template: PodTemplate, values: Mapping[str, str], *given: dict[str, Any]
+) -> list[dict[str, Any]]:
     """The user's variables, then Berth's, then `given` whole ones; the last of a name wins."""
-    found = {one.name: one.wire() for one in resolved.spec.pod_template.env}
+    found = {one.name: one.wire() for one in template.env}
     found |= {name: {"name": name, "value": value} for name, value in values.items()}
     return list((found | {one["name"]: one for one in given}).values())
 

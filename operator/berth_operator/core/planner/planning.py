@@ -99,7 +99,7 @@ def _stay_or_leave(
     named = {one.accelerator for one in lost}
     lost += [one for one in _not_offered(found) if one.accelerator not in named]
     for offer in left:
-        report, number = newest.shape, _next_number(observed)
+        report, number = newest.shape, next_number(observed)
         tried = _fit(observed, resolved, context, (offer,), report=report, number=number, lost=lost)
         if isinstance(tried, Refused):
             lost.append(Alternative(accelerator=offer.profile.name, reason=tried.failure.message))
@@ -139,7 +139,7 @@ def _once_more(
         context,
         tuple(offered),
         report=failed.shape,
-        number=_next_number(observed),
+        number=next_number(observed),
         lesson=lesson,
     )
     if isinstance(tried, Refused):
@@ -167,7 +167,7 @@ def _taught(lesson: Lesson, remembered: fit.Learned) -> fit.Learned:
     return learned
 
 
-def _remembered(
+def remembered(
     observed: Observed, resolved: Resolved, report: ShapeReport, model: ModelShape
 ) -> fit.Learned:
     """What other deployments of this model taught."""
@@ -197,7 +197,7 @@ def _number(one: Revision) -> int:
     return one.number
 
 
-def _next_number(observed: Observed) -> int:
+def next_number(observed: Observed) -> int:
     return max(map(revision.number_of, observed.children.revisions), default=0) + 1
 
 
@@ -214,7 +214,7 @@ def _plan_anew(
 ) -> Planning:
     flags = engine_flags.refused(resolved.spec.runtime.extra_args)
     if flags:
-        return Refused(_managed_flags(flags))
+        return Refused(managed_flags(flags))
     found = offers.offers(context.settings, observed.nodes, resolved.spec)
     offered = tuple(one for one in found if isinstance(one, Offer))
     if not offered:
@@ -230,7 +230,7 @@ def _plan_anew(
         context,
         offered,
         report=report,
-        number=_next_number(observed),
+        number=next_number(observed),
         lost=_not_offered(found),
     )
 
@@ -257,12 +257,12 @@ def _fit(
     model = architecture.read(report)
     if isinstance(model, Failure):
         return Refused(model)
-    remembered = _remembered(observed, resolved, report, model)
-    learned = _taught(lesson, remembered) if lesson else remembered
+    known = remembered(observed, resolved, report, model)
+    learned = _taught(lesson, known) if lesson else known
     verdict = fit.choose(model, offered, resolved.spec, learned)
     if not isinstance(verdict, fit.Fits):
         calculated = verdict.plan if isinstance(verdict, fit.DoesNotFit) else None
-        return Refused(_why_not(verdict, lost), plan=calculated)
+        return Refused(why_not(verdict, lost), plan=calculated)
     offer = verdict.offer
     chosen = verdict.plan.model_copy(
         update={"alternatives": bounded([*lost, *verdict.plan.alternatives])}
@@ -282,7 +282,7 @@ def _fit(
     return Planned(made)
 
 
-def _managed_flags(flags: Sequence[tuple[str, str]]) -> Failure:
+def managed_flags(flags: Sequence[tuple[str, str]]) -> Failure:
     named = ", ".join(flag for flag, _ in flags)
     return Failure(
         reason="InvalidSpec",
@@ -291,7 +291,7 @@ def _managed_flags(flags: Sequence[tuple[str, str]]) -> Failure:
     )
 
 
-def _why_not(verdict: fit.DoesNotFit | fit.Illegal, lost: Sequence[Alternative]) -> Failure:
+def why_not(verdict: fit.DoesNotFit | fit.Illegal, lost: Sequence[Alternative]) -> Failure:
     """The first accelerator's reason and fixes; the others' words follow it."""
     if isinstance(verdict, fit.Illegal):
         return Failure(

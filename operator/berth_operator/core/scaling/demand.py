@@ -5,7 +5,7 @@ are gone. A gateway that falls silent still has its requests: they count as it t
 the grace is over, and nothing is taken away meanwhile. Seconds are monotonic, and arguments.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -135,6 +135,8 @@ class Ledger:
             in_flight=_by_pod(live),
             arrivals=arrivals + sum(one.arrivals for one in all_told),
             answered=answered + sum(one.answered for one in all_told),
+            keep_alive_seconds=_last_asked(live),
+            idle_seconds=min(_idle(live), default=None),
             gateways=len(counting),
             complete=complete,
             overdue=self._overdue(now),
@@ -165,6 +167,17 @@ def _told(one: ModelDemand | None) -> tuple[object, ...]:
 
 def _models(told: Demand) -> dict[Key, ModelDemand]:
     return {(one.namespace, one.model): one for one in told.models}
+
+
+def _idle(told: Iterable[ModelDemand]) -> Iterator[float]:
+    return (one.idle_seconds for one in told if one.idle_seconds is not None)
+
+
+def _last_asked(told: Sequence[ModelDemand]) -> float | None:
+    """By the gateway that had the model's last request: of what was asked before, it is silent."""
+    known = [one for one in told if one.idle_seconds is not None]
+    latest = min(known, key=lambda one: one.idle_seconds or 0.0, default=None)
+    return None if latest is None else latest.keep_alive_seconds
 
 
 def _by_pod(told: Iterable[ModelDemand]) -> dict[str, int]:

@@ -1,0 +1,147 @@
+"""One ModelPool, from what is seen to what is done next: a pool's thinking on a page.
+
+Pure. What is ordered is in the pool's status before any pod is told of it, so an operator that is
+killed between two writes leaves nothing that the next cannot read; and a model's route is taken
+back before its engine is told to go, so no request is sent to one that drains.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from berth_api import names
+from berth_api.pool import PoolStatus
+from berth_api.shape import Failure
+from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.kubernetes import is_reachable, is_terminating
+from berth_operator.core.objects import endpoint_slice, pool_pods
+from berth_operator.core.objects.pool_pods import PoolPods
+from berth_operator.core.observed import Object
+from berth_operator.core.outcome import Deletion
+from berth_operator.core.planner.context import Context
+from berth_operator.core.pools import cards, failures, orders, ruling, status
+from berth_operator.core.pools.observed import Member, PoolObserved
+from berth_operator.core.pools.orders import Order, Placed
+from berth_operator.core.residency import law
+
+# How often a pod is asked while something of it is on its way, and how often at rest: an engine
+# that crashes tells nobody else.
+MOVING_SECONDS: Final = 0.5
+REST_SECONDS: Final = 5.0
+_REFUSED_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True)
+class PoolOutcome:
+    """In this order: the pool's own objects, its status, its models' routes, the pods' orders."""
+
+    apply: tuple[dict[str, Any], ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    status: dict[str, Any] | None = None
+    routes: tuple[dict[str, Any], ...] = ()  # EndpointSlices
+    withdraw: tuple[Deletion, ...] = ()  # of models that are in the pool no more
+    orders: tuple[Order, ...] = ()
+    look_again_seconds: float | None = None
+
+
+def decide(observed: PoolObserved, context: Context) -> PoolOutcome:
+    if is_terminating(observed.cr):
+        return PoolOutcome()  # Kubernetes deletes the pods: they are owned
+    offer = cards.offer(observed.pool, context.settings, observed.nodes)
+    if isinstance(offer, Failure):
+        told = status.of_refused(observed, offer)
+        return PoolOutcome(status=told.wire(), look_again_seconds=_REFUSED_SECONDS)
+    history = failures.histories(observed)
+    question = ruling.question(observed, offer, history)
+    decision = law.decide(question)
+    where = orders.placed(observed, decision, history)
+    told = status.of(
+        observed,
+        offer,
+        question,
+        decision,
+        where=where,
+        history=history,
+        orders=orders.hash_of(where),
+    )
+    objects, superseded = _own(observed, context, offer)
+    wishes = [decision.look_again_seconds, MOVING_SECONDS if _moves(told) else REST_SECONDS]
+    return PoolOutcome(
+        apply=objects,
+        delete=superseded,
+        status=told.wire(),
+        routes=tuple(_routes(observed, where)),
+        withdraw=_strangers(observed),
+        orders=orders.of_pods(observed, where, context.master_key, told.sequence),
+        look_again_seconds=min(one for one in wishes if one is not None),
+    )
+
+
+def _moves(told: PoolStatus) -> bool:
+    return any(one.state in {"Loading", "Draining", "Waiting"} for one in told.engines)
+
+
+def _own(
+    observed: PoolObserved, context: Context, offer: Offer
+) -> tuple[tuple[dict[str, Any], ...], tuple[Deletion, ...]]:
+    """What the pool needs to have pods, and the templates that it has no pod of any more."""
+    given = PoolPods(observed.pool, context.settings, offer, context.master_key)
+    name = pool_pods.spec_hash(given)
+    stored = {one["metadata"]["name"]: one for one in observed.revisions}
+    number = max((one.get("revision", 0) for one in observed.revisions), default=0) + 1
+    wanted = pool_pods.revision(given, name, number)
+    kept = stored.get(wanted["metadata"]["name"])
+    wanted_objects: list[dict[str, Any]] = []
+    if not pool_pods.key_written(observed.budgets, pool_pods.key_hash(given)):
+        wanted_objects.append(pool_pods.secret(given))
+    if kept is None:
+        wanted_objects.append(wanted)
+    template = (kept or wanted)["data"]["template"]
+    wanted_objects += [pool_pods.deployment(given, template), pool_pods.budget(given)]
+    over = [one for key, one in stored.items() if key != wanted["metadata"]["name"]]
+    return tuple(wanted_objects), tuple(_deletion(one) for one in over)
+
+
+# Routes
+
+
+def _routes(observed: PoolObserved, where: tuple[Placed, ...]) -> list[dict[str, Any]]:
+    """A slice for each model that is served; one that was, and is not, has an empty one."""
+    known = {one["metadata"]["name"]: one for one in observed.slices}
+    found = []
+    for member in observed.members:
+        serves = _serves(member, where)
+        there = known.get(names.model_slice(member.name))
+        if serves is not None:
+            found.append(_slice(observed, member, serves))
+        elif there is not None:  # it stays for the next load
+            found.append(endpoint_slice.emptied(there))
+    return found
+
+
+def _serves(member: Member, where: tuple[Placed, ...]) -> Placed | None:
+    """The newest of its engines that takes requests."""
+    numbers = {one.id: one.number for one in member.revisions}
+    routed = (one for one in where if one.wanted.routed and is_reachable(one.pod.object))
+    found = [one for one in routed if one.revision.id in numbers]
+    return max(found, key=lambda one: numbers[one.revision.id], default=None)
+
+
+def _slice(observed: PoolObserved, member: Member, at: Placed) -> dict[str, Any]:
+    return endpoint_slice.build(
+        member.resolved, observed.pool, at.revision.id, at.port, (at.pod.object,)
+    )
+
+
+def _strangers(observed: PoolObserved) -> tuple[Deletion, ...]:
+    mine = {names.model_slice(one.name) for one in observed.members}
+    gone = (one for one in observed.slices if one["metadata"]["name"] not in mine)
+    return tuple(_deletion(one) for one in gone)
+
+
+def _deletion(doomed: Object) -> Deletion:
+    return Deletion(
+        api_version=doomed["apiVersion"],
+        kind=doomed["kind"],
+        name=doomed["metadata"]["name"],
+        uid=doomed["metadata"]["uid"],
+    )

@@ -1,0 +1,191 @@
+"""One model of a pool: its plan and its files. Which engines the pods hold is the pool's look.
+
+Pure, as `core.decide`, which calls it for every ModelDeployment with `spec.pool`. What the pool has
+decided of its engine it reads in the pool's status, so that both looks may come in any order.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from berth_api.pool import PoolEngine, PoolStatus
+from berth_api.shape import Failure
+from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.kubernetes import is_terminating
+from berth_operator.core.observed import Object, Observed
+from berth_operator.core.outcome import Attention, Deletion, Outcome
+from berth_operator.core.planner import planning as dedicated
+from berth_operator.core.planner.context import Context
+from berth_operator.core.planner.reading import Reading, Refused
+from berth_operator.core.pools import cards, files, member_status, planning, pool, revision
+from berth_operator.core.pools.member_status import View
+from berth_operator.core.pools.pool import ResolvedPool
+from berth_operator.core.pools.revision import PooledRevision
+from berth_operator.core.resolved import Resolved
+
+# Nodes come and go without waking a model; what was refused for want of them is judged again.
+_REFUSED_SECONDS: Final = 10.0
+_FETCHING_SECONDS: Final = 1.0
+# Any number of held requests is news: the pool's look, not the model's, tells whether it is enough.
+_ATTENTION: Final = Attention(capacity=0)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The pool as this model sees it."""
+
+    pool: ResolvedPool
+    offer: Offer
+    status: PoolStatus
+
+
+def decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome:
+    given = _given(observed, resolved, context)
+    if isinstance(given, Failure):
+        view = View(observed, resolved, Refused(given))
+        return _outcome(view, context, apply=[], retry=_REFUSED_SECONDS)
+    planned = planning.plan(observed, resolved, context, given.pool, given.offer)
+    if isinstance(planned, Reading):
+        job = _absent(observed.children.jobs, [planned.job])
+        return _outcome(View(observed, resolved, planned), context, apply=job, retry=None)
+    if isinstance(planned, Refused):
+        view = View(observed, resolved, planned)
+        wait = planned.retry_seconds
+        return _outcome(view, context, apply=[], retry=wait or _REFUSED_SECONDS)
+    return _planned(observed, resolved, context, given, planned)
+
+
+def _planned(
+    observed: Observed,
+    resolved: Resolved,
+    context: Context,
+    given: _Given,
+    planned: PooledRevision,
+) -> Outcome:
+    found = files.find(
+        observed,
+        resolved,
+        planned,
+        settings=context.settings,
+        pool=given.pool,
+        offer=given.offer,
+    )
+    engines = {one.id: one for one in given.status.engines}
+    view = View(
+        observed,
+        resolved,
+        planned,
+        files=found,
+        engine=engines.get(planned.id),
+        serving=_serving(observed, engines.values()),
+    )
+    wanted = _absent(observed.children.revisions, [revision.to_object(resolved, planned)])
+    wanted += _absent(observed.children.jobs, [found.job] if found.job else [])
+    waits = found.retry_seconds or (_FETCHING_SECONDS if found.state == "Fetching" else None)
+    return _outcome(view, context, apply=wanted, retry=waits)
+
+
+def _given(observed: Observed, resolved: Resolved, context: Context) -> _Given | Failure:
+    """Why there is no plan, where the pool is not there or can have no pods."""
+    name = resolved.spec.pool
+    if observed.pool is None or is_terminating(observed.pool):
+        return Failure(
+            reason="InvalidSpec",
+            message=f"spec.pool {name}: there is no ModelPool of this name in namespace "
+            f"{resolved.namespace}",
+            fix="create it, or leave spec.pool out",
+        )
+    try:
+        found = pool.resolve(observed.pool)
+    except ValueError as error:
+        return Failure(reason="InvalidSpec", message=f"ModelPool {name}: {error}", fix="mend it")
+    offer = cards.offer(found, context.settings, observed.nodes)
+    if isinstance(offer, Failure):
+        return offer.model_copy(update={"message": f"ModelPool {name}: {offer.message}"})
+    status = PoolStatus.model_validate(observed.pool.get("status") or {})
+    return _Given(found, offer, status)
+
+
+def _serving(observed: Observed, engines: Iterable[PoolEngine]) -> PoolEngine | None:
+    """The engine that answers for the model now; of an update, it may be the one before."""
+    mine = {one.id: one.number for one in revision.readable(observed.children.revisions)}
+    found = [one for one in engines if one.state == "Serving" and one.id in mine]
+    return max(found, key=lambda one: mine[one.id], default=None)
+
+
+def _outcome(
+    view: View, context: Context, *, apply: list[dict[str, Any]], retry: float | None
+) -> Outcome:
+    told = member_status.of(view, context.settings)
+    return Outcome(
+        apply=tuple(apply),
+        delete=tuple(_unwanted(view)),
+        status=told.status,
+        events=told.events,
+        look_again_seconds=retry,
+        attention=_ATTENTION,
+    )
+
+
+def _absent(existing: tuple[Object, ...], wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For kinds that Kubernetes lets nobody change: made once, never applied again."""
+    there = {one["metadata"]["name"] for one in existing}
+    return [one for one in wanted if one["metadata"]["name"] not in there]
+
+
+def _unwanted(view: View) -> list[Deletion]:
+    """What served it alone before; plans that no engine is of any more; Jobs that have ended."""
+    children = view.observed.children
+    moved = view.files is not None and view.files.state == "There"
+    gone = [*children.deployments, *children.services, *children.budgets] if moved else []
+    revisions = [one for one in children.revisions if _is_over(view, one)]
+    doomed = [*gone, *revisions, *_ended_jobs(view)]
+    return [_deletion(one) for one in doomed if not is_terminating(one)]
+
+
+def _is_over(view: View, stored: Object) -> bool:
+    """A plan is kept while it is the wanted one, or its engine is still somewhere in the pool."""
+    if not isinstance(view.planned, PooledRevision) or view.files is None:
+        return False
+    if view.files.state != "There":
+        return False
+    if not revision.is_pooled(stored):
+        return True
+    found = revision.readable([stored])
+    if not found:
+        return True
+    return found[0].name != view.planned.name and found[0].id not in _resident(view.observed)
+
+
+def _resident(observed: Observed) -> frozenset[str]:
+    status = PoolStatus.model_validate((observed.pool or {}).get("status") or {})
+    return frozenset(one.id for one in status.engines if one.pod_uid)
+
+
+def _ended_jobs(view: View) -> list[Object]:
+    jobs = view.observed.children.jobs
+    if isinstance(view.planned, PooledRevision):
+        kept = view.files.job["metadata"]["name"] if view.files and view.files.job else ""
+        return [job for job in jobs if job["metadata"]["name"] != kept]
+    return dedicated.superseded_jobs(view.observed, view.resolved, view.planned)
+
+
+def _deletion(doomed: Object) -> Deletion:
+    return Deletion(
+        api_version=doomed["apiVersion"],
+        kind=doomed["kind"],
+        name=doomed["metadata"]["name"],
+        uid=doomed["metadata"]["uid"],
+    )
+
+
+def left(observed: Observed) -> tuple[Observed, list[Deletion]]:
+    """A model that is in no pool without the plans that it had in one, and their end."""
+    stored = observed.children.revisions
+    pooled = [one for one in stored if revision.is_pooled(one)]
+    if not pooled:
+        return observed, []
+    own = tuple(one for one in stored if not revision.is_pooled(one))
+    children = replace(observed.children, revisions=own)
+    gone = [_deletion(one) for one in pooled if not is_terminating(one)]
+    return replace(observed, children=children), gone
