@@ -26,6 +26,7 @@ QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|m|k|M|G|T)?$"
 FRACTION: Final = r"^(auto|0?\.[0-9]{0,2}[1-9][0-9]{0,2}|1(\.0)?)$"
 SERVED_NAME: Final = r"^[A-Za-z0-9]([A-Za-z0-9._:/@-]{0,253}[A-Za-z0-9])?$"
 KEEP_ALIVE: Final = r"^(-[0-9]+(ms|s|m|h)?|([0-9]+(\.[0-9]+)?(ms|s|m|h))+|[0-9]+)$"
+DEFAULT_KEEP_ALIVE: Final = "5m"  # Ollama's
 
 # Sampling numbers, in the ranges that vLLM takes (vllm/sampling_params.py). Ten characters say more
 # than an engine's float32 tells apart.
@@ -266,6 +267,11 @@ class Scaling(ApiModel):
         description="Replicas that one busy replica has beside it for bursts, under Auto; less "
         "with many replicas, which have their room in each other.",
     )
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether the last replica goes too, once it has been idle for spec.keepAlive."""
+        return self.mode is ScalingMode.AUTO and self.min_replicas == 0
 
 
 class Queue(ApiModel):

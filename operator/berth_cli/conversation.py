@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -67,19 +67,28 @@ async def ask(
 ) -> None:
     """Into `heard`, and on the screen. Raises Refused, InputError."""
     line = StatusLine()
+    async with (
+        watched(line, look) as watching,
+        aclosing(gateway.stream(answers.chat(model, messages))) as events,
+    ):
+        async for event in events:
+            if isinstance(event, Waiting) and look is None:
+                line.show(event.text)
+            elif isinstance(event, Piece) and (event.text or event.thought):
+                watching.cancel()
+                line.clear()
+                heard.add(event, time.monotonic())
+                _print(event)
+            elif isinstance(event, Usage):
+                heard.usage = event
+
+
+@contextlib.asynccontextmanager
+async def watched(line: StatusLine, look: Look | None) -> AsyncIterator[asyncio.Task[None]]:
+    """`line` says how far the model is, until the end or until the task is cancelled."""
     watching = asyncio.create_task(watch(line, look))
     try:
-        async with aclosing(gateway.stream(answers.chat(model, messages))) as events:
-            async for event in events:
-                if isinstance(event, Waiting) and look is None:
-                    line.show(event.text)
-                elif isinstance(event, Piece) and (event.text or event.thought):
-                    watching.cancel()
-                    line.clear()
-                    heard.add(event, time.monotonic())
-                    _print(event)
-                elif isinstance(event, Usage):
-                    heard.usage = event
+        yield watching
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -48,8 +48,10 @@ def _read(path: Path) -> Modelfile:
 async def _base(session: Session, read: Modelfile) -> Mapping[str, Any] | None:
     """The ModelDeployment that FROM names."""
     name = translation.base_name(read)
-    if name is None:
-        return None
+    return None if name is None else await _stored(session, name)
+
+
+async def _stored(session: Session, name: str) -> Mapping[str, Any] | None:
     try:
         return await session.api.get(kinds.MODEL, session.namespace, name)
     except NotFound:
@@ -95,19 +97,16 @@ _Dumper.add_representer(str, _text)
 async def _apply(session: Session, model: dict[str, Any], output: str | None) -> str:
     """As kubectl tells it; with `output` the object as it is stored."""
     name = model["metadata"]["name"]
-    before = await _generation(session, name)
+    before = await _stored(session, name)
     placed = model | {"metadata": {"name": name, "namespace": session.namespace}}
     stored = await session.api.submit(placed)
     if output is not None:
         return shown(stored, output)
-    told = "unchanged" if before == stored["metadata"]["generation"] else "configured"
-    return f"{names.SINGULAR}.{names.GROUP}/{name} {'created' if before is None else told}"
+    return f"{names.SINGULAR}.{names.GROUP}/{name} {_done(before, stored)}"
 
 
-async def _generation(session: Session, name: str) -> int | None:
-    try:
-        found = await session.api.get(kinds.MODEL, session.namespace, name)
-    except NotFound:
-        return None
-    generation: int = found["metadata"]["generation"]
-    return generation
+def _done(before: Mapping[str, Any] | None, stored: Mapping[str, Any]) -> str:
+    if before is None:
+        return "created"
+    same = before["metadata"]["generation"] == stored["metadata"]["generation"]
+    return "unchanged" if same else "configured"

@@ -18,6 +18,7 @@ from berth_cli.commands import Way
 from berth_cli.errors import InputError, Refused
 from berth_cli.forward import Forwarded, forwarded
 from berth_operator.cluster import kinds
+from berth_operator.core.kubernetes import container_port
 from berth_operator.errors import ApiError
 
 KEY_VARIABLE: Final = "BERTH_API_KEY"
@@ -93,7 +94,7 @@ async def reached(
         raise InputError("--url: no cluster is known, and no address is given; give one")
     found = session
     pod = (await models.gateways(found))[0]
-    name, port = pod["metadata"]["name"], models.port_of(pod, "http", names.PORT_GATEWAY)
+    name, port = pod["metadata"]["name"], container_port(pod, "http", names.PORT_GATEWAY)
     key = key or await first_key(found)
     async with (
         forwarded(lambda: found.api.forward(found.release, name, port)) as forward,

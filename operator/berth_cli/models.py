@@ -14,7 +14,7 @@ from berth_api.spec import Spec
 from berth_api.status import Status
 from berth_cli.access import Session
 from berth_cli.errors import InputError, Refused
-from berth_operator.cluster import kinds
+from berth_operator.cluster import demand_calls, kinds
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.errors import BerthError, NotFound
 
@@ -103,17 +103,9 @@ async def gateways(session: Session) -> list[Object]:
     return found
 
 
-def port_of(pod: Object, name: str, usual: int) -> int:
-    """The number of a pod's port by its name."""
-    ports = (port for one in pod["spec"]["containers"] for port in one.get("ports", ()))
-    found: int = next((one["containerPort"] for one in ports if one.get("name") == name), usual)
-    return found
-
-
 async def _demand(session: Session, pod: Object) -> Demand:
-    port = port_of(pod, "management", names.PORT_GATEWAY_MANAGEMENT)
     name = pod["metadata"]["name"]
-    told = await session.api.proxy_get(session.release, name, port, _ONCE)
+    told = await session.api.proxy_get(session.release, name, demand_calls.port(pod), _ONCE)
     try:
         return Demand.model_validate_json(told)
     except ValidationError as error:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from berth_api.quantity import format_bytes, parse_duration
-from berth_api.spec import ScalingMode
+from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode
 from berth_api.status import Memories, Plan
 from berth_cli.columns import DASH, columns
 from berth_cli.models import Known
-from berth_operator.core.scaling.size import DEFAULT_KEEP_ALIVE
 
 FOREVER: Final = "forever"
 _HEADER: Final = ("NAME", "PHASE", "PROCESSOR", "MEMORY", "MEASURED", "CONTEXT", "UNTIL")
@@ -125,9 +124,8 @@ def until(one: Known) -> str | None:
     if not one.status.replicas:
         return None
     keep = one.spec.keep_alive or DEFAULT_KEEP_ALIVE
-    scaling = one.spec.scaling
-    sleeps = scaling.mode is ScalingMode.AUTO and scaling.min_replicas == 0
-    return f"{keep} idle" if sleeps and parse_duration(keep) is not None else FOREVER
+    goes = one.spec.scaling.sleeps and parse_duration(keep) is not None
+    return f"{keep} idle" if goes else FOREVER
 
 
 def wanted(one: Known) -> int | None:

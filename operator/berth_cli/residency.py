@@ -6,9 +6,8 @@ somebody else's, and `Auto` obeys requests, so that it is woken by one and leave
 
 from dataclasses import dataclass
 
-from berth_api.spec import ScalingMode
+from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode
 from berth_cli.models import Known
-from berth_operator.core.scaling.size import DEFAULT_KEEP_ALIVE
 
 
 @dataclass(frozen=True)

@@ -122,16 +122,12 @@ async def _wake(
     if keep_alive is not None:
         await session.api.set_keep_alive(known.namespace, known.name, keep_alive)
         said += f"; spec.keepAlive is {keep_alive} now"
-    line = StatusLine()
-    async with gateway.reached(command.way, session, environ) as found:
-        look = chat.looking(session, known.name)
-        watching = asyncio.create_task(conversation.watch(line, look))
-        try:
-            await found.wake(f"{known.name}.{known.namespace}")
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-            line.clear()
+    look = chat.looking(session, known.name)
+    async with (
+        gateway.reached(command.way, session, environ) as found,
+        conversation.watched(StatusLine(), look),
+    ):
+        await found.wake(f"{known.name}.{known.namespace}")
     return said
 
 

@@ -5,7 +5,6 @@ its API's shape. Nothing of a client's key or body is ever logged.
 """
 
 import asyncio
-import json
 import logging
 import re
 import secrets
@@ -46,7 +45,6 @@ _STREAMED: Final = _FORMS | {
 }  # fmt: skip
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")  # fit for logs and headers
-_STATUS_CLIENT_LEFT: Final = 499  # nginx's: the client closed the connection before the answer
 
 
 class App:
@@ -112,15 +110,15 @@ class App:
             return await self._forward(exchange)
         if exchange.path == PATH_MODELS:
             client.require(exchange, "GET")
-            return await _reply(exchange, catalog.listing(self._board.snapshot, exchange.key))
+            snapshot = self._board.snapshot
+            return await exchange.tell(catalog.listing(snapshot, exchange.visible(snapshot)))
         if exchange.path.startswith(PATH_MODELS + "/"):
             client.require(exchange, "GET")
             model = self._find(exchange, exchange.path.removeprefix(PATH_MODELS + "/"))
-            return await _reply(exchange, catalog.entry(self._board.snapshot, model))
+            return await exchange.tell(catalog.entry(self._board.snapshot, model))
         if isinstance(exchange, ollama.Exchange):
             return await self._ollama.answer(exchange)
-        shown = request.shown(f"{exchange.method} {exchange.path}")
-        raise Refusal(Kind.UNKNOWN_PATH, f"this gateway does not serve {shown}")
+        raise client.unknown_path(exchange)
 
     def _authenticate(self, exchange: Exchange) -> None:
         key = self._board.keyring.find(_authorization(exchange))
@@ -149,9 +147,9 @@ class App:
 
     def _find(self, exchange: Exchange, name: str) -> Model:
         """A model that the key is not for is told from none by nobody."""
-        snapshot, key = self._board.snapshot, exchange.key
+        snapshot = self._board.snapshot
         model = snapshot.find(name)
-        if model is None or (key is not None and not key.admits(model, snapshot)):
+        if model is None or not exchange.may_see(model, snapshot):
             message = f"the model {request.shown(name)} does not exist, or not for this API key"
             raise Refusal(Kind.MODEL_NOT_FOUND, message, param="model")
         exchange.model = model
@@ -161,7 +159,7 @@ class App:
         client.check_encoding(exchange.headers)
         raw = await client.read_body(exchange, self._limits)
         if raw is None:
-            return _STATUS_CLIENT_LEFT
+            return client.STATUS_CLIENT_LEFT
         body = self._parse(exchange, raw)
         model = self._find(exchange, body.model)
         if body.keep is not None:
@@ -170,7 +168,7 @@ class App:
         del raw, body  # a long answer to a long prompt holds one copy of it
         with client.Presence(exchange):
             return await self._proxy.forward(call, exchange)
-        return _STATUS_CLIENT_LEFT
+        return client.STATUS_CLIENT_LEFT
 
     def _parse(self, exchange: Exchange, raw: bytes) -> Body:
         if exchange.path in _FORMS:
@@ -197,12 +195,6 @@ def _call(exchange: Exchange, model: Model, body: Body) -> Call:
         accept=headers.get(b"accept"),
         streams=body.stream and path in _STREAMED,
     )
-
-
-async def _reply(exchange: Exchange, document: object) -> int:
-    headers = [(b"content-type", b"application/json")]
-    await exchange.whole(200, headers, json.dumps(document).encode())
-    return 200
 
 
 async def _refuse(exchange: Exchange, refusal: Refusal) -> None:

@@ -1,8 +1,8 @@
 """The models as clients see them: OpenAI's list, with Berth's own fields beside."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
-from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.routing.snapshot import Model, Snapshot
 
 OWNER: Final = "berth"
@@ -21,7 +21,6 @@ def entry(snapshot: Snapshot, model: Model) -> dict[str, Any]:
     }
 
 
-def listing(snapshot: Snapshot, key: ApiKey | None = None) -> dict[str, Any]:
-    """Every model that the key is for; without a key, every model."""
-    mine = (one for one in snapshot.models if key is None or key.admits(one, snapshot))
-    return {"object": "list", "data": [entry(snapshot, model) for model in mine]}
+def listing(snapshot: Snapshot, models: Iterable[Model]) -> dict[str, Any]:
+    """Those of the snapshot's models that the client may see."""
+    return {"object": "list", "data": [entry(snapshot, model) for model in models]}

@@ -1,25 +1,29 @@
 """A client's request and the way back to it: what it sends, within bounds, and whether it stays."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from berth_gateway.asgi import DIRECT, Direct, Message, Receive, Scope, Send
 from berth_gateway.errors import Dialect, Kind, Refusal, error_event
 from berth_gateway.routing.jsontext import shown
 from berth_gateway.routing.keyring import ApiKey
-from berth_gateway.routing.snapshot import Model
+from berth_gateway.routing.snapshot import Model, Snapshot
 from berth_gateway.settings import Limits
 from berth_gateway.upstream.connection import Connection
 
 PATH_MESSAGES: Final = "/v1/messages"  # Anthropic's API, which the engine serves beside OpenAI's
+STATUS_CLIENT_LEFT: Final = 499  # nginx's: the client closed the connection before the answer
 
 
 @dataclass(slots=True)
 class Exchange:
     """One request on its way; what is learnt on the way is for the metrics."""
+
+    content_type: ClassVar[bytes] = b"application/json"  # of what `tell` sends
 
     method: str
     path: str
@@ -47,6 +51,13 @@ class Exchange:
     def dialect(self) -> Dialect:
         return Dialect.ANTHROPIC if self.path == PATH_MESSAGES else Dialect.OPENAI
 
+    def may_see(self, model: Model, snapshot: Snapshot) -> bool:
+        """Every model, where no key is asked for."""
+        return self.key is None or self.key.admits(model, snapshot)
+
+    def visible(self, snapshot: Snapshot) -> list[Model]:
+        return [one for one in snapshot.models if self.may_see(one, snapshot)]
+
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the answer's head, and remember that the client has seen it."""
         self.status = status
@@ -72,6 +83,12 @@ class Exchange:
         headers.append((b"content-length", b"%d" % len(body)))
         await self.begin(status, headers)
         await self.say(body, more=False)
+
+    async def tell(self, document: object) -> int:
+        """Send a document of the gateway's own as JSON; returns the status that was sent."""
+        headers = [(b"content-type", self.content_type)]
+        await self.whole(200, headers, json.dumps(document).encode())
+        return 200
 
     async def relay(self, connection: Connection) -> None:
         """Send the rest of an engine's answer, as fast as both sides take it, but not its end.
@@ -124,6 +141,11 @@ def require(exchange: Exchange, *methods: str) -> None:
         allowed = ", ".join(methods)
         message = f"{exchange.path} takes {allowed}, not {exchange.method}"
         raise Refusal(Kind.METHOD, message, allow=allowed)
+
+
+def unknown_path(exchange: Exchange) -> Refusal:
+    asked = shown(f"{exchange.method} {exchange.path}")
+    return Refusal(Kind.UNKNOWN_PATH, f"this gateway does not serve {asked}")
 
 
 def check_encoding(headers: Mapping[bytes, bytes]) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from berth_gateway import calls, client
 from berth_gateway.errors import BrokenOffError, Dialect, Kind, Refusal
@@ -47,7 +47,6 @@ MANAGING: Final = frozenset(
 _BLOBS: Final = f"{_PREFIX}blobs/"
 _BUSY: Final = "server busy, please try again.  maximum pending requests exceeded"
 _FULL: Final = frozenset({Kind.QUEUE_FULL, Kind.GATEWAY_FULL})
-_STATUS_CLIENT_LEFT: Final = 499  # nginx's, as in `app`
 _JSON: Final = b"application/json; charset=utf-8"
 _NDJSON: Final = b"application/x-ndjson"
 _MAX_ERROR_BYTES: Final = 2**16  # more than any engine says of an error
@@ -69,6 +68,8 @@ def serves(path: str) -> bool:
 @dataclass(slots=True)
 class Exchange(client.Exchange):
     """One that translates what an engine says, while it has `asked` one."""
+
+    content_type: ClassVar[bytes] = _JSON
 
     asked: Question | None = None
     answer: Answer | None = None  # begun by the engine
@@ -170,8 +171,7 @@ class Front:
             raise Refusal(Kind.NOT_HERE, _elsewhere(path))
         known = self._pages.get(path)
         if known is None:
-            shown = request.shown(f"{exchange.method} {path}")
-            raise Refusal(Kind.UNKNOWN_PATH, f"this gateway does not serve {shown}")
+            raise client.unknown_path(exchange)
         methods, page = known
         client.require(exchange, *methods)
         return await page(exchange)
@@ -181,27 +181,29 @@ class Front:
         return 200
 
     async def _version(self, exchange: Exchange) -> int:
-        return await _reply(exchange, {"version": listing.VERSION})
+        return await exchange.tell({"version": listing.VERSION})
 
     async def _tags(self, exchange: Exchange) -> int:
-        return await _reply(exchange, listing.tags(self._board.snapshot, self._mine(exchange)))
+        snapshot = self._board.snapshot
+        return await exchange.tell(listing.tags(snapshot, exchange.visible(snapshot)))
 
     async def _ps(self, exchange: Exchange) -> int:
-        stays = [(model, self._stay(model)) for model in self._mine(exchange)]
+        snapshot = self._board.snapshot
+        stays = [(model, self._stay(model)) for model in exchange.visible(snapshot)]
         now = datetime.now(timezone.utc)
-        return await _reply(exchange, listing.running(self._board.snapshot, stays, now))
+        return await exchange.tell(listing.running(snapshot, stays, now))
 
     async def _show(self, exchange: Exchange) -> int:
         raw = await self._read(exchange)
         if raw is None:
-            return _STATUS_CLIENT_LEFT
+            return client.STATUS_CLIENT_LEFT
         name = question.name(question.body(raw, self._limits), "name")
-        return await _reply(exchange, listing.shown(self._find(exchange, name)))
+        return await exchange.tell(listing.shown(self._find(exchange, name)))
 
     async def _work(self, exchange: Exchange) -> int:
         raw = await self._read(exchange)
         if raw is None:
-            return _STATUS_CLIENT_LEFT
+            return client.STATUS_CLIENT_LEFT
         asked = question.read(Endpoint(exchange.path), raw, self._limits)
         del raw  # a long answer to a long prompt holds one copy of it
         model = self._find(exchange, asked.model)
@@ -213,7 +215,7 @@ class Front:
             self._board.queues.keep(model, asked.keep_alive)
             asked = asked.sent()
             return await self._ask(exchange, call, asked)
-        return _STATUS_CLIENT_LEFT
+        return client.STATUS_CLIENT_LEFT
 
     async def _read(self, exchange: Exchange) -> bytes | None:
         client.check_encoding(exchange.headers)
@@ -221,16 +223,12 @@ class Front:
 
     def _find(self, exchange: Exchange, name: str) -> Model:
         """A model that the key is not for is told from none by nobody."""
-        snapshot, key = self._board.snapshot, exchange.key
+        snapshot = self._board.snapshot
         model = listing.find(snapshot, name)
-        if model is None or (key is not None and not key.admits(model, snapshot)):
+        if model is None or not exchange.may_see(model, snapshot):
             raise Refusal(Kind.MODEL_NOT_FOUND, f"model {request.shown(name)} not found")
         exchange.model = model
         return model
-
-    def _mine(self, exchange: Exchange) -> list[Model]:
-        snapshot, key = self._board.snapshot, exchange.key
-        return [one for one in snapshot.models if key is None or key.admits(one, snapshot)]
 
     def _stay(self, model: Model) -> Stay:
         """As this gateway knows it; others may have heard of the model since."""
@@ -272,7 +270,7 @@ class Front:
             await exchange.tell_broken(broken)
         finally:
             exchange.asked = None  # a refusal is in Ollama's words already
-        return exchange.status or _STATUS_CLIENT_LEFT
+        return exchange.status or client.STATUS_CLIENT_LEFT
 
 
 _Page = Callable[[Exchange], Awaitable[int]]
@@ -314,9 +312,4 @@ def _elsewhere(path: str) -> str:
 async def _told(exchange: Exchange, asked: Question, reason: str) -> int:
     said = loaded(asked.endpoint, asked.model, reason, moment())
     await exchange.whole(200, [(b"content-type", _JSON)], said)
-    return 200
-
-
-async def _reply(exchange: Exchange, document: object) -> int:
-    await exchange.whole(200, [(b"content-type", _JSON)], json.dumps(document).encode())
     return 200

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -23,6 +24,8 @@ from berth_server.errors import ConfigurationError
 from berth_server.pod import Outcome, Pod, only_engine
 
 _log = logging.getLogger("berth.server")
+
+Config = TypeVar("Config", PoolConfig, ServerConfig)
 
 
 def main() -> int:
@@ -42,25 +45,18 @@ def main() -> int:
 
 async def _serve(inherited: dict[str, str]) -> Outcome:
     if names.ENV_POOL_CONFIG in inherited:
-        return await serve_pool(read_pool(inherited), inherited)
-    return await serve(read_config(inherited), inherited)
+        pool_config = read_config(PoolConfig, names.ENV_POOL_CONFIG, inherited)
+        return await serve_pool(pool_config, inherited)
+    config = read_config(ServerConfig, names.ENV_SERVER_CONFIG, inherited)
+    return await serve(config, inherited)
 
 
-def read_pool(environment: Mapping[str, str]) -> PoolConfig:
-    """Raises ConfigurationError."""
+def read_config(kind: type[Config], name: str, environment: Mapping[str, str]) -> Config:
+    """From the variable `name`. Raises ConfigurationError."""
     try:
-        return PoolConfig.model_validate_json(environment[names.ENV_POOL_CONFIG])
+        return kind.model_validate_json(environment.get(name, ""))
     except ValidationError as error:
-        raise ConfigurationError(f"{names.ENV_POOL_CONFIG}: {error}") from error
-
-
-def read_config(environment: Mapping[str, str]) -> ServerConfig:
-    """Raises ConfigurationError."""
-    text = environment.get(names.ENV_SERVER_CONFIG, "")
-    try:
-        return ServerConfig.model_validate_json(text)
-    except ValidationError as error:
-        raise ConfigurationError(f"{names.ENV_SERVER_CONFIG}: {error}") from error
+        raise ConfigurationError(f"{name}: {error}") from error
 
 
 def read_key(path: Path) -> str:

@@ -44,8 +44,7 @@ class Pool:
         self._config = config
         self._totals = {index: one.total for index, one in memory.items()}
         self._idle_bytes = {index: one.total - one.free for index, one in memory.items()}
-        free = {index: one.free for index, one in memory.items()}
-        self._free = free if config.cards else None
+        self._free = _free(memory) if config.cards else None
         self._clock = clock
         self._driver = driver
         self._started_seconds = clock()
@@ -89,11 +88,7 @@ class Pool:
             )
         if self._draining:
             raise OrdersTooLate("this pod is ending")
-        running = {
-            id_: one.order
-            for id_, one in self._residents.items()
-            if one.held.stage is not Stage.FAILED
-        }
+        running = {id_: one.order for id_, one in self._residents.items() if one.held.has_share}
         orders.check(found, orders.Pool(self._config, self._totals, cpus.available(), running))
         self._orders = found
         self._changed.set()
@@ -115,7 +110,7 @@ class Pool:
         if self._free is None:
             return None
         try:
-            self._free = {index: one.free for index, one in (await self._driver()).items()}
+            self._free = _free(await self._driver())
         except CardsUnreadable as error:
             _log.warning("no engine is started: %s", error)
             self._free = dict.fromkeys(self._totals, 0)
@@ -141,6 +136,11 @@ class Pool:
 
     def _held(self) -> tuple[Held, ...]:
         return tuple(one.held for one in self._residents.values())
+
+    def _ledger(self, without: str | None = None) -> Ledger:
+        """Of all shares that are held, but that of the engine `without`."""
+        shares = (one.share for one in self._held() if one.has_share and one.id != without)
+        return Ledger(self._totals, tuple(shares))
 
     def _take(self, step: Step) -> None:
         if step.do is Do.WAIT:
@@ -168,16 +168,13 @@ class Pool:
         if not self._config.cards:
             return None
         try:
-            free = {index: one.free for index, one in (await self._driver()).items()}
+            free = _free(await self._driver())
         except CardsUnreadable as error:
             return str(error)
         return self._short_of(free, id_)
 
     def _short_of(self, free: Mapping[int, int], id_: str) -> str | None:
-        others = [
-            held for held in self._held() if held.id != id_ and held.stage is not Stage.FAILED
-        ]
-        ledger = Ledger(self._totals, tuple(held.share for held in others))
+        ledger = self._ledger(without=id_)
         for card in self._residents[id_].share.cards:
             least = ledger.least_free(card, self._idle_bytes[card])
             if free.get(card, 0) < least:
@@ -229,8 +226,7 @@ class Pool:
         )
 
     def _cards(self) -> list[CardStatus]:
-        held = [one for one in self._held() if one.stage is not Stage.FAILED]
-        ledger = Ledger(self._totals, tuple(one.share for one in held))
+        ledger = self._ledger()
         return [
             CardStatus(
                 index=card,
@@ -240,3 +236,8 @@ class Pool:
             )
             for card, total in sorted(self._totals.items())
         ]
+
+
+def _free(memory: Mapping[int, Memory]) -> dict[int, int]:
+    """Bytes free, by card."""
+    return {index: one.free for index, one in memory.items()}

@@ -50,6 +50,10 @@ class Held:
     attempt: int = 0
     idle: bool = False  # drained: nothing is in flight
 
+    @property
+    def has_share(self) -> bool:
+        return self.stage is not Stage.FAILED
+
 
 @dataclass(frozen=True)
 class Step:
@@ -90,7 +94,7 @@ class _Turns:
 
     def __init__(self, now: Situation) -> None:
         self._free = now.free
-        holders = [held for held in now.held if held.stage is not Stage.FAILED]
+        holders = [held for held in now.held if held.has_share]
         self._ports = {held.port: held.id for held in holders}
         self._ledger = Ledger(now.totals, tuple(held.share for held in holders))
         self._moving = {

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from berth_api import names
 from berth_api.demand import HEARTBEAT_SECONDS, Demand
 from berth_operator.cluster.port import KubeApi
+from berth_operator.core.kubernetes import container_port
 from berth_operator.core.observed import Object
 from berth_operator.errors import Unavailable
 
@@ -20,9 +21,9 @@ SILENCE_SECONDS: Final = 3 * HEARTBEAT_SECONDS
 # 5,000 models with some pods each take 2 MiB.
 MAX_LINE_BYTES: Final = 16 * 2**20
 _CONNECT_SECONDS: Final = 3.0
+_PORT_NAME: Final = "management"
 
 Chunks = AsyncIterator[bytes]
-PORT_NAME: Final = "management"
 
 
 class Calls(Protocol):
@@ -74,13 +75,8 @@ def _unreachable(what: str) -> Iterator[None]:
 
 
 def port(pod: Object) -> int:
-    """The container port that is named for it: whoever starts a gateway may choose the number."""
-    for container in pod["spec"].get("containers", ()):
-        for one in container.get("ports", ()):
-            if one.get("name") == PORT_NAME:
-                number: int = one["containerPort"]
-                return number
-    return names.PORT_GATEWAY_MANAGEMENT
+    """On which a gateway tells its demand."""
+    return container_port(pod, _PORT_NAME, names.PORT_GATEWAY_MANAGEMENT)
 
 
 async def lines(chunks: Chunks, limit: int = MAX_LINE_BYTES) -> AsyncIterator[bytes]:

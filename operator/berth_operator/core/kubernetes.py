@@ -58,6 +58,13 @@ def unschedulable_since(pod: Object) -> datetime | None:
     return moment(scheduled.get("lastTransitionTime"))
 
 
+def container_port(pod: Object, name: str, usual: int) -> int:
+    """The port that is named so: whoever starts a pod may choose the number."""
+    ports = (port for one in pod["spec"].get("containers", ()) for port in one.get("ports", ()))
+    found: int = next((port["containerPort"] for port in ports if port.get("name") == name), usual)
+    return found
+
+
 def annotation(thing: Object, name: str) -> str | None:
     found: str | None = thing["metadata"].get("annotations", {}).get(name)
     return found

@@ -16,7 +16,7 @@ from berth_api.keys import engine_key
 from berth_api.model_deployment import ModelDeployment
 from berth_api.quantity import parse_duration
 from berth_api.server import queue_limit
-from berth_api.spec import ScalingMode, Spec
+from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode, Spec
 from berth_api.status import Status
 from berth_gateway.routing import presets
 from berth_gateway.routing.keep_alive import FOREVER
@@ -28,7 +28,6 @@ Json = dict[str, Any]
 
 _HUB_SOURCE: Final = re.compile(r"hf://([^@]+)")
 _IDLE: Final = "Idle"  # status.phase: at zero replicas
-DEFAULT_KEEP_ALIVE: Final = "5m"  # the operator's, and Ollama's
 # vLLM's flags, and Ollama's words for what they make of a model.
 _EMBEDS: Final = {("--runner", "pooling"), ("--convert", "embed")}
 _ABLE: Final = (("--enable-auto-tool-choice", "tools"), ("--reasoning-parser", "thinking"))
@@ -80,7 +79,7 @@ def model(item: Json) -> Model | None:
 
 def _keep_alive_seconds(spec: Spec) -> float:
     """FOREVER where the operator never takes the last replica away."""
-    if spec.scaling.mode is not ScalingMode.AUTO or spec.scaling.min_replicas:
+    if not spec.scaling.sleeps:
         return FOREVER
     seconds = parse_duration(spec.keep_alive or DEFAULT_KEEP_ALIVE)
     return FOREVER if seconds is None else float(seconds)

@@ -27,3 +27,17 @@ def test_what_is_written_is_read_again():
 def test_a_range_holds_in_pydantic_as_it_does_in_the_cluster(depth):
     with pytest.raises(ValidationError):
         Scaling.model_validate({"targetQueueDepth": depth})
+
+
+@pytest.mark.parametrize(
+    ("scaling", "sleeps"),
+    [
+        ({"mode": "Auto"}, True),
+        ({"mode": "Auto", "minReplicas": 1}, False),
+        ({"mode": "External"}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_only_auto_with_no_least_lets_the_last_replica_go(scaling, sleeps):
+    assert Scaling.model_validate(scaling).sleeps is sleeps

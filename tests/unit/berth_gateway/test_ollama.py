@@ -425,6 +425,18 @@ async def test_what_clients_look_for_first(gateway, http) -> None:
     assert [int(one) for one in version["version"].split(".")]
 
 
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [("/api/tags", "application/json; charset=utf-8"), ("/v1/models", "application/json")],
+)
+async def test_a_list_has_the_content_type_of_its_own_api(
+    gateway, http, path, content_type
+) -> None:
+    response = await http.get(gateway.url + path)
+
+    assert (response.status, response.headers["content-type"]) == (200, content_type)
+
+
 async def test_the_official_client_reads_the_lists(gateway, client, engine, kit) -> None:
     facts = Facts(commit="c0ffee", context=4096, architecture="qwen3", memory_bytes=7)
     gateway.route(kit.at(engine, facts=facts, keep_alive_seconds=300.0))

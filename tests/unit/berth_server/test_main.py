@@ -1,6 +1,8 @@
 import pytest
 
-from berth_api.server import FetchConfig
+from berth_api import names
+from berth_api.pool_server import PoolConfig
+from berth_api.server import FetchConfig, ServerConfig
 from berth_api.shape import Failure
 from berth_server import __main__ as main
 from berth_server import request, termination
@@ -16,13 +18,13 @@ def test_an_engine_that_ends_by_itself_is_never_a_success(returncode, expected):
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"engines": []}'])
 def test_a_configuration_that_cannot_be_read_is_refused(text):
     with pytest.raises(ConfigurationError, match="BERTH_SERVER_CONFIG"):
-        main.read_config({"BERTH_SERVER_CONFIG": text})
+        main.read_config(ServerConfig, names.ENV_SERVER_CONFIG, {"BERTH_SERVER_CONFIG": text})
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"cards": -1}', '{"command": []}'])
 def test_a_pools_configuration_that_cannot_be_read_is_refused(text):
     with pytest.raises(ConfigurationError, match="BERTH_POOL_CONFIG"):
-        main.read_pool({"BERTH_POOL_CONFIG": text})
+        main.read_config(PoolConfig, names.ENV_POOL_CONFIG, {"BERTH_POOL_CONFIG": text})
 
 
 def test_an_absent_or_empty_key_is_refused(tmp_path):

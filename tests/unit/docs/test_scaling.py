@@ -8,12 +8,11 @@ import pytest
 import yaml
 
 from berth_api import names
-from berth_api.spec import Rollout, RoutingPolicy, ScalingMode, Spec
+from berth_api.spec import DEFAULT_KEEP_ALIVE, Rollout, RoutingPolicy, ScalingMode, Spec
 from berth_gateway.errors import Kind
 from berth_gateway.routing import ejection
 from berth_gateway.state import queue_gauges
 from berth_operator.core.scaling import replicas
-from berth_operator.core.scaling.size import DEFAULT_KEEP_ALIVE
 
 ROOT = Path(__file__).parents[3]
 SCALING = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")

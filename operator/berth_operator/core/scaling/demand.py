@@ -5,8 +5,9 @@ are gone. A gateway that falls silent still has its requests: they count as it t
 the grace is over, and nothing is taken away meanwhile. Seconds are monotonic, and arguments.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from berth_api.demand import Demand, ModelDemand
@@ -18,6 +19,11 @@ FIRST_REPORT_SECONDS: Final = 10.0
 # A restarted gateway container is back within some 5 s, and a node that went is noticed by the
 # kubelet's silence after 40 s: by then the pod is no longer one that serves.
 SILENCE_GRACE_SECONDS: Final = 30.0
+
+# What is news of a model: all that is told, but that it has been idle for a second more.
+_NEWS: Final[Callable[[ModelDemand], tuple[object, ...]]] = attrgetter(
+    *(field for field in ModelDemand.model_fields if field != "idle_seconds")
+)
 
 Key = tuple[str, str]
 """Namespace and name of a ModelDeployment."""
@@ -158,11 +164,7 @@ class Ledger:
 
 
 def _told(one: ModelDemand | None) -> tuple[object, ...]:
-    """What of it is news: that a model has been idle for a second more is none."""
-    if one is None:
-        return ()
-    counts = one.held, one.oldest_held_seconds, one.in_flight, one.arrivals, one.answered
-    return (*counts, one.keep_alive_seconds)
+    return () if one is None else _NEWS(one)
 
 
 def _models(told: Demand) -> dict[Key, ModelDemand]:

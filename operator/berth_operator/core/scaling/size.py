@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from berth_api.quantity import parse_duration
-from berth_api.spec import ScalingMode
+from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode
 from berth_api.status import QueueStatus, ScalingStatus
 from berth_operator.core import node_health, problems
 from berth_operator.core.accelerators import room
@@ -36,7 +36,6 @@ from berth_operator.settings import Settings
 
 Told = TypeVar("Told", QueueStatus, ScalingStatus)
 
-DEFAULT_KEEP_ALIVE: Final = "5m"  # Ollama's
 # Numbers in a status are for people: a write for every request would be one for nobody.
 TOLD_SECONDS: Final = 5.0
 # While gateways are waited for; and once it is clear that they do not answer.

@@ -10,7 +10,6 @@ from berth_api.spec import RoutingPolicy
 from berth_gateway.routing.keep_alive import FOREVER
 from berth_gateway.routing.snapshot import Endpoint, Facts, Model
 from berth_gateway.world import objects
-from berth_operator.core.scaling import size
 
 PLAN = {
     "accelerator": "cpu", "engineProfile": "cpu", "image": "vllm", "device": "cpu",
@@ -268,7 +267,3 @@ def test_a_model_stays_as_long_as_its_last_replica(spec, seconds) -> None:
 
     assert model is not None
     assert model.keep_alive_seconds == seconds
-
-
-def test_without_a_word_a_model_stays_as_long_as_the_operator_keeps_it() -> None:
-    assert objects.DEFAULT_KEEP_ALIVE == size.DEFAULT_KEEP_ALIVE
