@@ -32,22 +32,29 @@ from berth_operator.cluster.demand_calls import Calls, DirectCalls, ProxiedCalls
 from berth_operator.cluster.events import EventRecorder
 from berth_operator.cluster.execute import Executor
 from berth_operator.cluster.gauges import Gauges
-from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
 from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.lease import LeaderLease, Leadership, NoElection
 from berth_operator.cluster.model_gauges import ModelGauges
 from berth_operator.cluster.observe import Observer
 from berth_operator.cluster.pod_status import DirectReader, PodReader, ProxyReader
+from berth_operator.cluster.pools.execute import PoolExecutor
+from berth_operator.cluster.pools.observe import PoolObserver
+from berth_operator.cluster.pools.orders import DirectOrders, OrderSender, ProxiedOrders
+from berth_operator.cluster.pools.store import PoolKey, PoolStore
 from berth_operator.cluster.port import KubeApi
 from berth_operator.cluster.reflector import Reflector
+from berth_operator.cluster.sync import Feed
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.decide import decide
+from berth_operator.core.objects import pool_pods
 from berth_operator.core.observed import Load, Object
 from berth_operator.core.outcome import Attention
 from berth_operator.core.planner.context import Context
 from berth_operator.errors import BerthError, ConfigurationError
 from berth_operator.metrics import Metrics
+from berth_operator.news import News
+from berth_operator.pool_reconcile import PoolReconciler
 from berth_operator.reconcile import Reconciler
 from berth_operator.settings import PodAccess, Settings, load
 from berth_operator.workqueue import REST_SECONDS, WorkQueue
@@ -57,6 +64,7 @@ log = logging.getLogger("berth_operator")
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 WORKERS: Final = 8  # 32 were not faster: the API server is the limit
+POOL_WORKERS: Final = 2
 FINISH_SECONDS: Final = 10.0  # for looks in progress after SIGTERM
 # Python looks for cycles after 700 new objects, which is a small list of the API server's: half the
 # time of reading one. What was imported has none, and need not be looked through each time.
@@ -98,7 +106,10 @@ class _Operator:
     memory: Memory
     cache: Cache
     queue: WorkQueue[ModelKey]
-    reflectors: Sequence[Reflector]
+    news: News
+    sender: OrderSender
+    feeds: Sequence[Feed[Any]]
+    reflectors: Sequence[Reflector[Any]]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -137,12 +148,10 @@ class _Operator:
         async with asyncio.TaskGroup() as lists:  # one is read while the server writes another
             for reflector in self.reflectors:
                 lists.create_task(sync.patiently(reflector.fill), name=reflector.name)
-            models = lists.create_task(
-                sync.fill(
-                    self.api, self.cache, self.settings.watch_namespaces, self._handled_kinds()
-                )
-            )
-        self.queue.add_all(models.result())
+            for feed in self.feeds:
+                lists.create_task(sync.fill(self.api, feed, self.settings.watch_namespaces))
+        self.queue.add_all(self.cache.models())
+        self.news.pools.add_all(self.news.pool_store.pools())
         self.synced.set()
         return master_key
 
@@ -156,8 +165,12 @@ class _Operator:
             looks = group.create_task(
                 self.queue.run(self._reconciler(context, events), workers=WORKERS), name="looks"
             )
+            pool_looks = self._pool_reconciler(context)
             helpers = [
                 looks,
+                group.create_task(
+                    self.news.pools.run(pool_looks, workers=POOL_WORKERS), name="pools"
+                ),
                 group.create_task(events.run(), name="events"),
                 group.create_task(self._audit(), name="audit"),
                 group.create_task(self.demand.run(), name="demand"),
@@ -167,6 +180,7 @@ class _Operator:
             watches = group.create_task(self._watch(no_more_events), name="watches")
             await self.stopping.wait()
             self.queue.close()
+            self.news.pools.close()
             await asyncio.wait([looks], timeout=FINISH_SECONDS)
             no_more_events.set()
             await watches
@@ -183,12 +197,35 @@ class _Operator:
                 learned=lambda: self.memory.records,
                 load=self._load,
                 shapes=self.settings.model_shapes,
+                pool=lambda namespace, name: self.news.pool_store.pool(PoolKey(namespace, name)),
             ),
             decide=decide,
             context=context,
             executor=Executor(self.api, self.cache, events.post, self.memory),
             metrics=self.metrics,
             attend=self._attend,
+        )
+
+    def _pool_reconciler(self, context: Context) -> PoolReconciler:
+        return PoolReconciler(
+            observer=PoolObserver(
+                store=self.news.pool_store,
+                cache=self.cache,
+                pods=self.pods,
+                wall_clock=_now,
+                load=self.demand.load,
+            ),
+            executor=PoolExecutor(
+                self.api,
+                self.news.pool_store,
+                self.sender,
+                may_write=self.leadership.is_leader,
+                pool_key=lambda uid: pool_pods.key(uid, context.master_key),
+            ),
+            context=context,
+            cache=self.cache,
+            metrics=self.metrics,
+            report=self.queue.hurry,
         )
 
     def _load(self, key: ModelKey, pods: Sequence[Object]) -> Load:
@@ -200,34 +237,20 @@ class _Operator:
 
     async def _watch(self, stop: asyncio.Event) -> None:
         await handlers.watch(
-            self.cache,
-            self._enqueue,
+            self.feeds,
             namespaces=self.settings.watch_namespaces,
-            watched=self._handled_kinds(),
             stop=stop,
             on_started=self._take_signals,
         )
 
-    def _enqueue(self, kind: Kind, keys: Iterable[ModelKey]) -> None:
-        """A user who has changed a model waits for what comes of it."""
-        if kind is kinds.MODEL:
-            self.queue.hurry(keys)
-        else:
-            self.queue.add_all(keys)
-
     async def _audit(self) -> None:
         await sync.audit_for_ever(
             self.api,
-            self.cache,
+            self.feeds,
             self.settings.watch_namespaces,
-            self._handled_kinds(),
-            report=self.queue.add_all,
             memory=self.memory,
             chance=_chance(),
         )
-
-    def _handled_kinds(self) -> Sequence[Kind]:
-        return kinds.handled(nodes=self.settings.read_nodes)
 
     async def _serve(self) -> None:
         self.metrics.queue_depth.set_function(lambda: self.queue.depth)
@@ -236,7 +259,9 @@ class _Operator:
         self.metrics.leading.set_function(self.leadership.is_leader)
         self.metrics.registry.register(ModelGauges(self.cache))
         application = management.app(
-            alive=lambda: watchdog.problems(self.queue), ready=self._unready, metrics=self.metrics
+            alive=lambda: watchdog.problems(self.queue, self.news.pools),
+            ready=self._unready,
+            metrics=self.metrics,
         )
         await management.serve(application, port=self.settings.management_port)
 
@@ -283,6 +308,11 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
     queue: WorkQueue[ModelKey] = WorkQueue(
         clock=time.monotonic, chance=_chance(), rest_seconds=REST_SECONDS
     )
+    store = PoolStore(cache.occupy)
+    pool_queue: WorkQueue[PoolKey] = WorkQueue(
+        clock=time.monotonic, chance=_chance(), rest_seconds=REST_SECONDS
+    )
+    news = News(cache, queue, store, pool_queue)
     return _Operator(
         settings=settings,
         api=api,
@@ -290,7 +320,7 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
         demand=DemandFeed(
             api,
             calls,
-            queue.hurry,
+            news.hurry,
             namespace=settings.namespace,
             selector=settings.gateway_selector,
             clock=time.monotonic,
@@ -303,12 +333,46 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
         memory=Memory(api, settings.namespace),
         cache=cache,
         queue=queue,
-        reflectors=[
-            Reflector(api, cache, kind, namespace, report=queue.add_all, chance=_chance())
-            for kind in kinds.OWNED
-            for namespace in settings.watch_namespaces or (None,)
+        news=news,
+        sender=DirectOrders(session) if direct else ProxiedOrders(api),
+        feeds=[
+            Feed(cache, kinds.handled(nodes=settings.read_nodes), news.of_models),
+            Feed(store, (kinds.POOL,), news.of_pools),
         ],
+        reflectors=[*_of_models(api, settings, news), *_of_pools(api, settings, news)],
     )
+
+
+def _of_models(api: KubeApi, settings: Settings, news: News) -> list[Reflector[ModelKey]]:
+    return [
+        Reflector(
+            api,
+            news.cache,
+            kind,
+            namespace,
+            labels=names.LABEL_MODEL,
+            report=news.add,
+            chance=_chance(),
+        )
+        for kind in kinds.OWNED
+        for namespace in settings.watch_namespaces or (None,)
+    ]
+
+
+def _of_pools(api: KubeApi, settings: Settings, news: News) -> list[Reflector[PoolKey]]:
+    return [
+        Reflector(
+            api,
+            news.pool_store,
+            kind,
+            namespace,
+            labels=names.LABEL_POOL,
+            report=partial(news.of_pools, kind),
+            chance=_chance(),
+        )
+        for kind in kinds.POOL_OWNED
+        for namespace in settings.watch_namespaces or (None,)
+    ]
 
 
 def _chance() -> random.Random:

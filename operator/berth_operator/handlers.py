@@ -7,18 +7,14 @@ objects: no finalizers, annotations, peering or posted events.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import kopf
 
-from berth_operator.cluster import kinds
-from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.kinds import Kind
+from berth_operator.cluster.sync import Feed
 from berth_operator.errors import BerthError
-
-Enqueue = Callable[[Kind, Iterable[ModelKey]], None]
-"""Told which models to look at, and of which kind the event was."""
 
 # A watch is ended by the server and taken up again after so long. An integer: the API server
 # refuses "300.0".
@@ -47,11 +43,9 @@ class EndlessBackoffs:
 
 
 async def watch(
-    cache: Cache,
-    enqueue: Enqueue,
+    feeds: Sequence[Feed[Any]],
     *,
     namespaces: Sequence[str],
-    watched: Sequence[Kind],
     stop: asyncio.Event,
     on_started: Callable[[], None],
 ) -> None:
@@ -61,7 +55,7 @@ async def watch(
     """
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs a line per event
     tasks = await kopf.spawn_tasks(
-        registry=registry(cache, enqueue, watched),
+        registry=registry(feeds),
         settings=settings(),
         standalone=True,
         clusterwide=not namespaces,
@@ -114,20 +108,19 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(
-    cache: Cache, enqueue: Enqueue, watched: Sequence[Kind] = kinds.HANDLED
-) -> kopf.OperatorRegistry:
+def registry(feeds: Sequence[Feed[Any]]) -> kopf.OperatorRegistry:
     """One raw handler per watched kind, and the login."""
     handlers = kopf.OperatorRegistry()
     kopf.on.login(registry=handlers)(login)
-    for kind in watched:
-        kopf.on.event(
-            group=kind.group,
-            version=kind.version,
-            plural=kind.plural,
-            id=kind.plural,
-            registry=handlers,
-        )(_feeder(kind, cache, enqueue))
+    for feed in feeds:
+        for kind in feed.watched:
+            kopf.on.event(
+                group=kind.group,
+                version=kind.version,
+                plural=kind.plural,
+                id=kind.plural,
+                registry=handlers,
+            )(_feeder(kind, feed))
     return handlers
 
 
@@ -136,17 +129,18 @@ async def login(**given: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_kubeconfig(**given) or kopf.login_with_service_account(**given)
 
 
-def feed(cache: Cache, kind: Kind, event: Any) -> tuple[ModelKey, ...]:
-    """Takes a watch event into the cache; returns the models to look at."""
+def take(feed: Feed[Any], kind: Kind, event: Any) -> None:
+    """Takes a watch event into the store, and tells whom it concerns."""
     obj = event["object"]
     if event["type"] == "DELETED":
-        return cache.remove(kind, obj["metadata"]["uid"])
-    return cache.upsert(kind, obj)
+        feed.report(kind, feed.store.remove(kind, obj["metadata"]["uid"]))
+    else:
+        feed.report(kind, feed.store.upsert(kind, obj))
 
 
-def _feeder(kind: Kind, cache: Cache, enqueue: Enqueue) -> Callable[..., Any]:
+def _feeder(kind: Kind, feed: Feed[Any]) -> Callable[..., Any]:
     # Asynchronous, for kopf runs plain functions in threads.
     async def on_event(event: Any, **_: Any) -> None:
-        enqueue(kind, feed(cache, kind, event))
+        take(feed, kind, event)
 
     return on_event

@@ -27,7 +27,7 @@ async def watch() -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-def problems(queue: WorkQueue[Any]) -> list[str]:
+def problems(*queues: WorkQueue[Any]) -> list[str]:
     """What should make the kubelet restart the operator."""
-    seconds = queue.working_seconds()
+    seconds = max(queue.working_seconds() for queue in queues)
     return [f"a look has taken {seconds:.0f} s"] if seconds > STUCK_SECONDS else []

@@ -56,21 +56,24 @@ class Cache:
         self._written_status: dict[str, int] = {}  # by the model's uid, a hash
         self._reserved: dict[str, dict[str, Decimal]] = {}  # by node, of the pods that are on it
         self._models_on: dict[str, Counter[ModelKey]] = {}  # by node, how many pods of each
+        self._pools: dict[ModelKey, str] = {}  # of models that name one
         self._nodes: dict[str, tuple[Node, ...]] = {}  # by name; absent: to be made anew
 
     def upsert(self, kind: Kind, obj: Object) -> tuple[ModelKey, ...]:
         """Takes in an object; returns the models to look at, none if it brings nothing new."""
-        uid, version = obj["metadata"]["uid"], _version(obj)
+        uid, version = obj["metadata"]["uid"], version_of(obj)
         kept = self._get(kind, uid)
         if uid in self._deleted or (kept is not None and version <= kept.version):
             return ()
-        new, key = _pruned(kind, obj), _key(kind, obj)
+        new, key = pruned(kind, obj), _key(kind, obj)
         # Only of these does it matter what has changed; the others are not unpacked for it.
         old = kept.object if kept is not None and kind in kinds.HANDLED else None
         moved = self._discard(kind, uid)
         self._objects[kind].setdefault(key, {})[uid] = _Kept(version, self._packers[kind].pack(new))
         self._keys[kind][uid] = key
         self._reserve(kind, new, 1)
+        if kind is kinds.MODEL:
+            self._join(key, new)
         if kind is kinds.NODE:
             self._nodes.pop(key.name, None)
             return () if _health(old) == _health(new) else self._on_node(key.name)
@@ -109,6 +112,21 @@ class Cache:
     def models(self) -> tuple[ModelKey, ...]:
         return tuple(self._objects[kinds.MODEL])
 
+    def pool_of(self, key: ModelKey) -> str | None:
+        """The ModelPool that its spec names, in its namespace."""
+        return self._pools.get(key)
+
+    def in_pool(self, namespace: str, pool: str) -> tuple[ModelKey, ...]:
+        mine = (key for key, name in self._pools.items() if name == pool)
+        return tuple(key for key in mine if key.namespace == namespace)
+
+    def _join(self, key: ModelKey, model: Object) -> None:
+        pool = model.get("spec", {}).get("pool")
+        if pool is None:
+            self._pools.pop(key, None)
+        else:
+            self._pools[key] = pool
+
     def model_version(self, key: ModelKey) -> int:
         """Grows with every change of the model: it is told without reading the model."""
         found = self._objects[kinds.MODEL].get(key, {}).values()
@@ -146,15 +164,23 @@ class Cache:
         node = obj.get("spec", {}).get("nodeName") if kind is kinds.POD else None
         if node is None or is_finished(obj):
             return
+        on_it = self._models_on.setdefault(node, Counter())
+        on_it[_key(kind, obj)] += sign
+        if not any(on_it.values()):
+            del self._models_on[node]
+        self.occupy(obj, sign)
+
+    def occupy(self, pod: Object, sign: int) -> None:
+        """The same for a pod of no one model: what it requests of its node counts all the same."""
+        node = pod.get("spec", {}).get("nodeName")
+        if node is None or is_finished(pod):
+            return
         self._nodes.pop(node, None)
-        self._models_on.setdefault(node, Counter())[_key(kind, obj)] += sign
         taken = self._reserved.setdefault(node, {})
-        for name, amount in requests(obj["spec"]).items():
+        for name, amount in requests(pod["spec"]).items():
             taken[name] = taken.get(name, Decimal(0)) + sign * amount
         if not any(taken.values()):
             del self._reserved[node]
-        if not any(self._models_on[node].values()):
-            del self._models_on[node]
 
     def _on_node(self, name: str) -> tuple[ModelKey, ...]:
         return tuple(+self._models_on.get(name, Counter()))
@@ -178,6 +204,8 @@ class Cache:
             self._nodes.pop(key.name, None)
         if not found:
             del self._objects[kind][key]
+            if kind is kinds.MODEL:
+                self._pools.pop(key, None)
         return (key,)
 
     def _is_own_echo(self, kind: Kind, old: Object, new: Object) -> bool:
@@ -188,7 +216,7 @@ class Cache:
         return _hash(new.get("status")) == (_hash(old.get("status")) if ours is None else ours)
 
 
-def _pruned(kind: Kind, obj: Object) -> Object:
+def pruned(kind: Kind, obj: Object) -> Object:
     """Without the bulk that no decision reads: half of a pod, nine tenths of a node."""
     if kind is kinds.NODE:
         return _pruned_node(obj)
@@ -207,7 +235,7 @@ def _key(kind: Kind, obj: Object) -> ModelKey:
     return ModelKey(metadata.get("namespace", ""), name)
 
 
-def _version(obj: Object) -> int:
+def version_of(obj: Object) -> int:
     """Resource versions of one kind are decimal numbers that grow (KEP-5504)."""
     return int(obj["metadata"]["resourceVersion"])
 

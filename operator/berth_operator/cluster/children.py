@@ -7,12 +7,12 @@ each time: from a ModelDeployment to its pod it takes two waits for the API serv
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from berth_operator.cluster import kinds
-from berth_operator.cluster.cache import Cache
 from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.port import Json, KubeApi
+from berth_operator.cluster.store import Store
 from berth_operator.core import drift
 from berth_operator.core.observed import Object, Refusal
 from berth_operator.errors import Conflict, Denied, NotFound
@@ -53,7 +53,7 @@ class _Due:
 @dataclass(frozen=True)
 class Children:
     api: KubeApi
-    cache: Cache
+    store: Store[Any]
 
     async def bring(self, wanted: Sequence[Json], live: Iterable[Object], cr: Object) -> Brought:
         """Applies what is missing or differs. What the API server does not answer is raised.
@@ -127,8 +127,8 @@ class Children:
         return due.told
 
     def _keep(self, kind: Kind, written: Json) -> None:
-        if kind in kinds.WATCHED:
-            self.cache.upsert(kind, written)
+        if kind is not kinds.SECRET:
+            self.store.upsert(kind, written)
 
 
 def _due(desired: Json, known: dict[tuple[str, str], Object]) -> _Due | None:

@@ -49,13 +49,18 @@ NODE: Final = Kind("v1", "Node", "nodes", namespaced=False)
 SECRET: Final = Kind("v1", "Secret", "secrets")
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 EVENT: Final = Kind("v1", "Event", "events")
+SLICE: Final = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+POOL: Final = Kind(names.API_VERSION, names.KIND_POOL, names.PLURAL_POOL)
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 OWNED: Final = (REVISION, DEPLOYMENT, SERVICE, BUDGET, JOB, POD)
 """Watched by the label `names.LABEL_MODEL`, by reflectors. Secrets are owned too and never read."""
 
+POOL_OWNED: Final = (REVISION, DEPLOYMENT, BUDGET, POD, SLICE)
+"""Watched by the label `names.LABEL_POOL`, by reflectors of their own."""
+
 HANDLED: Final = (MODEL, NODE)
-"""What others write; watched by kopf."""
+"""What others write; watched by kopf, as POOL is."""
 
 WATCHED: Final = (*HANDLED, *OWNED)
 
@@ -66,13 +71,9 @@ def handled(*, nodes: bool) -> tuple[Kind, ...]:
 
 
 _ALL: Final = {
-    (kind.api_version, kind.kind): kind for kind in (*WATCHED, SECRET, CONFIG_MAP, EVENT, LEASE)
+    (kind.api_version, kind.kind): kind
+    for kind in (*WATCHED, SLICE, POOL, SECRET, CONFIG_MAP, EVENT, LEASE)
 }
-
-
-def selector(kind: Kind) -> str:
-    """The label selector under which a kind is listed and watched; empty for all objects."""
-    return names.LABEL_MODEL if kind in OWNED else ""
 
 
 def named(api_version: str, kind: str) -> Kind:

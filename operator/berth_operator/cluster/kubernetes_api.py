@@ -208,6 +208,30 @@ class KubernetesApi:
             raise Unavailable(f"{target} answered more than {MAX_PROXIED_BYTES} bytes")
         return body
 
+    async def proxy_put(
+        self,
+        namespace: str,
+        pod: str,
+        port: int,
+        path: str,
+        *,
+        body: Json,
+        headers: Mapping[str, str],
+    ) -> tuple[int, bytes]:
+        target = kinds.POD.path(namespace, f"{pod}:{port}", f"proxy{path}")
+        if not self._may_write():
+            raise NotLeading(f"not leading: PUT {target} is held back")
+        sent = {"Content-Type": _JSON, **headers}
+        response = await self._send(
+            "PUT", target, {}, headers=sent, body=body, timeout=PROXY_TIMEOUT
+        )
+        async with response:
+            try:
+                answer = await read_whole(response.content, MAX_PROXIED_BYTES)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise self._unreachable("PUT", target, error) from error
+        return response.status, answer or b""
+
     @asynccontextmanager
     async def proxy_stream(
         self, namespace: str, pod: str, port: int, path: str

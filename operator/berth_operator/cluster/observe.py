@@ -21,6 +21,10 @@ def nothing_told(key: ModelKey, pods: Sequence[Object]) -> Load:
     return Load()
 
 
+def no_pool(namespace: str, name: str) -> None:
+    del namespace, name
+
+
 @dataclass(frozen=True)
 class Carried:
     """What one look at a model hands to the next, and a restart may lose."""
@@ -39,6 +43,7 @@ class Observer:
     learned: Records = nothing_known
     load: Loads = nothing_told
     shapes: Mapping[str, ShapeReport] = field(default_factory=dict)
+    pool: Callable[[str, str], Object | None] = no_pool
 
     async def observe(self, key: ModelKey, carried: Carried) -> Observed | None:
         """None if there is nothing to decide: no such model, or it is being deleted.
@@ -62,8 +67,13 @@ class Observer:
             learned=self.learned(),
             warnings=await self.warnings.read(key.namespace, children, pods, now),
             remembered=carried.remembered,
+            pool=self._pool_of(cr),
             load=self.load(key, pods),  # last: nothing is waited for after it
         )
+
+    def _pool_of(self, cr: Object) -> Object | None:
+        name = cr.get("spec", {}).get("pool")
+        return None if name is None else self.pool(cr["metadata"]["namespace"], name)
 
 
 def _created(obj: Object) -> str:

@@ -4,7 +4,7 @@ Objects are plain JSON. Every call raises the errors of `berth_operator.errors` 
 NotFound, Conflict, Denied (will not help again), Unavailable (may), NotLeading (before a write).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -81,6 +81,19 @@ class KubeApi(Protocol):
 
     async def proxy_get(self, namespace: str, pod: str, port: int, path: str) -> bytes:
         """GET on a pod's port through the API server; Unavailable beyond MAX_PROXIED_BYTES."""
+        ...
+
+    async def proxy_put(
+        self,
+        namespace: str,
+        pod: str,
+        port: int,
+        path: str,
+        *,
+        body: Json,
+        headers: Mapping[str, str],
+    ) -> tuple[int, bytes]:
+        """PUT on a pod's port through the API server: the pod's status code and answer."""
         ...
 
     def proxy_stream(

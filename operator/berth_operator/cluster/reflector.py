@@ -10,16 +10,14 @@ import logging
 import random
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Generic
 
-from berth_operator.cluster.cache import Cache, ModelKey
-from berth_operator.cluster.kinds import Kind, selector
+from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.port import Json, KubeApi
+from berth_operator.cluster.store import K, Store
 from berth_operator.errors import ApiError
 
 log = logging.getLogger(__name__)
-
-Report = Callable[[Iterable[ModelKey]], None]
 
 # The server ends a watch after so long, and it is taken up where it ended.
 WATCH_SECONDS: Final = 300
@@ -32,22 +30,24 @@ MAX_WAIT_SECONDS: Final = 5.0
 RELIST_AFTER_FAILURES: Final = 3
 
 
-class Reflector:
-    """Keeps the cache's objects of one kind as they are in `namespace`; None is every namespace."""
+class Reflector(Generic[K]):
+    """Keeps a store's objects of one kind as they are in `namespace`; None is every namespace."""
 
     def __init__(
         self,
         api: KubeApi,
-        cache: Cache,
+        store: Store[K],
         kind: Kind,
         namespace: str | None,
         *,
-        report: Report,
+        labels: str,
+        report: Callable[[Iterable[K]], None],
         chance: random.Random,
     ) -> None:
         self._api = api
-        self._cache = cache
+        self._store = store
         self._kind = kind
+        self._labels = labels
         self._namespace = namespace
         self._report = report
         self._chance = chance
@@ -56,7 +56,8 @@ class Reflector:
 
     @property
     def name(self) -> str:
-        return f"watch of {self._kind.plural} in {self._namespace or 'all namespaces'}"
+        where = self._namespace or "all namespaces"
+        return f"watch of {self._kind.plural} with {self._labels} in {where}"
 
     async def run(self) -> None:
         """For ever: errors of the API server are told and waited out, others end the process."""
@@ -77,23 +78,23 @@ class Reflector:
 
     async def fill(self) -> None:
         """All that there is into the cache, and out of it what there is no more."""
-        believed = self._cache.uids(self._kind, self._namespace)
+        believed = self._store.uids(self._kind, self._namespace)
         listed: set[str] = set()
         version = ""
-        async for page in self._api.pages(self._kind, self._namespace, labels=selector(self._kind)):
+        async for page in self._api.pages(self._kind, self._namespace, labels=self._labels):
             for obj in page.items:
                 listed.add(obj["metadata"]["uid"])
-                self._report(self._cache.upsert(self._kind, obj))
+                self._report(self._store.upsert(self._kind, obj))
             version = page.version
         for uid in believed - listed:
-            self._report(self._cache.remove(self._kind, uid))
+            self._report(self._store.remove(self._kind, uid))
         self._version = version
 
     async def _watch(self) -> None:
         events = self._api.watch(
             self._kind,
             self._namespace,
-            labels=selector(self._kind),
+            labels=self._labels,
             seconds=WATCH_SECONDS,
             since=self._version,
         )
@@ -103,9 +104,9 @@ class Reflector:
 
     def _take(self, told: str, obj: Json) -> None:
         if told == "DELETED":
-            self._report(self._cache.remove(self._kind, obj["metadata"]["uid"]))
+            self._report(self._store.remove(self._kind, obj["metadata"]["uid"]))
         elif told != "BOOKMARK":
-            self._report(self._cache.upsert(self._kind, obj))
+            self._report(self._store.upsert(self._kind, obj))
         self._version = obj["metadata"]["resourceVersion"]
 
     def _wait_seconds(self) -> float:

@@ -8,14 +8,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from berth_operator.cluster import kinds
-from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.port import KubeApi
+from berth_operator.cluster.store import K, Store
 from berth_operator.errors import ApiError, ConfigurationError, NotFound, NotLeading
 
 log = logging.getLogger(__name__)
@@ -29,25 +29,28 @@ _AUDIT_SPREAD: Final = 0.2  # of the period, so that several operators do not li
 RETRY_SECONDS: Final = 2.0
 
 
-async def fill(
-    api: KubeApi, cache: Cache, namespaces: Sequence[str], watched: Sequence[Kind] = kinds.HANDLED
-) -> tuple[ModelKey, ...]:
-    """Every watched kind, once; returns all models. Waits for an API server that is away.
+@dataclass(frozen=True)
+class Feed(Generic[K]):
+    """Kinds that kopf watches, where their objects are kept, and who is told of changes."""
+
+    store: Store[K]
+    watched: Sequence[Kind]
+    report: Callable[[Kind, Iterable[K]], None]
+
+
+async def fill(api: KubeApi, feed: Feed[Any], namespaces: Sequence[str]) -> None:
+    """Every watched kind, once. Waits for an API server that is away.
 
     ConfigurationError where Berth's own kind is not known there.
     """
-    for kind in watched:
-        await patiently(partial(_fill, api, cache, kind, namespaces))
-    return cache.models()
+    for kind in feed.watched:
+        await patiently(partial(_fill, api, feed.store, kind, namespaces))
 
 
-async def audit(
-    api: KubeApi, cache: Cache, namespaces: Sequence[str], watched: Sequence[Kind] = kinds.HANDLED
-) -> tuple[ModelKey, ...]:
-    """Forgets what no longer exists; returns the models that this concerns."""
-    changed: set[ModelKey] = set()
-    for kind in watched:
-        believed = cache.uids(kind)
+async def audit(api: KubeApi, feed: Feed[Any], namespaces: Sequence[str]) -> None:
+    """Forgets what no longer exists, and tells whom this concerns."""
+    for kind in feed.watched:
+        believed = feed.store.uids(kind)
         listed = [
             obj["metadata"]["uid"]
             for namespace in _scopes(kind, namespaces)
@@ -55,24 +58,22 @@ async def audit(
         ]
         for uid in believed.difference(listed):
             log.warning("a watch missed the deletion of %s %s", kind.kind, uid)
-            changed.update(cache.remove(kind, uid))
-    return tuple(changed)
+            feed.report(kind, feed.store.remove(kind, uid))
 
 
 async def audit_for_ever(
     api: KubeApi,
-    cache: Cache,
+    feeds: Sequence[Feed[Any]],
     namespaces: Sequence[str],
-    watched: Sequence[Kind] = kinds.HANDLED,
     *,
-    report: Callable[[Iterable[ModelKey]], None],
     memory: Memory,
     chance: random.Random,
 ) -> None:
     while True:
         await asyncio.sleep(AUDIT_SECONDS * chance.uniform(1 - _AUDIT_SPREAD, 1 + _AUDIT_SPREAD))
         try:
-            report(await audit(api, cache, namespaces, watched))
+            for feed in feeds:
+                await audit(api, feed, namespaces)
             await memory.read()
         except ApiError as error:
             log.warning("the cache was not compared with the cluster: %s", error)
@@ -94,12 +95,12 @@ async def patiently(read: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _fill(api: KubeApi, cache: Cache, kind: Kind, namespaces: Sequence[str]) -> None:
+async def _fill(api: KubeApi, store: Store[Any], kind: Kind, namespaces: Sequence[str]) -> None:
     try:
         for namespace in _scopes(kind, namespaces):
             async for page in api.pages(kind, namespace):
                 for obj in page.items:
-                    cache.upsert(kind, obj)
+                    store.upsert(kind, obj)
     except NotFound as error:
         raise ConfigurationError(
             f"this cluster does not know {kind.plural}.{kind.group}: install the chart with "

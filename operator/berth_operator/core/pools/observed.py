@@ -12,7 +12,7 @@ from functools import cached_property
 from berth_api import names
 from berth_api.pool import PoolStatus
 from berth_operator.core.kubernetes import annotation, container_statuses, is_active, moment
-from berth_operator.core.observed import Load, Node, Object, Pod
+from berth_operator.core.observed import Load, Node, Object, Pod, Refusal
 from berth_operator.core.pools import files, planning
 from berth_operator.core.pools.pool import ResolvedPool
 from berth_operator.core.pools.revision import PooledRevision
@@ -66,6 +66,7 @@ class PoolObserved:
     deployments: tuple[Object, ...] = ()
     budgets: tuple[Object, ...] = ()
     slices: tuple[Object, ...] = ()  # EndpointSlices of its models, by the operator
+    refusals: tuple[Refusal, ...] = ()  # of the last look, by the API server or by a pod
     complete: bool = False  # every gateway that serves has told its demand
 
     @cached_property

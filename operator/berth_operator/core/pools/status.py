@@ -89,7 +89,7 @@ def _truth(observed: PoolObserved, failure: Failure | None) -> tuple[bool, str, 
     if failure is not None:
         return ready > 0, "Refused", failure.reason, f"{failure.message}. Fix: {failure.fix}"
     problem = pod_problem(observed)
-    if problem is not None and ready < wanted:
+    if problem is not None and (ready < wanted or observed.refusals):
         reason, message = problem.reason, f"{told}; {problem.message}. Fix: {problem.fix}"
         return ready > 0, "Degraded" if ready else "Pending", reason, message
     if ready >= wanted:
@@ -98,6 +98,8 @@ def _truth(observed: PoolObserved, failure: Failure | None) -> tuple[bool, str, 
 
 
 def pod_problem(observed: PoolObserved) -> Failure | None:
+    if observed.refusals:
+        return problems.of_refusal(observed.refusals[0]).failure
     found = problems.of_pods(one for one in observed.pods if not is_ready(one.object))
     if found is None:
         unmade = (problems.of_deployment(one) for one in observed.deployments)

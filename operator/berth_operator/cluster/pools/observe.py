@@ -1,0 +1,78 @@
+"""A pool's only reader: one frozen `PoolObserved` per look."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from berth_api.pool import PoolStatus
+from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.pod_status import PodReader, with_reports
+from berth_operator.cluster.pools.store import PoolKey, PoolStore
+from berth_operator.core import resolved
+from berth_operator.core.drift import owned_by
+from berth_operator.core.kubernetes import is_terminating
+from berth_operator.core.observed import Load, Object, Refusal
+from berth_operator.core.pools import pool, revision
+from berth_operator.core.pools.observed import Member, PoolObserved
+
+
+@dataclass(frozen=True)
+class PoolObserver:
+    store: PoolStore
+    cache: Cache
+    pods: PodReader
+    wall_clock: Callable[[], datetime]
+    load: Callable[[ModelKey], Load]
+
+    async def observe(self, key: PoolKey, refusals: tuple[Refusal, ...]) -> PoolObserved | None:
+        """None if there is nothing to decide: no such pool, or it is being deleted."""
+        cr = self.store.pool(key)
+        if cr is None or is_terminating(cr):
+            return None
+        found = pool.resolve(cr)
+        pods = self.store.of(kinds.POD, key)
+        asked = {one["metadata"]["uid"] for one in pods}
+        reported = await with_reports(pods, self.pods, polled=asked)
+        members = tuple(self._members(key))  # last: nothing is waited for after it
+        return PoolObserved(
+            cr=cr,
+            pool=found,
+            status=PoolStatus.model_validate(cr.get("status") or {}),
+            now=self.wall_clock(),
+            members=members,
+            pods=reported,
+            nodes=self.cache.nodes(),
+            revisions=self._owned(kinds.REVISION, key, cr),
+            deployments=self._owned(kinds.DEPLOYMENT, key, cr),
+            budgets=self._owned(kinds.BUDGET, key, cr),
+            slices=self.store.of(kinds.SLICE, key),
+            complete=all(one.load.complete for one in members),
+            refusals=refusals,
+        )
+
+    def _owned(self, kind: kinds.Kind, key: PoolKey, cr: Object) -> tuple[Object, ...]:
+        uid = cr["metadata"]["uid"]
+        return tuple(one for one in self.store.of(kind, key) if owned_by(one, uid))
+
+    def _members(self, key: PoolKey) -> Iterator[Member]:
+        for model in sorted(self.cache.in_pool(*key)):
+            found = self._member(model, key)
+            if found is not None:
+                yield found
+
+    def _member(self, model: ModelKey, key: PoolKey) -> Member | None:
+        """None for one that goes, or that only its own look can tell what is wrong with."""
+        cr = self.cache.model(model)
+        if cr is None or is_terminating(cr):
+            return None
+        try:
+            typed = resolved.resolve(cr)
+        except (ValidationError, ValueError):
+            return None
+        children = self.cache.children(model, typed.uid)
+        stored = revision.readable(children.revisions)
+        mine = tuple(one for one in stored if one.pool == key.name)
+        return Member(cr, typed, mine, children.jobs, self.load(model))

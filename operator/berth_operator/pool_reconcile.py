@@ -1,0 +1,73 @@
+"""A pool's look: observe, decide, execute, report. `reconcile` is the same for one model.
+
+The models of a pool are looked at again when its status has changed: theirs are read from it.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from berth_operator.cluster.cache import Cache, ModelKey
+from berth_operator.cluster.pools.execute import PoolExecuted, PoolExecutor
+from berth_operator.cluster.pools.observe import PoolObserver
+from berth_operator.cluster.pools.store import PoolKey
+from berth_operator.core.observed import Refusal
+from berth_operator.core.planner.context import Context
+from berth_operator.core.pools import decide as pools
+from berth_operator.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+# After a look that knew too little; the event that tells more is on its way.
+OUTDATED_RETRY_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class PoolReconciler:
+    observer: PoolObserver
+    executor: PoolExecutor
+    context: Context
+    cache: Cache
+    metrics: Metrics
+    report: Callable[[Iterable[ModelKey]], None]
+    carried: dict[PoolKey, tuple[Refusal, ...]] = field(default_factory=dict)
+
+    async def __call__(self, key: PoolKey) -> float | None:
+        """One look at one pool; returns the seconds until the next one without any event."""
+        started_at = time.perf_counter()
+        result = "error"
+        try:
+            result, again_after = await self._look(key)
+        finally:
+            seconds = time.perf_counter() - started_at
+            self.metrics.reconcile_seconds.labels(result=result).observe(seconds)
+        return again_after
+
+    async def _look(self, key: PoolKey) -> tuple[str, float | None]:
+        observed = await self.observer.observe(key, self.carried.get(key, ()))
+        if observed is None:
+            self.carried.pop(key, None)
+            self.report(self.cache.in_pool(*key))
+            return "gone", None
+        outcome = pools.decide(observed, self.context)
+        executed = await self.executor.execute(observed, outcome)
+        self.carried[key] = executed.refusals
+        if executed.status_written:
+            self.report(self.cache.in_pool(*key))
+        again = OUTDATED_RETRY_SECONDS if executed.outdated else outcome.look_again_seconds
+        return _report(key, executed), again
+
+
+def _report(key: PoolKey, executed: PoolExecuted) -> str:
+    """One line per look that did something; returns the result for the metrics."""
+    done = [
+        *executed.done,
+        *(f"refused {one.kind}/{one.name}: {one.message}" for one in executed.refusals),
+        *(("status",) if executed.status_written else ()),
+    ]
+    if not done:
+        return "rest"
+    log.info("%s: %s", key, "; ".join(done))
+    return "refused" if executed.refusals else "changed"
