@@ -39,6 +39,7 @@ class Kind:
 
 
 MODEL: Final = Kind(names.API_VERSION, names.KIND, names.PLURAL)
+POOL: Final = Kind(names.API_VERSION, names.KIND_POOL, names.PLURAL_POOL)
 REVISION: Final = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
 DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 SERVICE: Final = Kind("v1", "Service", "services")
@@ -66,7 +67,8 @@ def handled(*, nodes: bool) -> tuple[Kind, ...]:
 
 
 _ALL: Final = {
-    (kind.api_version, kind.kind): kind for kind in (*WATCHED, SECRET, CONFIG_MAP, EVENT, LEASE)
+    (kind.api_version, kind.kind): kind
+    for kind in (*WATCHED, POOL, SECRET, CONFIG_MAP, EVENT, LEASE)
 }
 
 
