@@ -26,6 +26,7 @@ from pathlib import Path
 
 from bench.engine import replica
 from bench.prefix import model
+from berth_api import names
 from berth_api.pool_server import EngineOrder, EngineOrders, PoolConfig
 from berth_api.server import EngineConfig, Phase, PodStatus
 from dev import places
@@ -219,7 +220,8 @@ def _words(port: int) -> str:
 
 def _call(port: int, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
+    headers[names.HEADER_POOL_KEY] = KEY  # one key for both here
     with contextlib.closing(connection):
         connection.request(method, path, body, headers)
         reply = connection.getresponse()

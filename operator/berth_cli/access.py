@@ -45,6 +45,10 @@ class Cluster(KubeApi, Protocol):
 
     async def set_keep_alive(self, namespace: str, name: str, keep_alive: str) -> None: ...
 
+    async def annotate(self, namespace: str, name: str, annotation: str, value: str) -> None:
+        """A ModelDeployment."""
+        ...
+
     def log(
         self, namespace: str, pod: str, *, follow: bool, previous: bool
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
@@ -126,6 +130,10 @@ class ClusterApi(KubernetesApi):
 
     async def set_keep_alive(self, namespace: str, name: str, keep_alive: str) -> None:
         change = {"spec": {"keepAlive": keep_alive}}
+        await self._merge(kinds.MODEL.path(namespace, name), change)
+
+    async def annotate(self, namespace: str, name: str, annotation: str, value: str) -> None:
+        change = {"metadata": {"annotations": {annotation: value}}}
         await self._merge(kinds.MODEL.path(namespace, name), change)
 
     async def _merge(self, path: str, change: Json) -> None:

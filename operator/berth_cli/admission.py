@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from berth_api import names, rules
-from berth_api.spec import Sharing, Spec
+from berth_api.spec import Scaling, ScalingMode, Sharing, Spec
 
 Twins = tuple[tuple[Mapping[str, str], Callable[[Any], bool]], ...]
 
@@ -22,6 +22,10 @@ def _beside(table: Sequence[Mapping[str, str]], *checks: Callable[[Any], bool]) 
 def _is_versioned(image: str) -> bool:
     tagged = re.fullmatch(r".+:[^/]+", image) is not None and not image.endswith(":latest")
     return "@sha256:" in image or tagged
+
+
+def _is_on_demand(scaling: Scaling) -> bool:
+    return scaling.mode is not ScalingMode.EXTERNAL and not scaling.min_replicas
 
 
 _NAME: Final = _beside(
@@ -40,12 +44,17 @@ _SCALING: Final = _beside(
 )
 _UNSERVED: Final = _beside(
     rules.UNSERVED,
-    lambda spec: spec.pool is None,
-    lambda spec: spec.priority is None,
-    lambda spec: spec.evictable is None,
     lambda spec: not spec.adapters,
     lambda spec: spec.parallelism.pipeline in ("auto", 1),
     lambda spec: spec.memory.sharing is Sharing.EXCLUSIVE,
+)
+_POOLED: Final = _beside(
+    rules.POOLED,
+    lambda spec: spec.pool is None or not spec.accelerators,
+    lambda spec: spec.pool is None or spec.model.cache is None,
+    lambda spec: spec.pool is None or _is_on_demand(spec.scaling),
+    lambda spec: spec.pool is not None or spec.priority is None,
+    lambda spec: spec.pool is not None or spec.evictable is None,
 )
 
 
@@ -57,6 +66,7 @@ def of_name(name: str) -> Iterator[tuple[str, str]]:
 def of_spec(spec: Spec) -> Iterator[tuple[str, str]]:
     """The field and the words of each rule that a spec breaks."""
     yield from _broken(_UNSERVED, spec, "spec")
+    yield from _broken(_POOLED, spec, "spec")
     yield from _broken(_SOURCE, spec.model, "spec.model")
     yield from _broken(_SCALING, spec.scaling, "spec.scaling")
     if spec.runtime.image is not None:

@@ -18,6 +18,8 @@ WIDE: Final = "wide"
 JSON: Final = "json"
 YAML: Final = "yaml"
 
+_LISTS: Final = frozenset({"ps", "pools"})  # of a namespace, or of all
+
 EXIT_CODES: Final = """\
 exit codes: 0 done, or the answer is yes; 1 refused, or the answer is no; 2 an input cannot be
 read, or nobody answers; 130 ended by Ctrl-C
@@ -45,6 +47,13 @@ class Way:
 
 @dataclass(frozen=True)
 class Ps:
+    site: Site
+    everywhere: bool
+    output: str
+
+
+@dataclass(frozen=True)
+class Pools:
     site: Site
     everywhere: bool
     output: str
@@ -100,7 +109,7 @@ class Create:
     output: str | None
 
 
-Command = Ps | Why | Run | Load | Unload | Logs | Create
+Command = Ps | Pools | Why | Run | Load | Unload | Logs | Create
 
 
 def add(verbs: "Verbs") -> None:
@@ -118,7 +127,7 @@ def add(verbs: "Verbs") -> None:
 
 def typed(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Command:
     """Ends the process with code 2 where two options contradict each other."""
-    if given.verb == "ps" and given.everywhere and given.namespace is not None:
+    if given.verb in _LISTS and given.everywhere and given.namespace is not None:
         parser.error(f"argument --namespace: {given.namespace} says nothing with -A; remove one")
     return _VERBS[given.verb].typed(given)
 
@@ -184,6 +193,11 @@ def _add_ps(add: Add) -> None:
     _add_output(add, WIDE)
 
 
+def _add_pools(add: Add) -> None:
+    add("-A", "--all-namespaces", dest="everywhere", action="store_true")
+    _add_output(add)
+
+
 def _add_shown_model(add: Add) -> None:
     _add_model(add)
     _add_output(add)
@@ -240,6 +254,12 @@ _VERBS: Final[Mapping[str, _Verb]] = {
         _add_ps,
         lambda given: Ps(_site(given), given.everywhere, given.output),
     ),
+    "pools": _Verb(
+        "the pools, and what their cards hold",
+        "Every pool: its pods and cards, what is granted of them, who is loaded and who waits.",
+        _add_pools,
+        lambda given: Pools(_site(given), given.everywhere, given.output),
+    ),
     "why": _Verb(
         "what a model waits for",
         "What a model waits for, in the order in which things must come true, and the fix.",
@@ -260,13 +280,15 @@ _VERBS: Final[Mapping[str, _Verb]] = {
     ),
     "load": _Verb(
         "have a model running before anybody asks",
-        "Fixed: spec.replicas of 1 at least. Auto: a request that wakes it.",
+        "Fixed: spec.replicas of 1 at least. Auto: a request that wakes it. In a pool: loaded, and "
+        "kept until it is unloaded.",
         _add_load,
         lambda given: Load(_site(given), given.model, given.keep_alive, _way(given), given.output),
     ),
     "unload": _Verb(
         "give a model's accelerators back",
-        "Fixed: spec.replicas of 0. Auto models leave by themselves, after spec.keepAlive.",
+        "Fixed: spec.replicas of 0. Auto models leave by themselves, after spec.keepAlive. In a "
+        "pool: gone once its requests are answered.",
         _add_shown_model,
         lambda given: Unload(_site(given), given.model, given.output),
     ),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -10,10 +10,13 @@ from pydantic import ValidationError
 from berth_api import names
 from berth_api.demand import Demand
 from berth_api.model_deployment import ModelDeployment
+from berth_api.pool import ModelPool, PoolStatus
 from berth_api.spec import Spec
 from berth_api.status import Status
 from berth_cli.access import Session
 from berth_cli.errors import InputError, Refused
+from berth_cli.pools import KnownPool
+from berth_cli.seat import Seat, find
 from berth_operator.cluster import demand_calls, kinds
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.errors import BerthError, NotFound
@@ -55,12 +58,14 @@ class Known:
     spec: Spec
     status: Status
     asked: Asked | None
+    seat: Seat | None = None  # of a pool's model
 
 
 async def known(session: Session, name: str) -> Known:
     """Raises InputError where there is no such model, and what `Cluster` raises."""
     cr = await read(session, name)
-    return _known(cr, await counts(session))
+    found = _known(cr, await counts(session))
+    return (await _seated(session, session.namespace, [found]))[0]
 
 
 async def read(session: Session, name: str) -> Object:
@@ -78,8 +83,39 @@ async def every(session: Session, namespace: str | None) -> tuple[list[Known], s
     """By namespace and name, and why counts are unknown; `namespace` None is every one."""
     found = await session.api.list_all(kinds.MODEL, namespace)
     counted = await counts(session)
-    models = [_known(cr, counted) for cr in found]
+    models = await _seated(session, namespace, [_known(cr, counted) for cr in found])
     return sorted(models, key=lambda one: (one.namespace, one.name)), counted.why_unknown
+
+
+async def _seated(session: Session, namespace: str | None, found: list[Known]) -> list[Known]:
+    """With what their pools say of them, where there are any."""
+    if all(one.spec.pool is None for one in found):
+        return found
+    told: dict[str, dict[str, PoolStatus]] = {}
+    for pool in await pools(session, namespace):
+        told.setdefault(pool.namespace, {})[pool.name] = pool.status
+    return [
+        one
+        if one.spec.pool is None
+        else replace(one, seat=find(one.spec.pool, one.name, told.get(one.namespace, {})))
+        for one in found
+    ]
+
+
+async def pools(session: Session, namespace: str | None) -> list[KnownPool]:
+    """By namespace and name; `namespace` None is every one."""
+    found = [_pool(cr) for cr in await session.api.list_all(kinds.POOL, namespace)]
+    return sorted(found, key=lambda one: (one.namespace, one.name))
+
+
+def _pool(cr: Object) -> KnownPool:
+    """Raises InputError for an object of a version that cannot be read here."""
+    namespace, name = cr["metadata"]["namespace"], cr["metadata"]["name"]
+    try:
+        typed = ModelPool.model_validate(cr)
+    except ValidationError as error:
+        raise _unreadable(namespace, name, error) from error
+    return KnownPool(namespace, name, typed.spec, typed.status or PoolStatus())
 
 
 async def counts(session: Session) -> Counts:
@@ -130,12 +166,17 @@ def _known(cr: Object, counted: Counts) -> Known:
     try:
         typed = ModelDeployment.model_validate(cr)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InputError(
-            f"{namespace}/{name}: {where}: {error.errors()[0]['msg']}; it is of another version "
-            "of Berth: use that one's terminal"
-        ) from error
+        raise _unreadable(namespace, name, error) from error
     return Known(namespace, name, typed.spec, typed.status or Status(), counted.of(namespace, name))
+
+
+def _unreadable(namespace: str, name: str, error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return InputError(
+        f"{namespace}/{name}: {where}: {first['msg']}; it is of another version of Berth: use that "
+        "one's terminal"
+    )
 
 
 def pods_first(pods: Iterable[Object]) -> list[Object]:

@@ -9,6 +9,7 @@ from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode
 from berth_api.status import Memories, Plan
 from berth_cli.columns import DASH, columns
 from berth_cli.models import Known
+from berth_cli.seat import PINNED, Seat, place
 
 FOREVER: Final = "forever"
 _HEADER: Final = ("NAME", "PHASE", "PROCESSOR", "MEMORY", "MEASURED", "CONTEXT", "UNTIL")
@@ -36,8 +37,8 @@ def _row(one: Known, *, wide: bool) -> tuple[str, ...]:
     found = (
         one.name,
         " ".join(part for part in (status.phase, status.progress) if part),
-        processor(plan),
-        _size(plan.usable_bytes if plan else None),
+        _where(one),
+        _size(_planned_bytes(one)),
         _size(measured_bytes(plan.measured if plan else None)),
         _number(plan.max_model_len if plan else None),
         until(one) or "",
@@ -67,7 +68,7 @@ def _object(one: Known) -> dict[str, Any]:
         "message": status.message,
         "processor": _processor(plan),
         "memory": {
-            "plannedBytes": plan.usable_bytes if plan else None,
+            "plannedBytes": _planned_bytes(one),
             "measuredBytes": measured_bytes(plan.measured if plan else None),
         },
         "context": plan.max_model_len if plan else None,
@@ -81,7 +82,20 @@ def _object(one: Known) -> dict[str, Any]:
             "wanted": wanted(one),
         },
         "url": status.url,
+        "pool": one.seat.wire() if one.seat else None,
     }
+
+
+def _where(one: Known) -> str:
+    plan = one.status.plan
+    return processor(plan) if one.seat is None else place(one.seat, plan.device if plan else None)
+
+
+def _planned_bytes(one: Known) -> int | None:
+    """Of a GPU, or of a pod without one; in a pool the engine's share of each of its cards."""
+    if one.seat is not None and one.seat.engine is not None:
+        return one.seat.engine.memory_bytes
+    return one.status.plan.usable_bytes if one.status.plan else None
 
 
 def _processor(plan: Plan | None) -> dict[str, Any] | None:
@@ -119,17 +133,29 @@ def measured_bytes(measured: Memories | None) -> int | None:
 def until(one: Known) -> str | None:
     """How long it stays: `forever`, or so long without a request. None where nothing runs.
 
-    When its last request was, nobody tells.
+    When its last request was, nobody tells but a pool, which says when the model goes.
     """
-    if not one.status.replicas:
+    if one.seat is not None:
+        return _until_in_pool(one, one.seat)
+    return _unless_asked(one, goes=one.spec.scaling.sleeps) if one.status.replicas else None
+
+
+def _until_in_pool(one: Known, seat: Seat) -> str | None:
+    held = seat.held
+    if held is None or held.state == "Draining":
         return None
+    return held.until or _unless_asked(one, goes=held.reason != PINNED)
+
+
+def _unless_asked(one: Known, *, goes: bool) -> str:
     keep = one.spec.keep_alive or DEFAULT_KEEP_ALIVE
-    goes = one.spec.scaling.sleeps and parse_duration(keep) is not None
-    return f"{keep} idle" if goes else FOREVER
+    return f"{keep} idle" if goes and parse_duration(keep) is not None else FOREVER
 
 
 def wanted(one: Known) -> int | None:
     """As many replicas as are to be; None where the operator has not decided yet."""
+    if one.seat is not None:
+        return one.seat.wanted
     if one.spec.scaling.mode is ScalingMode.AUTO:
         return one.status.scaling.desired_replicas if one.status.scaling else None
     return one.spec.replicas

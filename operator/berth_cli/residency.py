@@ -1,7 +1,8 @@
-"""`berth load` and `berth unload`: what each honestly is for a model of its own pods. Pure.
+"""`berth load` and `berth unload`: what each honestly is for a model. Pure.
 
 Who decides about replicas decides about this: `Fixed` obeys the scale subresource, `External` obeys
-somebody else's, and `Auto` obeys requests, so that it is woken by one and leaves when none come.
+somebody else's, and `Auto` obeys requests, so that it is woken by one and leaves when none come. A
+pool is told by an annotation, whose time counts: an object keeps it, and nobody has to answer it.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,18 @@ class Wake:
 
 
 @dataclass(frozen=True)
+class Pin:
+    """Tell the pool to load the model and to keep it, and wait until it serves."""
+
+    keep_alive: str | None
+
+
+@dataclass(frozen=True)
+class Release:
+    """Tell the pool to let the model go once its requests are answered."""
+
+
+@dataclass(frozen=True)
 class Nothing:
     """It is as it was asked to be."""
 
@@ -36,13 +49,15 @@ class Denied:
     text: str  # with the fix
 
 
-Act = Scale | Wake | Nothing | Denied
+Act = Scale | Wake | Pin | Release | Nothing | Denied
 
 
 def load(known: Known, keep_alive: str | None) -> Act:
     denied = _denied(known)
     if denied is not None:
         return denied
+    if known.spec.pool is not None:
+        return Pin(keep_alive)
     if known.spec.scaling.mode is ScalingMode.AUTO:
         return Wake(keep_alive)
     if keep_alive is not None:
@@ -59,6 +74,8 @@ def unload(known: Known) -> Act:
     denied = _denied(known)
     if denied is not None:
         return denied
+    if known.spec.pool is not None:
+        return Release()
     if known.spec.scaling.mode is ScalingMode.AUTO:
         return _of_auto(known)
     if known.spec.replicas == 0:

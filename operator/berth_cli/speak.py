@@ -7,10 +7,23 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from typing import Final
 
 from berth_api import names
-from berth_cli import access, chat, conversation, create, gateway, logs, models, ps, residency, why
+from berth_cli import (
+    access,
+    chat,
+    conversation,
+    create,
+    gateway,
+    logs,
+    models,
+    pools,
+    ps,
+    residency,
+    why,
+)
 from berth_cli.access import Session
 from berth_cli.commands import (
     JSON,
@@ -19,6 +32,7 @@ from berth_cli.commands import (
     Create,
     Load,
     Logs,
+    Pools,
     Ps,
     Run,
     Unload,
@@ -28,7 +42,7 @@ from berth_cli.conversation import StatusLine
 from berth_cli.errors import Refused
 from berth_cli.models import Known
 from berth_cli.report import Screen, printable
-from berth_cli.residency import Act, Nothing, Scale, Wake
+from berth_cli.residency import Act, Nothing, Pin, Release, Scale, Wake
 from berth_operator.cluster import kinds
 from berth_operator.errors import BerthError
 
@@ -36,7 +50,13 @@ Environ = Mapping[str, str]
 Show = Callable[[str], None]
 
 EXIT_NO: Final = 1
-_DONE: Final[Mapping[type, str]] = {Scale: "Scaled", Wake: "Woken", Nothing: "Nothing"}
+_DONE: Final[Mapping[type, str]] = {
+    Scale: "Scaled",
+    Wake: "Woken",
+    Pin: "Loaded",
+    Release: "Unloaded",
+    Nothing: "Nothing",
+}
 
 
 def speak(command: Command, environ: Environ, screen: Screen, show: Show) -> int:
@@ -61,12 +81,14 @@ def speak(command: Command, environ: Environ, screen: Screen, show: Show) -> int
 
 
 async def _answer(
-    command: Ps | Why | Load | Unload, environ: Environ, screen: Screen
+    command: Ps | Pools | Why | Load | Unload, environ: Environ, screen: Screen
 ) -> tuple[str, int]:
     async with access.session(command.site, environ) as session:
         match command:
             case Ps():
                 return await _ps(command, session), 0
+            case Pools():
+                return await _pools(command, session), 0
             case Why():
                 return await _why(command, session, screen)
             case Load():
@@ -86,6 +108,13 @@ async def _ps(command: Ps, session: Session) -> str:
     if command.output == JSON:
         return ps.as_json(found)
     return ps.as_text(found, namespaces=command.everywhere, wide=command.output == WIDE)
+
+
+async def _pools(command: Pools, session: Session) -> str:
+    found = await models.pools(session, None if command.everywhere else session.namespace)
+    if command.output == JSON:
+        return pools.as_json(found)
+    return pools.as_text(found, namespaces=command.everywhere)
 
 
 async def _why(command: Why, session: Session, screen: Screen) -> tuple[str, int]:
@@ -110,9 +139,22 @@ async def _act(
             return f"{known.name}: spec.replicas is {replicas} now"
         case Wake(keep_alive=keep_alive) if isinstance(command, Load):
             return await _wake(session, known, keep_alive, command, environ)
+        case Pin(keep_alive=keep_alive) if isinstance(command, Load):
+            await _note(session, known, names.ANNOTATION_LOAD)
+            return await _wake(session, known, keep_alive, command, environ)
+        case Release():
+            await _note(session, known, names.ANNOTATION_UNLOAD)
+            return f"{known.name} leaves pool {known.spec.pool} once its requests are answered"
         case residency.Denied(text=text):
             raise Refused(text)
     raise AssertionError(act)
+
+
+async def _note(session: Session, known: Known, annotation: str) -> None:
+    """Now, on the object; of two such notes the later one counts."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    at = now.replace("+00:00", "Z")
+    await session.api.annotate(known.namespace, known.name, annotation, at)
 
 
 async def _wake(

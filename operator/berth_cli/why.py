@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from berth_api.pool import PoolEngine
+from berth_api.quantity import format_bytes
 from berth_api.status import Condition, ConditionType
 from berth_cli.columns import DASH, columns
 from berth_cli.models import Known
@@ -100,6 +102,7 @@ def as_json(found: Reason) -> str:
             "held": known.asked.held if known.asked else None,
             "oldestHeldSeconds": known.asked.oldest_held_seconds if known.asked else None,
             "inFlight": known.asked.in_flight if known.asked else None,
+            "pool": known.seat.wire() if known.seat else None,
         },
         indent=2,
     )
@@ -109,6 +112,7 @@ def as_text(found: Reason, screen: Screen) -> str:
     sections = (
         _headline(found, screen),
         _chain(found, screen),
+        _seat(found, screen),
         _failure(found, screen),
         _listed("What would help", _fixes(found), screen),
         _pods(found, screen),
@@ -140,6 +144,38 @@ def _chain(found: Reason, screen: Screen) -> list[str]:
         new = message and message != found.known.status.message
         lines += [row, *(folded(message, screen, "      ") if new else [])]
     return lines
+
+
+def _seat(found: Reason, screen: Screen) -> list[str]:
+    """What the pool says of each of the model's engines, in its own words."""
+    seat = found.known.seat
+    if seat is None:
+        return []
+    lines = [f"Pool {seat.pool}:"]
+    if not seat.engines:
+        said = seat.fault or "it says nothing of this model yet"
+        return lines + folded(said, screen, "  ")
+    for one in seat.engines:
+        lines += _engine(found.known, one, screen)
+    return lines
+
+
+def _engine(known: Known, one: PoolEngine, screen: Screen) -> list[str]:
+    told = " ".join(part for part in (one.state, one.phase, _percent(one)) if part)
+    why = f", {one.reason}" if one.reason else ""
+    cards = f" on GPU {','.join(map(str, one.cards))}" if one.cards else ""
+    where = f", in {one.pod}{cards}" if one.pod else ""
+    needs = format_bytes(one.memory_bytes)
+    lines = folded(f"engine {one.id}: {told}{why}{where}; its share is {needs}", screen, "  ")
+    if one.message not in ("", known.status.message):
+        lines += folded(one.message, screen, "      ")
+    if one.blocked_until is not None:
+        lines += folded(f"It is tried again at {one.blocked_until}", screen, "      ")
+    return lines
+
+
+def _percent(one: PoolEngine) -> str:
+    return "" if one.percent is None else f"{one.percent}%"
 
 
 def _failure(found: Reason, screen: Screen) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Final
 from berth_api.spec import RoutingPolicy
 from berth_gateway.client import Exchange
 from berth_gateway.proxy import Call
+from berth_gateway.routing.form import Form
 from berth_gateway.routing.prefix import affinity
 from berth_gateway.routing.request import Body
 from berth_gateway.routing.snapshot import Model
@@ -29,7 +30,7 @@ def call(
 ) -> Call:
     """`path` is the engine's; `streams`: the client may be told something while it waits."""
     headers = exchange.headers
-    usual = content_type, accept, model.engine_key
+    usual = content_type, accept
     try:
         lines = _remembered_fields(*usual)
     except _LongError:
@@ -46,6 +47,7 @@ def call(
         headers=lines,
         streams=streams,
         asked=affinity(prefix) if prefix else None,  # nothing is not alike
+        form=content_type if isinstance(body, Form) else None,
     )
 
 
@@ -54,22 +56,18 @@ class _LongError(Exception):
 
 
 @lru_cache(maxsize=1024)
-def _remembered_fields(
-    content_type: bytes | None, accept: bytes | None, engine_key: str | None
-) -> bytes:
+def _remembered_fields(content_type: bytes | None, accept: bytes | None) -> bytes:
     """What it raises it forgets, so that only those of usual length are kept."""
     if len(content_type or b"") + len(accept or b"") > _MAX_REMEMBERED_BYTES:
         raise _LongError
-    return _fields(content_type, accept, engine_key)
+    return _fields(content_type, accept)
 
 
-def _fields(content_type: bytes | None, accept: bytes | None, engine_key: str | None) -> bytes:
-    """Header lines that are the same for most requests of a model."""
+def _fields(content_type: bytes | None, accept: bytes | None) -> bytes:
+    """Header lines that are the same for most requests."""
     lines = b"accept-encoding: identity\r\n"
     if content_type is not None:
         lines += b"content-type: %b\r\n" % content_type
     if accept is not None:
         lines += b"accept: %b\r\n" % accept
-    if engine_key is not None:
-        lines += f"authorization: Bearer {engine_key}\r\n".encode()
     return lines

@@ -14,6 +14,7 @@ from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.routing.snapshot import Model, Snapshot
 from berth_gateway.settings import Limits
 from berth_gateway.upstream.connection import Connection
+from berth_gateway.upstream.renamed import Renamed
 
 PATH_MESSAGES: Final = "/v1/messages"  # Anthropic's API, which the engine serves beside OpenAI's
 STATUS_CLIENT_LEFT: Final = 499  # nginx's: the client closed the connection before the answer
@@ -90,7 +91,7 @@ class Exchange:
         await self.whole(200, headers, json.dumps(document).encode())
         return 200
 
-    async def relay(self, connection: Connection) -> None:
+    async def relay(self, connection: Connection | Renamed) -> None:
         """Send the rest of an engine's answer, as fast as both sides take it, but not its end.
 
         LostError when the engine breaks off.

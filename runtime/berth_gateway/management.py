@@ -6,7 +6,6 @@ A data path that is busy cannot fail a probe; one that has stopped does.
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, Final
 
 import uvicorn
@@ -127,8 +126,11 @@ def _shown(model: Model, queues: Queues) -> dict[str, Any]:
         "held": 0 if line is None else len(line.held),
         "room": model.room,
         "endpoints": [
-            asdict(endpoint)
-            | {
+            {
+                "key": endpoint.key,
+                "url": endpoint.url,
+                "name": endpoint.name,
+                "servedModel": endpoint.served_model,
                 "inFlight": load.in_flight.get(endpoint.key, 0),
                 "ejected": endpoint.key in ejected,
             }

@@ -34,6 +34,7 @@ from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import Limits
 from berth_gateway.state.board import Board
 from berth_gateway.upstream.connection import Connection
+from berth_gateway.upstream.renamed import Renamed
 
 WORKING: Final = frozenset(one.value for one in Endpoint)
 _ROOT: Final = "/"
@@ -96,7 +97,7 @@ class Exchange(client.Exchange):
         else:
             self._hear_error(self.asked, chunk, more=more)
 
-    async def relay(self, connection: Connection) -> None:
+    async def relay(self, connection: Connection | Renamed) -> None:
         if self.asked is None:
             await client.Exchange.relay(self, connection)
             return

@@ -1,4 +1,4 @@
-"""One request to one engine and its answer back, bytes untouched.
+"""One request to one engine and its answer back, bytes untouched but for a shared engine's name.
 
 Another endpoint is tried only while the client has seen nothing. After the first byte a lost
 engine is told as what it is: an error event in a stream, an aborted connection otherwise.
@@ -23,15 +23,17 @@ from berth_gateway.errors import (
     Refusal,
     error_event,
 )
-from berth_gateway.routing import refusals, usage
+from berth_gateway.routing import refusals, request, usage
 from berth_gateway.routing.ejection import PAUSES
 from berth_gateway.routing.prefix import Affinity
+from berth_gateway.routing.renaming import Renaming
 from berth_gateway.routing.snapshot import Endpoint, Model
 from berth_gateway.settings import DEFAULT_IDLE_SECONDS
 from berth_gateway.state.queues import Place, Queues
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.upstream.connection import Connection, Header
 from berth_gateway.upstream.pool import Pool
+from berth_gateway.upstream.renamed import Renamed
 from berth_gateway.waiting import Waiting
 
 _log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ _NOT_RELAYED: Final = frozenset(
     }
 )  # fmt: skip
 _CONTENT_TYPE: Final = b"content-type"
+_CONTENT_LENGTH: Final = b"content-length"
 _EVENT_STREAM: Final = b"text/event-stream"
 _LOST: Final = Refusal(Kind.ENGINE_LOST, "the engine stopped before the answer was complete")
 
@@ -67,6 +70,7 @@ class Call:
     headers: bytes = field(repr=False)  # lines, each with its CRLF
     streams: bool = False  # what the client asked for
     asked: Affinity | None = None  # where the model's policy looks at it
+    form: bytes | None = None  # the body's content type, where it is a form and no JSON
 
 
 @dataclass(slots=True)
@@ -78,6 +82,7 @@ class Answer:
     status: int
     headers: list[Header]  # names in lower case
     first: bytes
+    rest: Connection | Renamed  # what comes behind the first bytes
 
     @property
     def streams(self) -> bool:
@@ -183,12 +188,16 @@ class Proxy:
         pool, url = self._pool, endpoint.url
         connection = pool.take(url) or await pool.connect(url)
         try:
-            connection.ask(call.path, self._fields(call, exchange), call.body)
+            fields = self._fields(call, exchange, endpoint)
+            connection.ask(call.path, fields, _body(call, endpoint))
             first = await connection.piece()
-            answer = Answer(endpoint, connection, connection.status, connection.headers, first)
+            status, headers = connection.status, connection.headers
+            answer = Answer(endpoint, connection, status, headers, first, connection)
             if first.startswith(b"data") and answer.streams:
                 await _unmask(answer)
             _check_status(answer.status)
+            if endpoint.served_model is not None:
+                _rename(answer, endpoint.served_model, call.model.name)
         except LostError as error:
             pool.forget(url)  # the other idle connections have most often died with it
             pool.give_back(url, connection)
@@ -198,7 +207,7 @@ class Proxy:
             raise
         return answer
 
-    def _fields(self, call: Call, exchange: Exchange) -> bytes:
+    def _fields(self, call: Call, exchange: Exchange, endpoint: Endpoint) -> bytes:
         """Header lines of one try.
 
         Each try has an id of its own, with the client's in front for whoever reads logs: vLLM
@@ -206,8 +215,11 @@ class Proxy:
         that still runs, would break each other
         (https://github.com/vllm-project/vllm/pull/27987).
         """
-        request_id = f"x-request-id: {exchange.request_id}-{next(self._tries)}\r\n"
-        return call.headers + request_id.encode()
+        lines = f"x-request-id: {exchange.request_id}-{next(self._tries)}\r\n"
+        key = call.model.engine_key if endpoint.served_model is None else endpoint.engine_key
+        if key is not None:
+            lines += f"authorization: Bearer {key}\r\n"
+        return call.headers + lines.encode()
 
     def _arrived(self, call: Call, exchange: Exchange, endpoint: Endpoint) -> None:
         self._queues.sound(call.model, endpoint)
@@ -223,11 +235,11 @@ class Proxy:
                 exchange.commented = False
             else:
                 await exchange.begin(answer.status, _relayed(answer.headers))
-            whole = connection.whole
+            whole = answer.rest.whole
             await exchange.say(answer.first, more=not whole)
             if not whole:
                 connection.limit_silence(self._idle_seconds)
-                await exchange.relay(connection)
+                await exchange.relay(answer.rest)
                 await exchange.say(b"", more=False)
         except LostError as error:
             lost = EndpointFailedError(Failure.MID_STREAM, str(error))
@@ -285,6 +297,24 @@ def _check_status(status: int) -> None:
         raise EndpointFailedError(Failure.BUSY, f"status {status}")
 
 
+def _body(call: Call, endpoint: Endpoint) -> bytes:
+    """Named anew where the engine has another name for the model: it may be shared."""
+    name = endpoint.served_model
+    if name is None:
+        return call.body
+    return request.renamed(call.body, name, form_type=call.form)
+
+
+def _rename(answer: Answer, theirs: str, ours: str) -> None:
+    """Have it tell the model by our name; its length is known only if all of it is here."""
+    rest = Renamed(answer.connection, Renaming(theirs, ours))
+    answer.first, answer.rest = rest.begin(answer.first), rest
+    headers = [one for one in answer.headers if one[0] != _CONTENT_LENGTH]
+    if rest.whole:
+        headers.append((_CONTENT_LENGTH, b"%d" % len(answer.first)))
+    answer.headers = headers
+
+
 def _relayed(headers: list[Header]) -> list[Header]:
     return [header for header in headers if header[0] not in _NOT_RELAYED]
 
@@ -295,7 +325,7 @@ async def _tell_error(answer: Answer, exchange: Exchange) -> int:
     One that is too large stays unsaid: the server then cuts the connection.
     """
     body = answer.first
-    while len(body) < _MAX_ERROR_BYTES and (more := await answer.connection.piece()):
+    while len(body) < _MAX_ERROR_BYTES and (more := await answer.rest.piece()):
         body += more
     if answer.connection.whole:
         await exchange.say(error_event(exchange.dialect, body), more=False)

@@ -24,6 +24,11 @@ NOT_SEEN = {
         "never asked for itself: OwnerReferencesPermissionEnforcement, which some clusters turn on, "
         "looks whether the writer of an owner reference has it"
     ),
+    ("berth.dev/modelpools/finalizers", "update"): "as for modeldeployments/finalizers",
+    ("discovery.k8s.io/endpointslices/restricted", "create"): (
+        "never asked for itself: OpenShift's RestrictedEndpointsAdmission looks whether the writer "
+        "of an EndpointSlice has it"
+    ),
     ("apps/controllerrevisions", "get"): "where one of that name is there already: whose is it?",
     (
         "batch/jobs",

@@ -34,6 +34,10 @@ class TerminalCluster(FakeCluster):
     async def set_keep_alive(self, namespace: str, name: str, keep_alive: str) -> None:
         await self.patch(kinds.MODEL, namespace, name, {"spec": {"keepAlive": keep_alive}})
 
+    async def annotate(self, namespace: str, name: str, annotation: str, value: str) -> None:
+        change = {"metadata": {"annotations": {annotation: value}}}
+        await self.patch(kinds.MODEL, namespace, name, change)
+
     @asynccontextmanager
     async def log(
         self, namespace: str, pod: str, *, follow: bool, previous: bool

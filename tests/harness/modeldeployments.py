@@ -1,4 +1,4 @@
-"""ModelDeployments: two valid ones by hand, what differs from them, and a strategy for the rest."""
+"""ModelDeployments: three valid ones by hand, what differs from them, and a strategy for the rest."""
 
 import copy
 from typing import Any
@@ -14,7 +14,7 @@ MINIMAL: Object = {
     "spec": {"model": {"source": "hf://Qwen/Qwen3-0.6B"}},
 }
 
-# Every field that this version acts on.
+# Every field that this version acts on where no pool does.
 FULL: Object = MINIMAL | {
     "metadata": {"name": "qwen3-32b"},
     "spec": {
@@ -91,6 +91,19 @@ FULL: Object = MINIMAL | {
     },
 }
 
+# A model of a pool says nothing of accelerators and caches, and more of its stay.
+POOLED: Object = MINIMAL | {
+    "spec": {
+        "model": {"source": "hf://Qwen/Qwen3-0.6B"},
+        "keepAlive": "-1",
+        "pool": "small",
+        "priority": -5,
+        "evictable": False,
+        "replicas": 1,
+        "paused": False,
+    },
+}
+
 
 def changed(path: str, value: Any) -> Object:
     """MINIMAL with one field, say `spec.scaling.mode`, set."""
@@ -127,7 +140,7 @@ _models = st.fixed_dictionaries(
     {"source": st.sampled_from(SOURCES)},
     optional={"name": _words, "aliases": st.lists(_words, max_size=3)},
 )
-_specs = st.fixed_dictionaries(
+_alone = st.fixed_dictionaries(
     {"model": _models},
     optional={
         "runtime": _some(
@@ -182,6 +195,21 @@ _specs = st.fixed_dictionaries(
         "paused": st.booleans(),
     },
 )
+
+
+_stays = st.fixed_dictionaries(
+    {"pool": _words},
+    optional={"priority": st.integers(-1_000_000, 1_000_000), "evictable": st.booleans()},
+)
+
+
+def _pooled(spec: Object, stay: Object) -> Object:
+    """Without what a pool says instead."""
+    left = {name: field for name, field in spec.items() if name not in ("accelerators", "scaling")}
+    return left | stay
+
+
+_specs = _alone | st.builds(_pooled, _alone, _stays)
 
 
 def modeldeployments() -> st.SearchStrategy[Object]:

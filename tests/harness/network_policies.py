@@ -61,7 +61,9 @@ def _selects(policy: Object, pod: Pod, direction: str) -> bool:
 def _names_port(rule: Object, port: int, protocol: str) -> bool:
     ports = rule.get("ports")
     return not ports or any(
-        one["port"] == port and one.get("protocol", "TCP") == protocol for one in ports
+        one["port"] <= port <= one.get("endPort", one["port"])
+        and one.get("protocol", "TCP") == protocol
+        for one in ports
     )
 
 

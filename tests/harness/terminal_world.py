@@ -8,6 +8,8 @@ from fakes.terminal import TerminalCluster
 from berth_api import names
 from berth_api.demand import Demand, ModelDemand
 from berth_api.model_deployment import ModelDeployment
+from berth_api.pool import PoolStatus
+from berth_cli import seat
 from berth_cli.models import Asked, Known
 
 NAMESPACE = "team-a"
@@ -158,14 +160,84 @@ REFUSED = model(
     ],
 )
 NEW = model("new")
-MODELS = (SERVING, LOADING, IDLE, UNPLACED, REFUSED)
+POOLED = model(
+    "mistral",
+    {"pool": "small"},
+    phase="Serving",
+    reason="Serving",
+    message="loaded in small-pool-1f-x on card 0",
+    replicas=1,
+    readyReplicas=1,
+    plan=PLAN | {"tensorParallelSize": 1, "maxModelLen": 32_768},
+    conditions=[condition("Ready", "True", "Serving")],
+)
+WAITING = model(
+    "gemma",
+    {"pool": "small"},
+    phase="Pending",
+    reason="Activating",
+    message="waits for mistral, which may go at 2026-01-02T03:04:40Z",
+    replicas=0,
+    readyReplicas=0,
+    plan=PLAN | {"tensorParallelSize": 1, "maxModelLen": 8192},
+    conditions=[
+        condition("Ready", "False", "Activating", "waits for mistral"),
+        condition("Planned", "True", "Fits"),
+        condition("Scheduled", "Unknown", "Waiting", "no room of the pool is asked for or given"),
+    ],
+)
+ENGINE: dict[str, Any] = {
+    "id": "1a2b3c4d5e",
+    "models": ["mistral"],
+    "state": "Serving",
+    "pod": "small-pool-1f-x",
+    "cards": [0],
+    "memoryBytes": 40 * GIB,
+    "until": "2026-01-02T03:09:05Z",
+    "reason": "Idle",
+}
+WANTED: dict[str, Any] = {
+    "id": "5f6a7b8c9d",
+    "models": ["gemma"],
+    "state": "Waiting",
+    "memoryBytes": 60 * GIB,
+    "reason": "MinimumResidency",
+    "message": "waits for mistral, which may go at 2026-01-02T03:04:40Z",
+}
+POOL: dict[str, Any] = {
+    "apiVersion": names.API_VERSION,
+    "kind": names.KIND_POOL,
+    "metadata": {"name": "small", "namespace": NAMESPACE},
+    "spec": {"accelerator": {"profile": "h100"}, "cache": {"claimName": "models"}},
+    "status": {
+        "phase": "Ready",
+        "reason": "Ready",
+        "replicas": 1,
+        "readyReplicas": 1,
+        "loaded": 1,
+        "waiting": 1,
+        "engines": [ENGINE, WANTED],
+        "cards": [
+            {
+                "pod": "small-pool-1f-x",
+                "index": 0,
+                "totalBytes": 73 * GIB,
+                "grantedBytes": 40 * GIB,
+            }
+        ],
+    },
+}
+MODELS = (SERVING, LOADING, IDLE, UNPLACED, REFUSED, POOLED, WAITING)
 
 
-def known(cr: dict[str, Any], asked: Asked | None = None) -> Known:
-    """As `models` reads it."""
+def known(cr: dict[str, Any], asked: Asked | None = None, *engines: dict[str, Any]) -> Known:
+    """As `models` reads it; `engines` are those that its pool tells of."""
     typed = ModelDeployment.model_validate(cr)
     assert typed.status is not None
-    return Known(NAMESPACE, cr["metadata"]["name"], typed.spec, typed.status, asked)
+    name, pool = cr["metadata"]["name"], typed.spec.pool
+    told = PoolStatus.model_validate({"engines": list(engines)})
+    where = None if pool is None else seat.seat(pool, name, told)
+    return Known(NAMESPACE, name, typed.spec, typed.status, asked, where)
 
 
 def pod(name: str, of: str, *, role: str = names.ROLE_ENGINE, **status: Any) -> dict[str, Any]:
@@ -215,7 +287,7 @@ DEMAND = (
 def cluster(*models: dict[str, Any]) -> TerminalCluster:
     """With a gateway that tells its demand."""
     found = TerminalCluster()
-    for one in (*(models or MODELS), gateway_pod()):
+    for one in (*(models or MODELS), POOL, gateway_pod()):
         found.put(json.loads(json.dumps(one)))
     told = Demand(gateway="g", synced=True, models=list(DEMAND))
     found.proxied["berth-gateway-1"] = told.wire().encode()

@@ -23,6 +23,9 @@ NEIGHBOUR = Pod(TEAM, {"app": "something"})
 PROMETHEUS = Pod("monitoring", {"app": "prometheus"})
 ENGINE_POD = Pod(TEAM, {names.LABEL_ROLE: names.ROLE_ENGINE})
 SHAPE_POD = Pod(TEAM, {names.LABEL_ROLE: names.ROLE_SHAPE})
+FETCH_POD = Pod(TEAM, {names.LABEL_ROLE: names.ROLE_FETCH})
+POOL_POD = Pod(TEAM, {names.LABEL_ROLE: names.ROLE_POOL})
+FIRST, LAST = names.PORTS_POOL
 CLUSTER_DNS = Pod("kube-system", {"k8s-app": "kube-dns"})
 HUB = Outside("18.155.68.44")
 MIRROR = Outside("10.1.2.3")
@@ -65,6 +68,10 @@ IMPOSTOR = own("gateway", "team-b")
         (GATEWAY, ENGINE_POD, ENGINE),
         (OPERATOR, ENGINE_POD, ENGINE),
         (OPERATOR, ENGINE_POD, STATUS),
+        (GATEWAY, POOL_POD, FIRST),
+        (GATEWAY, POOL_POD, LAST),
+        (OPERATOR, POOL_POD, STATUS),
+        (OPERATOR, FETCH_POD, STATUS),
         (OPERATOR, GATEWAY, MANAGEMENT),
         (STRANGER, GATEWAY, CLIENTS),
         (PROMETHEUS, GATEWAY, MANAGEMENT),
@@ -73,13 +80,14 @@ IMPOSTOR = own("gateway", "team-b")
         (OPERATOR, API_SERVER, 443),
         (ENGINE_POD, HUB, 443),
         (SHAPE_POD, HUB, 443),
+        (FETCH_POD, HUB, 443),
     ],
 )
 def test_what_berth_needs_is_allowed(policies: Any, source: Any, target: Any, port: int) -> None:
     assert allowed(policies, source, target, port)
 
 
-@pytest.mark.parametrize("source", [GATEWAY, OPERATOR, ENGINE_POD, SHAPE_POD])
+@pytest.mark.parametrize("source", [GATEWAY, OPERATOR, ENGINE_POD, SHAPE_POD, FETCH_POD])
 @pytest.mark.parametrize("protocol", ["UDP", "TCP"])
 def test_names_are_resolved(policies: Any, source: Pod, protocol: str) -> None:
     assert allowed(policies, source, CLUSTER_DNS, DNS, protocol)
@@ -95,6 +103,14 @@ def test_names_are_resolved(policies: Any, source: Pod, protocol: str) -> None:
         (ENGINE_POD, ENGINE_POD, ENGINE),
         (GATEWAY, ENGINE_POD, STATUS),
         (STRANGER, ENGINE_POD, STATUS),
+        (GATEWAY, POOL_POD, STATUS),
+        (GATEWAY, POOL_POD, FIRST - 1),
+        (GATEWAY, POOL_POD, LAST + 1),
+        (STRANGER, POOL_POD, FIRST),
+        (NEIGHBOUR, POOL_POD, STATUS),
+        (POOL_POD, POOL_POD, STATUS),
+        (POOL_POD, HUB, 443),
+        (STRANGER, FETCH_POD, STATUS),
         (STRANGER, SHAPE_POD, STATUS),
         (STRANGER, GATEWAY, MANAGEMENT),
         (STRANGER, OPERATOR, OPERATOR_PAGES),
@@ -111,7 +127,7 @@ def test_nothing_else_is(policies: Any, source: Any, target: Any, port: int) -> 
     assert not allowed(policies, source, target, port)
 
 
-@pytest.mark.parametrize("source", [GATEWAY, OPERATOR, ENGINE_POD, SHAPE_POD])
+@pytest.mark.parametrize("source", [GATEWAY, OPERATOR, ENGINE_POD, SHAPE_POD, FETCH_POD, POOL_POD])
 @pytest.mark.parametrize("port", [DNS, 80, 443, 6443, 8000])
 def test_a_clouds_metadata_is_out_of_reach(policies: Any, source: Pod, port: int) -> None:
     assert not allowed(policies, source, METADATA, port)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from berth_api import names
-from berth_api.schema import custom_resource_definition
+from berth_api.schema import DEFINITIONS, custom_resource_definition
 from berth_api.shape import ShapeReport
 from berth_gateway import settings as gateway_settings
 from berth_operator import settings as operator_settings
@@ -54,10 +54,10 @@ def test_gitops_sees_no_change_when_nothing_changed() -> None:
     assert chart.render() == chart.render()
 
 
-def test_the_definition_is_installed_as_the_types_say() -> None:
+def test_the_definitions_are_installed_as_the_types_say() -> None:
     found = chart.objects(chart.render())
-    definition = custom_resource_definition()
-    assert found["CustomResourceDefinition", definition["metadata"]["name"]] == definition
+    installed = {name: one for (kind, name), one in found.items() if kind.startswith("CustomRes")}
+    assert installed == {one.name: custom_resource_definition(one) for one in DEFINITIONS}
 
 
 def test_the_operator_reads_its_configuration(rendered: Any) -> None:

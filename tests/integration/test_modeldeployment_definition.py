@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from clusterapi import CRD_NAME, Api
-from modeldeployments import FULL, MINIMAL, changed
+from modeldeployments import FULL, MINIMAL, POOLED, changed
 
 from dev.kubectl import Kubectl
 
@@ -47,17 +47,37 @@ REFUSED = [
         changed("spec.resources.memory", "16GB"),
         'spec.resources.memory "16GB" must be a quantity: for example "16Gi", "1500m" or "4"',
     ),
+    (
+        "the unserved field adapters",
+        changed("spec.adapters", [{"name": "a", "source": "hf://a/b"}]),
+        "spec.adapters is not served yet; leave it out",
+    ),
     *(
         (
-            f"the unserved field {field}",
+            f"a {field} in no pool",
             changed(f"spec.{field}", value),
-            f"spec.{field} is not served yet; leave it out",
+            f"spec.{field} is for the models of a pool; set spec.pool, or leave it out",
         )
-        for field, value in (
-            ("pool", "small"),
-            ("priority", 1),
-            ("evictable", True),
-            ("adapters", [{"name": "a", "source": "hf://a/b"}]),
+        for field, value in (("priority", 1), ("evictable", True))
+    ),
+    *(
+        (f"a pool and {field}", changed("spec", POOLED["spec"] | said), words)
+        for field, said, words in (
+            (
+                "accelerators",
+                {"accelerators": [{"profile": "h100"}]},
+                "spec.accelerators is said by the pool of spec.pool; leave out one of the two",
+            ),
+            (
+                "cache",
+                {"model": POOLED["spec"]["model"] | {"cache": {"claimName": "a"}}},
+                "spec.model.cache is said by the pool of spec.pool; leave out one of the two",
+            ),
+            (
+                "an external scaler",
+                {"scaling": {"mode": "External"}},
+                "spec.scaling must not be External or have minReplicas in a pool",
+            ),
         )
     ),
 ]
@@ -80,9 +100,11 @@ def test_a_present_section_gets_its_defaults(rehearsal: Api) -> None:
     }
 
 
-def test_every_field_that_this_version_acts_on_is_taken(rehearsal: Api) -> None:
-    stored = rehearsal.would_create(FULL)
-    assert stored["spec"] == FULL["spec"]
+@pytest.mark.parametrize("given", [FULL, POOLED], ids=["alone", "in a pool"])
+def test_every_field_that_this_version_acts_on_is_taken(
+    rehearsal: Api, given: dict[str, Any]
+) -> None:
+    assert rehearsal.would_create(given)["spec"] == given["spec"]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,15 @@
-{{- /* What the two service accounts may do where ModelDeployments are. */ -}}
+{{- /* What the two service accounts may do where ModelDeployments and ModelPools are. */ -}}
 
 {{- define "berth.rules.operator" -}}
 - apiGroups: [berth.dev]
-  resources: [modeldeployments]
+  resources: [modeldeployments, modelpools]
   verbs: [list, watch]
 - apiGroups: [berth.dev]
-  resources: [modeldeployments/status]
+  resources: [modeldeployments/status, modelpools/status]
   verbs: [patch]
-# Children name their model as an owner that waits for them, which some clusters guard.
+# Children name their model or pool as an owner that waits for them, which some clusters guard.
 - apiGroups: [berth.dev]
-  resources: [modeldeployments/finalizers]
+  resources: [modeldeployments/finalizers, modelpools/finalizers]
   verbs: [update]
 - apiGroups: [apps]
   resources: [deployments]
@@ -20,6 +20,14 @@
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
+# Where a pool's models are: a Service cannot tell one port of a pod for each of them.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch, create, patch, delete]
+# OpenShift asks for it of whoever writes addresses of pods into them.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices/restricted]
+  verbs: [create]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch]
@@ -31,7 +39,7 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch, delete]
-# Written and never read: a model's engine key.
+# Written and never read: the keys of engines and pools.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, patch]

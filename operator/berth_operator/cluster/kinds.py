@@ -39,6 +39,7 @@ class Kind:
 
 
 MODEL: Final = Kind(names.API_VERSION, names.KIND, names.PLURAL)
+POOL: Final = Kind(names.API_VERSION, names.KIND_POOL, names.PLURAL_POOL)
 REVISION: Final = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
 DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 SERVICE: Final = Kind("v1", "Service", "services")

@@ -128,15 +128,7 @@ class JsonBody:
 
     def naming(self, model: str) -> bytes:
         """The body with `model` as its model; every other byte as it came."""
-        if model == self.model:
-            return self.raw
-        value = bytes(_MODEL.decode(self.raw).model)
-        # Where the value is written only once, that is its place; else its place has to be found.
-        # By its first and its last place, as `count` passes over one that overlaps: `"model":":"`.
-        at = self.raw.find(value)
-        if at == self.raw.rfind(value):
-            return self.raw[:at] + msgspec.json.encode(model) + self.raw[at + len(value) :]
-        return jsontext.read(self.raw).naming(model)
+        return self.raw if model == self.model else _renamed(self.raw, model)
 
 
 class LenientBody:
@@ -154,6 +146,29 @@ class LenientBody:
     def naming(self, model: str) -> bytes:
         """The body with `model` as its model; every other byte as it came."""
         return self.raw if model == self.model else self._top.naming(model)
+
+
+def renamed(raw: bytes, model: str, *, form_type: bytes | None) -> bytes:
+    """A body that was let in, with `model` as its model; every other byte as it is.
+
+    `form_type` is the content type of a form, None of JSON.
+    """
+    if form_type is not None:
+        return form.parse(raw, form_type).naming(model)
+    try:
+        return _renamed(raw, model)
+    except _DECODE_ERRORS:
+        return jsontext.read(raw).naming(model)
+
+
+def _renamed(raw: bytes, model: str) -> bytes:
+    value = bytes(_MODEL.decode(raw).model)
+    # Where the value is written only once, that is its place; else its place has to be found.
+    # By its first and its last place, as `count` passes over one that overlaps: `"model":":"`.
+    at = raw.find(value)
+    if at == raw.rfind(value):
+        return raw[:at] + msgspec.json.encode(model) + raw[at + len(value) :]
+    return jsontext.read(raw).naming(model)
 
 
 def _decoded(value: msgspec.Raw) -> Any:

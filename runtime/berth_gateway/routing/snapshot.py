@@ -23,6 +23,8 @@ class Endpoint:
     key: str  # the pod's uid, because an address may pass to another pod; else the address
     url: str  # http://host:port
     name: str  # the pod's, for people
+    served_model: str | None = None  # what the engine calls the model, where models may share it
+    engine_key: str | None = field(default=None, repr=False)  # in place of the model's own, then
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Model:
     key: str  # metadata.uid, or the name of a static route
-    name: str  # metadata.name, the only name that the engine serves
+    name: str  # metadata.name, the only name that an engine of its own serves
     namespace: str = ""  # empty for a static route
     served_name: str | None = None  # spec.model.name
     aliases: tuple[str, ...] = ()

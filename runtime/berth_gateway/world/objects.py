@@ -40,6 +40,7 @@ class Slice:
     namespace: str
     model: str
     endpoints: tuple[Endpoint, ...]
+    engine_identity: str | None = None  # names.pool_engine, where models may share the engine
 
 
 def model(item: Json) -> Model | None:
@@ -67,7 +68,7 @@ def model(item: Json) -> Model | None:
         max_pending=spec.queue.max_pending,
         max_wait_seconds=spec.queue.max_wait_seconds,
         policy=spec.routing.policy,
-        fixed_replicas=spec.replicas if spec.scaling.mode is ScalingMode.FIXED else None,
+        fixed_replicas=_fixed_replicas(spec),
         paused=spec.paused,
         replacing=_replacing(status),
         hold_replacement=spec.rollout.hold_requests,
@@ -77,9 +78,15 @@ def model(item: Json) -> Model | None:
     )
 
 
+def _fixed_replicas(spec: Spec) -> int | None:
+    """None where the operator, an autoscaler or a pool may change them."""
+    pooled = spec.pool is not None
+    return None if pooled or spec.scaling.mode is not ScalingMode.FIXED else spec.replicas
+
+
 def _keep_alive_seconds(spec: Spec) -> float:
-    """FOREVER where the operator never takes the last replica away."""
-    if not spec.scaling.sleeps:
+    """FOREVER where the operator never takes the last replica away. A pool always may."""
+    if spec.pool is None and not spec.scaling.sleeps:
         return FOREVER
     seconds = parse_duration(spec.keep_alive or DEFAULT_KEEP_ALIVE)
     return FOREVER if seconds is None else float(seconds)
@@ -126,17 +133,26 @@ def _replacing(status: Status) -> bool:
 def endpoint_slice(item: Json) -> Slice:
     """Ready, serving and not terminating addresses, at the port that is called engine.
 
+    On that of a pool's model stands what its engine calls the model, and who the engine is.
+
     Conditions that are absent mean what the EndpointSlice API says: ready and serving true,
     terminating false.
     """
     metadata = item["metadata"]
     ports = (port for port in item.get("ports") or () if port.get("name") == names.PORT_NAME_ENGINE)
     number = next((port.get("port") for port in ports), None)
-    found = () if number is None else _endpoints(item.get("endpoints") or (), number)
-    return Slice(metadata["namespace"], metadata["labels"][names.LABEL_MODEL], tuple(found))
+    notes = metadata.get("annotations") or {}
+    served = notes.get(names.ANNOTATION_SERVED_MODEL)
+    found = () if number is None else _endpoints(item.get("endpoints") or (), number, served)
+    return Slice(
+        metadata["namespace"],
+        metadata["labels"][names.LABEL_MODEL],
+        tuple(found),
+        notes.get(names.ANNOTATION_ENGINE_IDENTITY),
+    )
 
 
-def _endpoints(items: Iterable[Json], port: int) -> Iterable[Endpoint]:
+def _endpoints(items: Iterable[Json], port: int, served: str | None) -> Iterable[Endpoint]:
     for item in items:
         conditions = item.get("conditions") or {}
         open_ = conditions.get("ready") is not False and conditions.get("serving") is not False
@@ -147,7 +163,8 @@ def _endpoints(items: Iterable[Json], port: int) -> Iterable[Endpoint]:
         host = f"[{address}]" if ":" in address else address
         pod = item.get("targetRef") or {}
         url = f"http://{host}:{port}"
-        yield Endpoint(key=pod.get("uid") or url, url=url, name=pod.get("name") or url)
+        name = pod.get("name") or url
+        yield Endpoint(key=pod.get("uid") or url, url=url, name=name, served_model=served)
 
 
 def snapshot(models: Iterable[Model], slices: Iterable[Slice], master: bytes | None) -> Snapshot:
@@ -158,16 +175,21 @@ def snapshot(models: Iterable[Model], slices: Iterable[Slice], master: bytes | N
     found: dict[tuple[str, str], dict[str, Endpoint]] = {}
     for one in slices:
         pods = found.setdefault((one.namespace, one.model), {})
+        key = _engine_key(master, one.engine_identity)
         for endpoint in one.endpoints:
-            pods.setdefault(endpoint.key, endpoint)
+            pods.setdefault(endpoint.key, replace(endpoint, engine_key=key) if key else endpoint)
     return build(
         replace(
             one,
-            engine_key=None if master is None else engine_key(master, one.key),
+            engine_key=_engine_key(master, one.key),
             endpoints=tuple(found.get((one.namespace, one.name), {}).values()),
         )
         for one in models
     )
+
+
+def _engine_key(master: bytes | None, identity: str | None) -> str | None:
+    return None if master is None or identity is None else engine_key(master, identity)
 
 
 def secret(item: Json) -> dict[str, bytes]:

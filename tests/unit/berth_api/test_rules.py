@@ -3,7 +3,7 @@ import re
 import pytest
 
 from berth_api.engine_flags import MANAGED
-from berth_api.rules import EXTRA_ARG, UNSERVED, rule
+from berth_api.rules import EXTRA_ARG, POOLED, UNSERVED, rule
 from berth_api.spec import (
     DECIMAL,
     FRACTION,
@@ -81,6 +81,19 @@ def test_an_unserved_field_is_reported_at_its_own_path():
     for check in UNSERVED:
         assert check["message"].startswith(f"spec{check['fieldPath']}")
         assert "is not served yet; " in check["message"]
+
+
+def test_what_a_pool_decides_instead_is_reported_at_its_own_path_with_the_fix():
+    for check in POOLED:
+        assert check["message"].startswith(f"spec{check['fieldPath']}")
+        assert "pool" in check["message"]
+        assert "leave" in check["message"]
+
+
+def test_a_rule_of_pools_says_nothing_of_a_model_without_one():
+    alone = [check["rule"] for check in POOLED if check["rule"].startswith("!has(self.pool) || ")]
+    inside = [check["rule"] for check in POOLED if check["rule"].startswith("has(self.pool) || ")]
+    assert len(alone) + len(inside) == len(POOLED)
 
 
 def test_a_rule_holds_only_what_was_given():

@@ -1,22 +1,26 @@
+import re
 from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
 from hypothesis import given, settings
-from modeldeployments import FULL, MINIMAL, modeldeployments
+from modeldeployments import FULL, MINIMAL, POOLED, modeldeployments
 from pydantic import BaseModel, Field
 
 from berth_api import names
 from berth_api.model_deployment import ModelDeployment
 from berth_api.rules import MUST, VALIDATIONS, must
-from berth_api.schema import Unsupported, custom_resource_definition, structural
+from berth_api.schema import DEFINITIONS, Unsupported, custom_resource_definition, structural
 from berth_api.spec import ApiModel
 
 VERSION = custom_resource_definition()["spec"]["versions"][0]
 ROOT = VERSION["schema"]["openAPIV3Schema"]
 VALIDATOR = jsonschema.Draft202012Validator(ROOT)
 SPEC = ROOT["properties"]["spec"]["properties"]
-STATUS = ROOT["properties"]["status"]["properties"]
+ROOTS = {
+    one.kind: custom_resource_definition(one)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for one in DEFINITIONS
+}
 
 
 def nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
@@ -116,66 +120,78 @@ class TestWhatPydanticWritesAndTheApiServerCannotRead:
         ]
 
 
-class TestTheModelDeployment:
-    def test_a_pattern_can_never_reach_a_user_without_its_fix(self):
-        found = [node for field in SPEC.values() for node in nodes(field) if "pattern" in node]
+@pytest.fixture(params=DEFINITIONS, ids=lambda one: one.kind)
+def definition(request):
+    return request.param
+
+
+@pytest.fixture
+def root(definition):
+    return ROOTS[definition.kind]
+
+
+class TestEveryKind:
+    def test_a_pattern_can_never_reach_a_user_without_its_fix(self, root):
+        spec = root["properties"]["spec"]["properties"]
+        found = [node for field in spec.values() for node in nodes(field) if "pattern" in node]
         assert found == []
 
-    def test_every_string_of_a_spec_that_a_rule_reads_is_bounded(self):
-        spec = ROOT["properties"]["spec"]
+    def test_every_string_of_a_spec_that_a_rule_reads_is_bounded(self, root):
+        spec = root["properties"]["spec"]
         ruled = [n for n in nodes(spec) if n.get(VALIDATIONS) and n.get("type") == "string"]
         assert ruled
         assert all("maxLength" in node for node in ruled)
 
-    def test_every_list_of_a_spec_is_bounded(self):
-        spec = ROOT["properties"]["spec"]
+    def test_every_list_of_a_spec_is_bounded(self, root):
+        spec = root["properties"]["spec"]
         assert all("maxItems" in node for node in nodes(spec) if node.get("type") == "array")
 
-    def test_every_message_names_its_field(self):
-        messages = [check["message"] for node in nodes(ROOT) for check in node.get(VALIDATIONS, [])]
+    def test_every_message_names_its_field(self, root):
+        messages = [check["message"] for node in nodes(root) for check in node.get(VALIDATIONS, [])]
         assert messages
         assert all(message.startswith(("spec.", "metadata.name ")) for message in messages)
 
-    def test_a_minimal_object_gets_two_defaults_only(self):
-        filled = {name: field["default"] for name, field in SPEC.items() if "default" in field}
-        assert filled == {"replicas": 1, "paused": False}
+    def test_conditions_are_a_map_so_that_one_writer_replaces_one_condition(self, root):
+        conditions = root["properties"]["status"]["properties"]["conditions"]
+        assert conditions["x-kubernetes-list-type"] == "map"
+        assert conditions["x-kubernetes-list-map-keys"] == ["type"]
 
-    def test_fields_that_are_refused_when_present_have_no_default(self):
-        refused = [
-            check["rule"].removeprefix("!has(self.").rstrip(")")
-            for check in ROOT["properties"]["spec"][VALIDATIONS]
-            if check["rule"].startswith("!has(self.") and "|" not in check["rule"]
-        ]
-        assert "pool" in refused
-        assert all("default" not in SPEC[name] for name in refused)
-
-    def test_status_has_no_defaults_because_its_writer_owns_what_it_writes(self):
-        assert all("default" not in n for field in STATUS.values() for n in nodes(field))
-
-    def test_conditions_are_a_map_so_that_one_writer_replaces_one_condition(self):
-        assert STATUS["conditions"]["x-kubernetes-list-type"] == "map"
-        assert STATUS["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
-
-    def test_hpa_and_keda_find_the_scale_subresource_with_its_selector(self):
-        assert VERSION["subresources"]["scale"] == {
+    def test_its_scale_subresource_has_its_selector(self, definition):
+        (version,) = custom_resource_definition(definition)["spec"]["versions"]
+        assert version["subresources"]["scale"] == {
             "specReplicasPath": ".spec.replicas",
             "statusReplicasPath": ".status.replicas",
             "labelSelectorPath": ".status.selector",
         }
 
-    def test_every_column_shows_a_field_that_exists(self):
-        for column in VERSION["additionalPrinterColumns"]:
-            top, *path = column["jsonPath"].split("[")[0].strip(".").split(".")
-            node = ROOT["properties"][top]
-            for part in path if top != "metadata" else ():
+    def test_every_column_shows_a_field_that_exists(self, definition, root):
+        for _, _, path, _ in definition.columns:
+            top, *rest = path.split("[")[0].strip(".").split(".")
+            node = root["properties"][top]
+            for part in rest if top != "metadata" else ():
                 node = node["properties"][part]
 
-    def test_helm_keeps_the_definition_when_a_release_is_removed(self):
-        metadata = custom_resource_definition()["metadata"]
+    def test_helm_keeps_the_definition_when_a_release_is_removed(self, definition):
+        metadata = custom_resource_definition(definition)["metadata"]
         assert metadata["annotations"] == {"helm.sh/resource-policy": "keep"}
-        assert metadata["name"] == f"{names.PLURAL}.{names.GROUP}"
+        assert metadata["name"] == f"{definition.plural}.{names.GROUP}"
 
-    @pytest.mark.parametrize("example", [MINIMAL, FULL], ids=["minimal", "full"])
+
+class TestTheModelDeployment:
+    def test_a_minimal_object_gets_two_defaults_only(self):
+        filled = {name: field["default"] for name, field in SPEC.items() if "default" in field}
+        assert filled == {"replicas": 1, "paused": False}
+
+    def test_fields_whose_presence_a_rule_asks_for_have_no_default(self):
+        checks = ROOT["properties"]["spec"][VALIDATIONS]
+        asked = {name for one in checks for name in re.findall(r"has\(self\.(\w+)\)", one["rule"])}
+        assert {"pool", "priority", "evictable", "accelerators"} <= asked
+        assert all("default" not in SPEC[name] for name in asked)
+
+    def test_status_has_no_defaults_because_its_writer_owns_what_it_writes(self):
+        assert all("default" not in node for node in nodes(ROOT["properties"]["status"]))
+
+    @pytest.mark.parametrize("example", [MINIMAL, FULL, POOLED], ids=["minimal", "full", "pooled"])
     def test_examples_are_valid_in_both_languages(self, example):
         ModelDeployment.model_validate(example)
         VALIDATOR.validate(example)

@@ -1,5 +1,5 @@
 import pytest
-from modeldeployments import FULL, MINIMAL
+from modeldeployments import FULL, MINIMAL, POOLED
 from pydantic import ValidationError
 
 from berth_api.model_deployment import ModelDeployment
@@ -18,8 +18,25 @@ def test_a_field_of_a_newer_definition_is_ignored():
     assert Spec.model_validate(newer) == Spec.model_validate(MINIMAL["spec"])
 
 
-def test_what_is_written_is_read_again():
-    spec = Spec.model_validate(FULL["spec"])
+def test_who_stays_in_a_pool_is_unsaid_unless_it_is_said():
+    alone = Spec.model_validate(MINIMAL["spec"])
+    assert (alone.pool, alone.priority, alone.evictable) == (None, None, None)
+    pooled = Spec.model_validate(POOLED["spec"])
+    assert (pooled.pool, pooled.priority, pooled.evictable) == ("small", -5, False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("pool", "Small"), ("pool", ""), ("priority", 1_000_001), ("evictable", "perhaps")],
+)
+def test_what_a_pool_could_not_act_on_is_refused(field, value):
+    with pytest.raises(ValidationError, match=field):
+        Spec.model_validate(MINIMAL["spec"] | {"pool": "small", field: value})
+
+
+@pytest.mark.parametrize("example", [FULL, POOLED], ids=["full", "pooled"])
+def test_what_is_written_is_read_again(example):
+    spec = Spec.model_validate(example["spec"])
     assert Spec.model_validate(spec.wire()) == spec
 
 

@@ -14,14 +14,16 @@ ADAPTER = {"name": "a", "source": "hf://a/b"}
 # One violation for each rule, in the tables' order.
 BROKEN = [
     *zip(
-        (*rules.UNSERVED, *rules.SOURCE, *rules.REPLICA_BOUNDS, *rules.IMAGE),
+        (*rules.UNSERVED, *rules.POOLED, *rules.SOURCE, *rules.REPLICA_BOUNDS, *rules.IMAGE),
         (
-            {"pool": "a"},
-            {"priority": 0},
-            {"evictable": False},
             {"adapters": [ADAPTER]},
             {"parallelism": {"pipeline": 2}},
             {"memory": {"sharing": "Shared"}},
+            {"pool": "a", "accelerators": [{"profile": "b"}]},
+            {"pool": "a", "model": SOURCE | {"cache": {"claimName": "b"}}},
+            {"pool": "a", "scaling": {"mode": "External"}},
+            {"priority": 0},
+            {"evictable": False},
             {"model": {"source": "oci://a", "authSecretRef": REF}},
             {"model": {"source": "oci://a/../b"}},
             {"scaling": {"minReplicas": 2}},
@@ -42,6 +44,12 @@ def test_a_broken_rule_is_told_in_its_own_words(rule, spec):
     ((field, said),) = of_spec(**spec)
     assert said == rule["message"]
     assert field.endswith(rule.get("fieldPath", "spec.runtime.image"))
+
+
+@pytest.mark.parametrize("minimum", [0, 1])
+def test_a_pool_loads_a_model_when_it_is_asked_for_and_keeps_no_minimum(minimum):
+    said = of_spec(pool="a", scaling={"mode": "Auto", "minReplicas": minimum})
+    assert [field for field, _ in said] == ["spec.scaling"] * minimum
 
 
 @pytest.mark.parametrize("image", ["a/b:1", "a:5000/b:1", "a/b@sha256:0", "a/b:latest@sha256:0"])

@@ -119,14 +119,19 @@ def test_bytes_that_are_no_text_are_told(tmp_path):
             {"memory": {"sharing": "Shared"}},
             "spec.memory: {'sharing': 'Shared'}: spec.memory.sharing other than Exclusive is not ser",
         ),
-        ({"evictable": False}, "spec.evictable: False: spec.evictable is not served yet; leave it"),
+        (
+            {"evictable": False},
+            "spec.evictable: False: spec.evictable is for the models of a pool; set",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value_and_the_fix(file, spec, said):
     assert said in refusal(file(builders.model_deployment(**spec)))
 
 
-@pytest.mark.parametrize("model", [modeldeployments.MINIMAL, modeldeployments.FULL])
+@pytest.mark.parametrize(
+    "model", [modeldeployments.MINIMAL, modeldeployments.FULL, modeldeployments.POOLED]
+)
 def test_a_valid_model_is_taken(file, model):
     assert model_file.read(file(model))["spec"] == model["spec"]
 

@@ -75,6 +75,40 @@ def test_how_long_a_model_stays_is_what_its_spec_says(spec, said):
     assert ps.until(known(world.model("m", spec, replicas=1))) == said
 
 
+def test_a_pools_model_is_where_its_engine_is_and_takes_its_share():
+    one = known(world.POOLED, Asked(2, 0), world.ENGINE)
+    found = ps.as_text([one], namespaces=False, wide=False).splitlines()[1].split("  ")
+    assert [cell.strip() for cell in found if cell] == [
+        *("mistral", "Serving", "GPU 0 of small", "40.00 GiB", "-", "32768"),
+        *("2026-01-02T03:09:05Z", "2", "0", "1/1"),
+    ]
+
+
+def test_a_pools_model_that_waits_is_nowhere_yet_and_wanted():
+    one = known(world.WAITING, Asked(held=1), world.WANTED)
+    found = ps.as_text([one], namespaces=False, wide=False).splitlines()[1].split("  ")
+    assert [cell.strip() for cell in found if cell][2:] == [
+        *("pool small", "60.00 GiB", "-", "8192", "-", "0", "1", "0/1")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "engine", "said"),
+    [
+        ({}, {}, "2026-01-02T03:09:05Z"),
+        ({}, {"until": None, "reason": "Pinned"}, "forever"),
+        ({"keepAlive": "-1"}, {"until": None, "reason": "Busy"}, "forever"),
+        ({}, {"until": None, "reason": "Busy"}, "5m idle"),
+        ({"keepAlive": "1h"}, {"until": None, "state": "Loading", "reason": "Loading"}, "1h idle"),
+        ({}, {"state": "Draining"}, None),
+        ({}, {"state": "Absent"}, None),
+    ],
+)
+def test_how_long_a_model_stays_in_a_pool_is_what_the_pool_says(spec, engine, said):
+    cr = world.model("mistral", {"pool": "small"} | spec)
+    assert ps.until(known(cr, None, world.ENGINE | engine)) == said
+
+
 def test_strangers_words_are_escaped_and_stay_on_their_line():
     cr = world.model("m", phase="\x1b[31mRed\nline")
     assert "\\x1b[31mRed line" in ps.as_text([known(cr)], namespaces=False, wide=False)

@@ -1,12 +1,14 @@
 """The commands that speak to a cluster: what they print, what they write, and how they end."""
 
 import json
+from datetime import datetime
 
 import pytest
 import terminal_world as world
 from fakes.cluster import Call, Fault
 from fakes.terminal import OpenAI
 
+from berth_api import names
 from berth_cli import __main__ as cli
 from berth_cli import access
 from berth_operator.cluster import kinds
@@ -152,8 +154,50 @@ def test_a_sleeping_model_is_loaded_by_a_request_of_nothing(berth, cluster, monk
     assert cluster.forwarded == [("berth-system", "berth-gateway-1", 8080)]
 
 
+def annotations(cluster, name):
+    return cluster.find(kinds.MODEL, world.NAMESPACE, name)["metadata"].get("annotations", {})
+
+
+def test_a_pools_model_is_pinned_and_then_waited_for(berth, cluster, monkeypatch):
+    server = OpenAI(lines=['{"count": 1}'])
+    _with(monkeypatch, cluster, server)
+    code, out, err = berth("load", "gemma", "--key", "sk-1", "-o", "json")
+    assert (code, json.loads(out)["done"]) == (0, "Loaded"), err
+    assert datetime.fromisoformat(annotations(cluster, "gemma")[names.ANNOTATION_LOAD]).tzinfo
+    assert server.asked == [{"model": "gemma.team-a", "prompt": "."}]
+
+
+def test_a_pools_model_is_told_to_go(berth, cluster):
+    said = "mistral leaves pool small once its requests are answered\n"
+    assert berth("unload", "mistral")[:2] == (0, said)
+    assert set(annotations(cluster, "mistral")) == {names.ANNOTATION_UNLOAD}
+    assert "replicas" not in spec(cluster, "mistral")
+
+
+def test_why_of_a_model_whose_pool_is_not_there_says_so(berth, cluster):
+    cluster.put(world.model("lost", {"pool": "nowhere"}))
+    code, out, _ = berth("why", "lost")
+    assert code == cli.EXIT_DOES_NOT_FIT
+    assert "there is no ModelPool nowhere in its namespace; create it, or change" in out
+
+
+def test_pools_are_listed_by_namespace(berth):
+    assert berth("pools", "-A")[1].splitlines()[1].split()[:3] == ["team-a", "small", "h100"]
+    assert "no ModelPools" in berth("pools", "-n", "elsewhere")[1]
+    (pool,) = json.loads(berth("pools", "-o", "json")[1])["pools"]
+    assert (pool["name"], pool["loaded"], pool["waiting"]) == ("small", 1, 1)
+
+
+def test_a_namespace_without_pooled_models_asks_for_no_pools(berth, cluster):
+    asks = Call("list", "ModelPool", "")
+    berth("ps", "-n", "elsewhere")
+    assert asks not in cluster.calls
+    berth("ps")
+    assert asks in cluster.calls
+
+
 def test_reading_writes_nothing(berth, cluster):
-    for words in (["ps"], ["why", "gpt-oss"], ["ps", "-A", "-o", "wide"]):
+    for words in (["ps"], ["pools"], ["why", "gpt-oss"], ["ps", "-A", "-o", "wide"]):
         berth(*words)
     assert cluster.writes == []
     assert Call("list", "Secret", "") not in cluster.calls

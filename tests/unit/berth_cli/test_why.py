@@ -73,6 +73,35 @@ def test_the_last_failure_has_its_place_its_count_and_its_fix():
     assert " Fix: lower spec.memory.gpuMemoryFraction, or free the card" in found
 
 
+def of_pool(cr, *engines):
+    return why.as_text(why.reason(known(cr, None, *engines), ()), Screen())
+
+
+def test_a_pools_model_tells_what_its_pool_says_of_it():
+    found = of_pool(world.WAITING, world.WANTED | {"message": "mistral has to stay for 12 s"})
+    assert (
+        "Pool small:\n  engine 5f6a7b8c9d: Waiting, MinimumResidency; its share is 60.00 GiB\n"
+        "      mistral has to stay for 12 s"
+    ) in found
+
+
+def test_what_the_operator_said_already_is_not_said_again():
+    assert of_pool(world.WAITING, world.WANTED).count("may go at") == 1
+
+
+def test_both_engines_of_a_roll_out_are_told_with_their_places():
+    loading = world.ENGINE | {"id": "ffff", "state": "Loading", "phase": "Loading", "percent": 40}
+    failed = {"blockedUntil": "2026-01-02T03:05:00Z", "state": "Failed", "id": "eeee", "reason": ""}
+    found = " ".join(of_pool(world.POOLED, loading, world.ENGINE | failed, world.ENGINE).split())
+    assert "engine 1a2b3c4d5e: Serving, Idle, in small-pool-1f-x on GPU 0;" in found
+    assert "engine ffff: Loading Loading 40%, Idle, in small-pool-1f-x on GPU 0;" in found
+    assert "It is tried again at 2026-01-02T03:05:00Z" in found
+
+
+def test_a_pool_that_says_nothing_yet_is_said_to():
+    assert "Pool small:\n  it says nothing of this model yet" in of_pool(world.WAITING)
+
+
 def test_requests_that_wait_are_counted():
     found = text(world.LOADING, asked=Asked(1, 2, 14.2))
     assert found.endswith("Requests: 1 in flight, 2 held, the first for 14 s")

@@ -75,7 +75,7 @@ def test_metrics_hold_what_is_in_flight_now(desk) -> None:
 
 
 def test_the_snapshot_shows_everything_but_keys(desk) -> None:
-    endpoint = Endpoint("uid-1", "http://10.0.0.1:8000", "pod-1")
+    endpoint = Endpoint("uid-1", "http://10.0.0.1:8000", "pod-1", "a1b2", "s3cret too")
     other = Endpoint("uid-2", "http://10.0.0.2:8000", "pod-2")
     model = Model(key="u", name="llama", engine_key="s3cret", endpoints=(endpoint, other))
     desk.board.publish(build([model]))
@@ -89,6 +89,7 @@ def test_the_snapshot_shows_everything_but_keys(desk) -> None:
             "key": "uid-1",
             "url": "http://10.0.0.1:8000",
             "name": "pod-1",
+            "servedModel": "a1b2",
             "inFlight": 1,
             "ejected": True,
         }

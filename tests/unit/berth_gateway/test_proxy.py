@@ -73,6 +73,116 @@ async def test_without_an_engine_key_no_authorization_is_sent(gateway, http, eng
     assert "authorization" not in engine.received[0].headers
 
 
+def _sharing(*engines: Any, name: str = "llama", **more: Any) -> Model:
+    """A pool's model: each engine has a name for it, and a key, of its own."""
+    endpoints = tuple(
+        Endpoint(one.url, one.url, "pod", served_model=f"a{number}", engine_key=f"key-{number}")
+        for number, one in enumerate(engines)
+    )
+    return Model(key=f"uid-{name}", name=name, engine_key="its own", endpoints=endpoints, **more)
+
+
+def _tells(name: str, *, streams: bool = False) -> Any:
+    """An engine's answer as vLLM writes it, in pieces that cut its name for the model."""
+    text = b'{"object":"x","model":"%b","usage":null}' % name.encode()
+
+    async def reply(request: Any) -> None:
+        if streams:
+            await request.start_stream()
+            for part in (b"data: " + text[:22], text[22:] + b"\n\n", b"data: " + text + b"\n\n"):
+                await request.piece(part)
+                await asyncio.sleep(0.01)  # or they would be read as one
+            await request.end_stream()
+            return
+        length = {"content-type": "application/json", "content-length": str(len(text))}
+        await request.head(200, length)
+        request.writer.write(text)
+
+    return reply
+
+
+async def test_a_shared_engine_gets_its_own_name_and_key_and_the_client_the_models(
+    gateway, http, engine
+) -> None:
+    engine.behave = _tells("a0")
+    gateway.route(_sharing(engine, aliases=("gpt-4",)))
+    response = await http.post(gateway.url + CHAT, data=b'{"model":"gpt-4","n":1}')
+
+    assert await response.json() == {"object": "x", "model": "llama", "usage": None}
+    assert engine.received[0].body == b'{"model":"a0","n":1}'
+    assert engine.received[0].headers["authorization"] == "Bearer key-0"
+
+
+async def test_a_shared_engines_stream_tells_the_models_name_however_it_is_cut(
+    gateway, http, engine
+) -> None:
+    engine.behave = _tells("a0", streams=True)
+    gateway.route(_sharing(engine))
+    response = await http.post(gateway.url + CHAT, data=b'{"model":"llama","stream":true}')
+    text = await response.text()
+
+    assert text.count('"model":"llama"') == 2
+    assert "a0" not in text
+    assert text.endswith("data: [DONE]\n\n")
+
+
+async def test_each_try_is_named_for_the_engine_that_it_goes_to(gateway, http, engines) -> None:
+    busy, idle = await engines(), await engines()
+    busy.behave = lambda request: request.reply(429, {})
+    idle.behave = _tells("a1")
+    model = _sharing(busy, idle)
+    gateway.route(model)
+    gateway.load.enter(model.endpoints[1].key)
+    response = await http.post(gateway.url + CHAT, data=BODY)
+
+    assert (await response.json())["model"] == "llama"
+    sent = [(one.body, one.headers["authorization"]) for one in busy.received + idle.received]
+    assert sent == [
+        (BODY.replace(b'"llama"', b'"a0"'), "Bearer key-0"),
+        (BODY.replace(b'"llama"', b'"a1"'), "Bearer key-1"),
+    ]
+
+
+async def test_models_that_share_an_engine_are_each_told_by_their_own_name(
+    gateway, http, engine
+) -> None:
+    engine.behave = _tells("a0")
+    gateway.route(_sharing(engine), _sharing(engine, name="terse"))
+    answers = [
+        await http.post(gateway.url + CHAT, data=b'{"model":"%b"}' % name)
+        for name in (b"llama", b"terse")
+    ]
+
+    assert [(await one.json())["model"] for one in answers] == ["llama", "terse"]
+
+
+async def test_a_form_for_a_shared_engine_is_named_too(gateway, http, engine) -> None:
+    gateway.route(_sharing(engine))
+    form = aiohttp.FormData({"model": "llama"}, default_to_multipart=True)
+    response = await http.post(gateway.url + "/v1/audio/transcriptions", data=form)
+
+    assert response.status == 200
+    assert b"\r\n\r\na0\r\n" in engine.received[0].body
+
+
+async def test_an_engine_that_is_lost_in_a_shared_stream_is_told_as_any(
+    gateway, http, engine
+) -> None:
+    async def dies(request: Any) -> None:
+        await request.start_stream()
+        await request.piece(b'data: {"model":"a0"}\n\ndata: {"mod')
+        await asyncio.sleep(0.05)
+        request.reset()
+
+    engine.behave = dies
+    gateway.route(_sharing(engine))
+    response = await http.post(gateway.url + CHAT, data=b'{"model":"llama","stream":true}')
+    text = await response.text()
+
+    assert text.startswith('data: {"model":"llama"}\n\n')
+    assert "the engine stopped before the answer was complete" in text
+
+
 @pytest.mark.parametrize("status", [400, 404, 422, 500])
 async def test_an_engines_own_error_passes_unchanged_and_is_not_retried(
     gateway, http, engines, kit, status

@@ -77,6 +77,27 @@ def test_what_json_refuses_is_refused_and_nothing_else(text: str) -> None:
         assert caught.value.kind is Kind.BAD_REQUEST
 
 
+@given(written_bodies(), st.text(min_size=1), st.text(min_size=1))
+def test_a_body_that_was_named_can_be_named_again(text: str, first: str, name: str) -> None:
+    raw = request.parse(text.encode(), Limits()).naming(first)
+
+    again = request.renamed(raw, name, form_type=None)
+    assert json.loads(again) == json.loads(raw) | {"model": name}
+
+
+def test_a_body_that_only_pythons_parser_takes_can_be_named_again() -> None:
+    raw = b'{"temperature": NaN, "model": "llama"}'
+
+    assert request.renamed(raw, "a1", form_type=None) == b'{"temperature": NaN, "model": "a1"}'
+
+
+def test_a_form_can_be_named_again() -> None:
+    kind = b"multipart/form-data; boundary=x"
+    raw = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama\r\n--x--\r\n'
+
+    assert request.renamed(raw, "a1", form_type=kind) == raw.replace(b"llama", b"a1")
+
+
 def test_a_nested_model_is_left_alone() -> None:
     raw = b'{"metadata": {"model": "inner"}, "model": "outer" , "x": [{"model": "deep"}]}'
     named = request.parse(raw, Limits()).naming("engine")

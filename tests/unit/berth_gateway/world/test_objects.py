@@ -99,6 +99,20 @@ def test_only_a_fixed_number_of_replicas_is_fixed(mode: str, fixed: int | None) 
     assert model.fixed_replicas == fixed
 
 
+@pytest.mark.parametrize("mode", ["Fixed", "Auto"])
+@pytest.mark.parametrize(("said", "seconds"), [(None, 300.0), ("0", 0.0), ("-1", FOREVER)])
+def test_a_model_of_a_pool_is_on_demand_whatever_its_mode(mode, said, seconds) -> None:
+    item = _deployment()
+    item["spec"] |= {"pool": "small", "scaling": {"mode": mode}} | (
+        {"keepAlive": said} if said else {}
+    )
+    model = objects.model(item)
+
+    assert model is not None
+    assert model.fixed_replicas is None
+    assert model.keep_alive_seconds == seconds
+
+
 def test_an_endpoint_has_room_for_what_the_engine_itself_takes() -> None:
     item = _deployment()
     item["status"] = {"plan": PLAN | {"maxNumSeqs": 16}}
@@ -165,6 +179,40 @@ def test_an_endpoint_is_known_by_its_pods_uid_and_reached_at_the_engines_port() 
         Endpoint(key="p-1", url="http://10.0.0.1:8000", name="pod-p-1"),
         Endpoint(key="p-2", url="http://[fd00::1]:8000", name="pod-p-2"),
     )
+
+
+def _shared_slice(engine: str, pod: str) -> dict[str, Any]:
+    item = _slice(_endpoint(uid=pod), ports=[{"name": "engine", "port": 8117}])
+    item["metadata"]["annotations"] = {
+        names.ANNOTATION_SERVED_MODEL: engine,
+        names.ANNOTATION_ENGINE_IDENTITY: names.pool_engine("pool-uid", engine),
+    }
+    return item
+
+
+def test_a_pools_engine_has_a_name_and_a_key_of_its_own() -> None:
+    model = objects.model(_deployment())
+    assert model is not None
+    slices = [objects.endpoint_slice(_shared_slice(*one)) for one in (("a1", "p-1"), ("b2", "p-2"))]
+    (found,) = objects.snapshot([model], slices, b"m").models
+
+    assert [(one.url, one.served_model) for one in found.endpoints] == [
+        ("http://10.0.0.1:8117", "a1"),
+        ("http://10.0.0.1:8117", "b2"),
+    ]
+    assert [one.engine_key for one in found.endpoints] == [
+        engine_key(b"m", "pool-uid/a1"),
+        engine_key(b"m", "pool-uid/b2"),
+    ]
+    assert found.engine_key == engine_key(b"m", "u-1")
+
+
+def test_a_pools_engine_has_no_key_while_there_is_no_master_key() -> None:
+    model = objects.model(_deployment())
+    assert model is not None
+    found = objects.snapshot([model], [objects.endpoint_slice(_shared_slice("a1", "p-1"))], None)
+
+    assert [one.engine_key for one in found.models[0].endpoints] == [None]
 
 
 def test_a_slice_whose_engine_port_has_no_number_is_empty() -> None:

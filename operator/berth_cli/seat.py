@@ -1,0 +1,62 @@
+"""Where a model of a pool is, as its ModelPool tells it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from berth_api.pool import EngineState, PoolEngine, PoolStatus
+
+# A roll-out has two engines of one model: the first of these is the one that people mean.
+_ORDER: Final[tuple[EngineState, ...]] = (
+    "Serving", "Loading", "Draining", "Waiting", "Failed", "Refused", "Absent",
+)  # fmt: skip
+PINNED: Final = "Pinned"  # the pool's word for one that stays until that is taken back
+_HELD: Final[frozenset[EngineState]] = frozenset({"Serving", "Loading", "Draining"})
+
+
+@dataclass(frozen=True)
+class Seat:
+    """`engines` is empty where the pool tells nothing of the model; `fault` may say why."""
+
+    pool: str
+    engines: tuple[PoolEngine, ...] = ()
+    fault: str = ""
+
+    @property
+    def engine(self) -> PoolEngine | None:
+        return next(iter(self.engines), None)
+
+    @property
+    def held(self) -> PoolEngine | None:
+        """The engine that takes room in the pool."""
+        return self.engine if self.engine and self.engine.state in _HELD else None
+
+    @property
+    def wanted(self) -> int:
+        """Engines that are to be: of a pool's model there is one, or none."""
+        return int(self.engine is not None and self.engine.state != "Absent")
+
+    def wire(self) -> dict[str, Any]:
+        return {"name": self.pool, "engines": [one.wire() for one in self.engines]}
+
+
+def seat(pool: str, model: str, status: PoolStatus) -> Seat:
+    mine = (one for one in status.engines if model in one.models)
+    return Seat(pool, tuple(sorted(mine, key=lambda one: _ORDER.index(one.state))))
+
+
+def find(pool: str, model: str, known: Mapping[str, PoolStatus]) -> Seat:
+    """Among a namespace's pools, by name."""
+    if pool not in known:
+        fault = f"there is no ModelPool {pool} in its namespace; create it, or change spec.pool"
+        return Seat(pool, fault=fault)
+    return seat(pool, model, known[pool])
+
+
+def place(seat: Seat, device: str | None) -> str:
+    """For people: `GPU 0,1 of small`, or the pool alone while it holds no engine of the model."""
+    held = seat.held
+    if held is None or (not held.cards and device != "cpu"):
+        return f"pool {seat.pool}"
+    cards = f"GPU {','.join(map(str, held.cards))}" if held.cards else "CPU"
+    return f"{cards} of {seat.pool}"
