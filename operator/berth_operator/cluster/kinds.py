@@ -51,7 +51,6 @@ SECRET: Final = Kind("v1", "Secret", "secrets")
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 EVENT: Final = Kind("v1", "Event", "events")
 SLICE: Final = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
-POOL: Final = Kind(names.API_VERSION, names.KIND_POOL, names.PLURAL_POOL)
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 OWNED: Final = (REVISION, DEPLOYMENT, SERVICE, BUDGET, JOB, POD)
