@@ -147,6 +147,10 @@ bench-pool-start: venv ## from an order to the first token in a pool's pod, besi
 bench-wake: venv ## from zero to the first token, by step, on real vLLM; on the cluster of `make up`
 	$(PYTHON) -m bench.cluster.wake $(BENCH_FLAGS)
 
+.PHONY: bench-turns
+bench-turns: venv ## three models in a pool with room for two, ten minutes on real vLLM; on the cluster of `make up`
+	$(PYTHON) -m bench.cluster.turns $(BENCH_FLAGS)
+
 .PHONY: bench-zero-drop
 bench-zero-drop: venv ## 10,000 requests through roll-outs, scale-downs, kills; on the cluster of `make up`
 	$(PYTHON) -m bench.cluster.zero_drop $(BENCH_FLAGS)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e import disks
 
+from bench.cluster import folders
 from berth_operator.cluster.learned import NAME as LEARNED
 from dev import standin
 from dev.installed import SYSTEM, Berth
@@ -231,11 +231,11 @@ def _small_disk(berth: Berth, tmp_path: Path) -> Iterator[Callable[[], None]]:
     disk.mkdir()
     _mount("size=64k,uid=65532,gid=65532", disk, "-t", "tmpfs", "berth-e2e-disk")
     try:
-        disks.claim(berth, NAMESPACE, "small", disk)
+        folders.claim(berth, NAMESPACE, "small", disk)
         yield lambda: _mount("remount,size=512m", disk)
     finally:
         berth.kubectl("delete", "mdep", "no-room", "-n", NAMESPACE, "--ignore-not-found")
-        disks.release(berth, NAMESPACE, "small")
+        folders.release(berth, NAMESPACE, "small")
         subprocess.run(["umount", str(disk)], check=True)
 
 

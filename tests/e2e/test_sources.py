@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e import disks
 
+from bench.cluster import folders
 from dev import standin
 from dev.installed import Berth
 from standins import tiny_model
@@ -22,12 +22,12 @@ def claim(berth: Berth, standins: None, tmp_path: Path) -> Iterator[str]:
     for name, content in tiny_model.files().items():
         (folder / name).write_bytes(content)
     with berth.namespace(NAMESPACE):
-        disks.claim(berth, NAMESPACE, CLAIM, folder.parent)
+        folders.claim(berth, NAMESPACE, CLAIM, folder.parent)
         try:
             yield f"pvc://{CLAIM}/tiny"
         finally:
             berth.kubectl("delete", "mdep", "--all", "-n", NAMESPACE, "--wait")
-            disks.release(berth, NAMESPACE, CLAIM)
+            folders.release(berth, NAMESPACE, CLAIM)
 
 
 def test_a_model_in_a_claim_is_served(berth: Berth, claim: str) -> None:

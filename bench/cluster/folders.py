@@ -1,4 +1,4 @@
-"""Claims on folders of the tests' own node."""
+"""Claims on folders of the node that `make up` makes of this machine."""
 
 from pathlib import Path
 from typing import Any

@@ -1,0 +1,98 @@
+"""Models take turns in a pool of real vLLM engines. `make bench-turns` is the same for ten minutes.
+
+Which pod's engine answers, who goes for whom and what is held meanwhile is all real: the API
+server, the kubelet, the chart, the images, the weights.
+"""
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.cluster import turns
+from bench.cluster.turns import CONTEXTS, NAMESPACE, POOL
+from dev.installed import Berth
+
+SECONDS = 75.0
+
+
+@pytest.fixture(scope="module")
+def pool(berth: Berth, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with turns.models(berth, tmp_path_factory.mktemp("weights")):
+        yield POOL
+
+
+def engines(berth: Berth) -> dict[str, dict[str, Any]]:
+    """By model."""
+    status = berth.get("modelpool", POOL, NAMESPACE)["status"]
+    return {name: one for one in status["engines"] for name in one["models"]}
+
+
+def terminal(berth: Berth, *arguments: str) -> Any:
+    """What `berth` prints as JSON, for an administrator."""
+    flags = ("-o", "json", "-n", NAMESPACE, f"--kubeconfig={berth.kubectl.kubeconfig}")
+    done = subprocess.run(
+        [sys.executable, "-m", "berth_cli", *arguments, *flags],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_three_models_take_turns_on_room_for_two(berth: Berth, pool: str) -> None:
+    played = asyncio.run(turns.play(berth, SECONDS, random.Random(7)))
+    print(turns.table(played))
+    assert played.failures == []
+    assert len(played.watched.residencies) >= 2, "somebody was evicted for another"
+    assert {one.ask.model.split(".")[0] for one in played.results} == set(CONTEXTS)
+
+
+def test_what_serves_is_what_the_terminal_shows(berth: Berth, pool: str) -> None:
+    berth.wait_until(
+        "nothing moves",
+        lambda: all(one["state"] in ("Serving", "Absent") for one in engines(berth).values()),
+        seconds=120,
+    )
+    shown = {one["model"]: one for one in terminal(berth, "ps")}
+    serving = {name for name, one in engines(berth).items() if one["state"] == "Serving"}
+    assert {name for name, one in shown.items() if one["phase"] == "Serving"} == serving
+
+
+def test_it_loads_and_unloads_by_name(berth: Berth, pool: str) -> None:
+    terminal(berth, "load", "gamma")
+    assert engines(berth)["gamma"]["state"] == "Serving"
+    assert "until" not in engines(berth)["gamma"], "it stays until it is told to go"
+    terminal(berth, "unload", "gamma")
+    berth.wait_until("it is gone", lambda: engines(berth)["gamma"]["state"] == "Absent", seconds=60)
+
+
+def test_an_edit_takes_the_place_of_what_serves(berth: Berth, pool: str) -> None:
+    """Models that differ in what the gateway adds share an engine; one that differs in its own
+    flags gets another, and its old one goes."""
+    patch = {"spec": {"runtime": {"maxModelLen": CONTEXTS["alpha"]}}}
+    before = engines(berth)["alpha"]["id"]
+    berth.kubectl(
+        *("patch", "mdep", "beta", "-n", NAMESPACE, "--type=merge", f"--patch={json.dumps(patch)}")
+    )
+    berth.wait_until(
+        "alpha and beta are one engine",
+        lambda: engines(berth)["beta"]["id"] == before,
+        seconds=60,
+    )
+    assert sorted(engines(berth)["beta"]["models"]) == ["alpha", "beta"]
+
+
+def test_a_model_leaves_the_pool_and_nothing_of_it_stays(berth: Berth, pool: str) -> None:
+    berth.kubectl("delete", "mdep", "gamma", "-n", NAMESPACE, "--wait")
+    berth.wait_until("the pool has let go", lambda: "gamma" not in engines(berth), seconds=60)
+    left = berth.all("endpointslices", NAMESPACE, "berth.dev/model=gamma")
+    left += berth.all("jobs", NAMESPACE, "berth.dev/model=gamma")
+    assert left == []
