@@ -4,7 +4,7 @@ Built by `cluster.pools.observe` from caches, the pods' own reports and the gate
 that must outlive the operator is in the pool's status.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -33,16 +33,16 @@ class Member:
     def name(self) -> str:
         return self.resolved.name
 
-    def wanted(self, pool: ResolvedPool) -> PooledRevision | None:
+    def wanted(self, pool: ResolvedPool, resident: Container[str]) -> PooledRevision | None:
         """What its spec asks for; while that has no plan or no files yet, what it asked before."""
-        ready = [one for one in self.revisions if self._is_ready(one)]
+        ready = [one for one in self.revisions if self._has_files(one, resident)]
         now = planning.wanted(ready, self.resolved, pool)
         return now or (ready[-1] if ready else None)
 
-    def _is_ready(self, revision: PooledRevision) -> bool:
-        """One that has been ordered before had its files then; its Job is gone by now."""
-        newest = self.revisions[-1]
-        return revision is not newest or files.are_there(self.jobs, self.resolved, revision)
+    def _has_files(self, revision: PooledRevision, resident: Container[str]) -> bool:
+        """An engine that is somewhere has had them, whatever became of their Job."""
+        there = files.are_there(self.jobs, self.resolved, revision)
+        return there or revision.id in resident
 
     @property
     def load_asked(self) -> datetime | None:
@@ -83,8 +83,9 @@ class PoolObserved:
     def asked_by(self) -> Mapping[str, tuple[Member, ...]]:
         """By engine, the models whose spec asks for it."""
         found: dict[str, tuple[Member, ...]] = {}
+        resident = frozenset(one.id for one in self.status.engines if one.pod_uid)
         for member in self.members:
-            wanted = member.wanted(self.pool)
+            wanted = member.wanted(self.pool, resident)
             if wanted is not None:
                 found[wanted.id] = (*found.get(wanted.id, ()), member)
         return found

@@ -24,9 +24,9 @@ from berth_operator.core.pools.residents import reports
 from berth_operator.core.residency.pool import Pool, Resident
 from berth_operator.core.residency.verdicts import Decision, Kept, Leaves, Refused, Waits
 
-# A keep-alive's end moves with every request. It is told anew when it has moved by so much, and
-# then all at once.
-UNTIL_SECONDS: Final = 5.0
+# A keep-alive's end moves with every request, so it is told of an engine that has been idle for so
+# long: one that is in use is not written for each.
+IDLE_SECONDS: Final = 5.0
 
 
 def of(
@@ -143,7 +143,7 @@ def _engines(
         if base is None:
             continue
         if id_ in at:
-            told = _ordered(observed, at[id_], there.get(id_))
+            told = _ordered(observed, question, at[id_], there.get(id_))
         elif id_ in there:
             told = _leaving(observed, there[id_], leaves.get(id_), waits.get(id_))
         else:
@@ -175,12 +175,12 @@ def _base(observed: PoolObserved, id_: str, history: History) -> PoolEngine | No
     )
 
 
-def _ordered(observed: PoolObserved, one: Placed, resident: Resident | None) -> dict[str, Any]:
+def _ordered(
+    observed: PoolObserved, question: Pool, one: Placed, resident: Resident | None
+) -> dict[str, Any]:
     serving = one.wanted.routed
     report = _report(one)
     before = next((e for e in observed.status.engines if e.id == one.revision.id), None)
-    why = one.wanted.why
-    until = why.until if isinstance(why, Kept) else None
     same = before is not None and before.pod_uid == uid(one.pod) and before.state == "Loading"
     began = observed.now if resident is None else _at(resident.since)
     since = before.since if same and before and not serving else timestamp(began)
@@ -191,8 +191,8 @@ def _ordered(observed: PoolObserved, one: Placed, resident: Resident | None) -> 
         "cards": one.cards,
         "port": one.port,
         "since": since,
-        "until": _until(before, until),
-        "reason": why.because,
+        "until": _until(question, one, resident),
+        "reason": "Serving" if one.wanted.why.because in _IN_USE else one.wanted.why.because,
         "message": "" if serving or report is None else (report.message or ""),
     }
     if not serving and report is not None:
@@ -204,13 +204,17 @@ def _report(one: Placed) -> EngineStatus | None:
     return next((told for told in reports(one.pod) if told.id == one.revision.id), None)
 
 
-def _until(before: PoolEngine | None, until: float | None) -> str | None:
-    if until is None:
+# What changes with every request.
+_IN_USE: Final = frozenset({"Busy", "Idle"})
+
+
+def _until(question: Pool, one: Placed, resident: Resident | None) -> str | None:
+    why = one.wanted.why
+    if resident is None or not isinstance(why, Kept) or why.until is None:
         return None
-    told = moment(before.until) if before is not None else None
-    if told is not None and abs(told.timestamp() - until) < UNTIL_SECONDS:
-        return before.until if before is not None else None
-    return timestamp(_at(until))
+    if question.idle_for(resident) < IDLE_SECONDS:
+        return None
+    return timestamp(_at(why.until))
 
 
 def _leaving(
