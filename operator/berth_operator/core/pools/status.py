@@ -191,7 +191,7 @@ def _ordered(
         "cards": one.cards,
         "port": one.port,
         "since": since,
-        "until": _until(question, one, resident),
+        "until": _until(question, one, resident, before),
         "reason": "Serving" if one.wanted.why.because in _IN_USE else one.wanted.why.because,
         "message": "" if serving or report is None else (report.message or ""),
     }
@@ -208,12 +208,17 @@ def _report(one: Placed) -> EngineStatus | None:
 _IN_USE: Final = frozenset({"Busy", "Idle"})
 
 
-def _until(question: Pool, one: Placed, resident: Resident | None) -> str | None:
+def _until(
+    question: Pool, one: Placed, resident: Resident | None, before: PoolEngine | None
+) -> str | None:
     why = one.wanted.why
     if resident is None or not isinstance(why, Kept) or why.until is None:
         return None
     if question.idle_for(resident) < IDLE_SECONDS:
         return None
+    told = moment(before.until) if before is not None else None
+    if told is not None and abs(told.timestamp() - why.until) < IDLE_SECONDS:
+        return timestamp(told)  # gateways tell once a second, and not all at once
     return timestamp(_at(why.until))
 
 
