@@ -222,7 +222,9 @@ def _scheduled(view: View) -> Truth:
     engine = view.engine
     if engine is not None and engine.pod is not None:
         return Truth(kind, True, "Scheduled", _where(engine))
-    return Truth(kind, None, "Waiting", "no room of the pool is asked for or given yet")
+    if engine is not None and engine.state == "Waiting":
+        return Truth(kind, False, "WaitingForEviction", engine.message)
+    return Truth(kind, None, "Waiting", "nobody has asked for it")
 
 
 def _cached(view: View) -> Truth:
