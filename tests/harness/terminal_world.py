@@ -211,7 +211,7 @@ POOL: dict[str, Any] = {
     "spec": {"accelerator": {"profile": "h100"}, "cache": {"claimName": "models"}},
     "status": {
         "phase": "Ready",
-        "reason": "Ready",
+        "reason": "Serving",
         "replicas": 1,
         "readyReplicas": 1,
         "loaded": 1,
