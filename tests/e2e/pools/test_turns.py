@@ -6,6 +6,7 @@ server, the kubelet, the chart, the images, the weights.
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -33,18 +34,18 @@ def engines(berth: Berth) -> dict[str, dict[str, Any]]:
     return {name: one for one in status["engines"] for name in one["models"]}
 
 
-def terminal(berth: Berth, *arguments: str) -> Any:
-    """What `berth` prints as JSON, for an administrator."""
-    flags = ("-o", "json", "-n", NAMESPACE, f"--kubeconfig={berth.kubectl.kubeconfig}")
+def terminal(berth: Berth, *arguments: str) -> str:
+    """What `berth` prints for an administrator."""
     done = subprocess.run(
-        [sys.executable, "-m", "berth_cli", *arguments, *flags],
+        [sys.executable, "-m", "berth_cli", *arguments, "--namespace", NAMESPACE],
+        env=dict(os.environ) | {"KUBECONFIG": str(berth.kubectl.kubeconfig)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 def test_three_models_take_turns_on_room_for_two(berth: Berth, pool: str) -> None:
@@ -61,7 +62,7 @@ def test_what_serves_is_what_the_terminal_shows(berth: Berth, pool: str) -> None
         lambda: all(one["state"] in ("Serving", "Absent") for one in engines(berth).values()),
         seconds=120,
     )
-    shown = {one["model"]: one for one in terminal(berth, "ps")}
+    shown = {one["name"]: one for one in json.loads(terminal(berth, "ps", "-o", "json"))["models"]}
     serving = {name for name, one in engines(berth).items() if one["state"] == "Serving"}
     assert {name for name, one in shown.items() if one["phase"] == "Serving"} == serving
 
