@@ -33,7 +33,7 @@ STORED_STATUS = jsonschema.Draft4Validator(_SCHEMA["status"])
 STORED_SPEC = jsonschema.Draft4Validator(_SCHEMA["spec"])
 
 # Nearly every spec would have one of those that this version refuses.
-UNSERVED = ("pool", "priority", "evictable", "adapters")
+UNSERVED = ("adapters",)
 PROFILES = st.sampled_from(["h100", "cpu", "absent"])
 
 
@@ -45,9 +45,21 @@ def served(draw: st.DrawFn) -> Any:
         spec.pop(name, None)
     for entry in spec.get("accelerators", ()):
         entry["profile"] = draw(PROFILES)
+    if draw(st.booleans()):
+        _joins_a_pool(spec)
+    else:
+        for name in ("pool", "priority", "evictable"):
+            spec.pop(name, None)
     if not spec["model"]["source"].startswith("hf://"):
         spec["model"].pop("authSecretRef", None)
     return spec
+
+
+def _joins_a_pool(spec: Any) -> None:
+    spec["pool"] = "small"
+    for name in ("accelerators", "scaling"):
+        spec.pop(name, None)
+    spec["model"].pop("cache", None)
 
 
 SPECS = served()
