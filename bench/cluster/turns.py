@@ -35,9 +35,9 @@ POOL: Final = "shared"
 SOURCE: Final = "oci://localhost/smollm2:dev"
 # Engines differ in their context, so that none is shared.
 CONTEXTS: Final = {"alpha": 1024, "beta": 1536, "gamma": 2048}
-SHARE: Final = "2600Mi"
-# Two shares, the pod's own, and half a share that nothing fits in.
-POOL_MEMORY: Final = "7500Mi"
+# Two shares of 2.7 to 3 GiB, as the planner has learned, what is the pod's own, and a rest that no
+# third fits in.
+POOL_MEMORY: Final = "8Gi"
 MIN_RESIDENCY_SECONDS: Final = 10
 KEEP_ALIVE: Final = "60s"
 STATUS_PORT: Final = 8090
@@ -57,6 +57,7 @@ class Watched:
     loads: list[int] = field(default_factory=list)  # seconds, each load once
     residencies: list[float] = field(default_factory=list)  # seconds, of those that were evicted
     agreements: int = 0
+    overfilled: list[str] = field(default_factory=list)  # cards of which more was granted than is
     _serving: dict[str, datetime] = field(default_factory=dict)
     _known: set[tuple[str, str]] = field(default_factory=set)
 
@@ -64,7 +65,14 @@ class Watched:
         engines = status.get("engines", [])
         serving = {one["id"]: one for one in engines if one["state"] == "Serving"}
         moving = any(one["state"] in ("Loading", "Draining", "Waiting") for one in engines)
-        there = [one for pod in pods for one in pod["engines"]]
+        # One that waits for its room has none of it yet.
+        there = [one for pod in pods for one in pod["engines"] if one["phase"] != "Pending"]
+        self.overfilled += [
+            f"{at}: {card}"
+            for pod in pods
+            for card in pod["cards"]
+            if card["grantedBytes"] > card["totalBytes"]
+        ]
         self.most_at_once = max(self.most_at_once, len(there))
         said = {one["id"] for one in there if one["phase"] == "Serving"}
         if not moving and all(pod["sequence"] == status["sequence"] for pod in pods):
@@ -99,7 +107,7 @@ class Played:
     def failures(self) -> list[str]:
         bad = [one for one in self.results if one.end is not End.WHOLE]
         told = [f"{one.ask.model}: {one.end.value} {one.detail}" for one in bad]
-        told += self.watched.disagreements
+        told += [*self.watched.disagreements, *self.watched.overfilled]
         if self.watched.most_at_once > len(CONTEXTS) - 1:
             told.append(f"{self.watched.most_at_once} engines at once, with room for two")
         # The pool's moments are whole seconds.
@@ -168,7 +176,6 @@ def model(name: str, context: int) -> dict[str, Any]:
             "pool": POOL,
             "keepAlive": KEEP_ALIVE,
             "runtime": {"maxModelLen": context},
-            "resources": {"memory": SHARE},
         },
     }
 

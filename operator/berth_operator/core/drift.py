@@ -74,7 +74,7 @@ def _is_within(desired: Any, live: Any) -> bool:
     """Whether `live` has every desired value, in the desired order; quantities spelled anyhow."""
     if isinstance(desired, dict):
         return isinstance(live, dict) and all(
-            _holds(key, value, live[key]) if key in live else _is_empty(value)
+            _is_empty(value) if live.get(key) is None else _holds(key, value, live[key])
             for key, value in desired.items()
         )
     if isinstance(desired, list):
@@ -101,7 +101,7 @@ def _drifted(desired: Any, live: Any, *, path: str) -> str | None:
 def _drifted_map(desired: Mapping[str, Any], live: Mapping[str, Any], *, path: str) -> str | None:
     found = (
         _drifted(value, live[key], path=f"{path}.{key}")
-        if key in live
+        if live.get(key) is not None  # an EndpointSlice without endpoints has null for them
         else (None if _is_empty(value) else f"{path}.{key}")
         for key, value in desired.items()
     )

@@ -222,11 +222,15 @@ def _copied(settings: Settings, reference: str, script: str, to: str) -> Files:
 
 
 def copier_into(reference: str, settings: Settings, to: str) -> dict[str, Any]:
-    """A container of the image that copies its model into a claim's folder; whole or not there."""
-    aside = f"{to}.part"
+    """A container of the image that copies its model into a claim's folder; whole or not there.
+
+    Several may copy the same: the first to end has its folder renamed, and the others' go.
+    """
+    aside = f"{to}.$HOSTNAME"
     script = (
         f"{_FIND_IN_IMAGE}if [ -d {{to}} ]; then exit 0; fi; $b rm -rf {aside}; "
-        f"$b mkdir -p {aside}; {_COPY_ALL.replace('{to}', aside)}; $b mv {aside} {{to}}"
+        f"$b mkdir -p {aside}; {_COPY_ALL.replace('{to}', aside)}; "
+        f"$b mv -T {aside} {{to}} || $b rm -rf {aside}; [ -d {{to}} ]"
     )
     return {
         "name": "fetch",
