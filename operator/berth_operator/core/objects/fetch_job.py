@@ -46,8 +46,13 @@ def files_hash(resolved: Resolved, pool: ResolvedPool, shape: ShapeReport) -> st
     return digest([place, token.wire() if token else None])[:_HASH_DIGITS]
 
 
+def prefix(resolved: Resolved, files: str) -> str:
+    """Of the names of all attempts."""
+    return f"{names.fetch_job(resolved.name, files)}-"
+
+
 def name(resolved: Resolved, files: str, attempt: int) -> str:
-    return f"{names.fetch_job(resolved.name, files)}-{attempt}"
+    return f"{prefix(resolved, files)}{attempt}"
 
 
 def build(

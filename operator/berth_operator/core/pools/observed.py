@@ -35,14 +35,9 @@ class Member:
 
     def wanted(self, pool: ResolvedPool) -> PooledRevision | None:
         """What its spec asks for; while that has no plan or no files yet, what it asked before."""
-        ready = [one for one in self.revisions if self._is_ready(one)]
+        ready = [one for one in self.revisions if files.are_there(self.jobs, self.resolved, one)]
         now = planning.wanted(ready, self.resolved, pool)
         return now or (ready[-1] if ready else None)
-
-    def _is_ready(self, revision: PooledRevision) -> bool:
-        """One that has been ordered before had its files then; its Job is gone by now."""
-        newest = self.revisions[-1]
-        return revision is not newest or files.are_there(self.jobs, self.resolved, revision)
 
     @property
     def load_asked(self) -> datetime | None:
