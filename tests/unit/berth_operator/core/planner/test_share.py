@@ -111,11 +111,18 @@ def test_two_small_models_fit_into_the_memory_of_one_pod() -> None:
     assert one.max_model_len == SMOLLM2.max_position
 
 
-@pytest.mark.parametrize("concurrency", [1, 4, 16])
-def test_whoever_wants_more_sequences_at_once_gets_a_larger_share(concurrency: int) -> None:
-    plan = shared(LLAMA_8B, gpu(H100_BYTES, 1), memory={"minConcurrency": concurrency})
+@pytest.mark.parametrize("tokens", ["auto", 8192])
+@pytest.mark.parametrize("concurrency", [4, 16])
+def test_whoever_wants_more_sequences_at_once_gets_a_larger_share(
+    concurrency: int, tokens: object
+) -> None:
+    card = gpu(H100_BYTES, 1)
+    wish = {"minConcurrency": concurrency, "maxModelLen": tokens}
+    plan = shared(LLAMA_8B, card, runtime=wish)
+    one = shared(LLAMA_8B, card, **context(tokens))
     assert plan.max_concurrency >= concurrency
-    assert plan.max_model_len >= USABLE_CONTEXT_TOKENS
+    assert plan.max_model_len == one.max_model_len
+    assert plan.usable_bytes > one.usable_bytes
 
 
 @pytest.mark.parametrize("fraction", ["0.4", "0.9"])
