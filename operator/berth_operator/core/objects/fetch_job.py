@@ -99,7 +99,8 @@ def _containers(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     to = directory(resolved, pool, shape) or names.DIR_MODEL
     if isinstance(resolved.source, OciSource):
-        copier = model_files.copier_into(resolved.source.reference, settings, to)
+        reference = resolved.source.reference
+        copier = model_files.copier_into(reference, settings, to, by=resolved.name)
         return [model_files.installer(settings)], copier
     config = FetchConfig(
         source=resolved.spec.model.source,

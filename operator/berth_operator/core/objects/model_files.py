@@ -221,12 +221,16 @@ def _copied(settings: Settings, reference: str, script: str, to: str) -> Files:
     return Files(to, (volume,), mount | {"readOnly": True}, (installer(settings), copier))
 
 
-def copier_into(reference: str, settings: Settings, to: str) -> dict[str, Any]:
-    """A container of the image that copies its model into a claim's folder; whole or not there."""
-    aside = f"{to}.part"
+def copier_into(reference: str, settings: Settings, to: str, *, by: str) -> dict[str, Any]:
+    """A container of the image that copies its model into a claim's folder; whole or not there.
+
+    `by` is the model: of two that come from one image each has a place of its own aside.
+    """
+    aside = f"{to}.{by}.part"
     script = (
         f"{_FIND_IN_IMAGE}if [ -d {{to}} ]; then exit 0; fi; $b rm -rf {aside}; "
-        f"$b mkdir -p {aside}; {_COPY_ALL.replace('{to}', aside)}; $b mv {aside} {{to}}"
+        f"$b mkdir -p {aside}; {_COPY_ALL.replace('{to}', aside)}; "
+        f"if [ -d {{to}} ]; then $b rm -rf {aside}; else $b mv {aside} {{to}}; fi"
     )
     return {
         "name": "fetch",

@@ -6,6 +6,7 @@
 import base64
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +154,30 @@ def test_the_fetchers_directory_is_where_the_engine_looks() -> None:
     assert config.commit == pooled.SHAPE.commit
 
 
-def test_an_image_is_copied_aside_and_renamed_when_it_is_whole() -> None:
+def test_an_image_is_copied_aside_and_renamed_when_it_is_whole(tmp_path: Path) -> None:
+    image, cache = tmp_path / "image", tmp_path / "cache"
+    image.mkdir()
+    cache.mkdir()
+    (image / "config.json").write_text("{}", encoding="utf-8")
+    (image / "weights").write_text("w", encoding="utf-8")
+    for _ in range(2):  # the second finds it there
+        subprocess.run(["sh", "-c", _copying(image, cache)], check=True)
+        (whole,) = cache.iterdir()
+        assert sorted(one.name for one in whole.iterdir()) == ["config.json", "weights"]
+
+
+def _copying(image: Path, cache: Path) -> str:
+    """The script of the Job, with these folders and the machine's own programs."""
     (job,) = fetching("pool-fetch-image")
     (copier,) = job["spec"]["template"]["spec"]["containers"]
-    script = copier["args"][-1]
-    assert script.rindex("mv ") > script.rindex("cp ")
+    script: str = copier["args"][-1]
+    for there, here in (
+        (copier["command"][0], "/usr/bin/env"),
+        (f"{names.DIR_MODEL}/", f"{cache}/"),
+        ("/models/config.json", f"{image}/config.json"),
+    ):
+        script = script.replace(there, here)
+    return script
 
 
 @pytest.mark.parametrize(
