@@ -131,7 +131,11 @@ class _Operator:
             await self.leadership.release()
 
     async def _hold(self) -> None:
-        await self.leadership.hold(regained=self.queue.retry_failed)
+        def regained() -> None:
+            self.queue.retry_failed()
+            self.news.pools.retry_failed()
+
+        await self.leadership.hold(regained=regained)
 
     async def _lead(self) -> None:
         master_key = await self._unless_stopping(self._prepare())

@@ -14,6 +14,7 @@ from berth_operator.cluster.pools.execute import PoolExecuted, PoolExecutor
 from berth_operator.cluster.pools.observe import PoolObserver
 from berth_operator.cluster.pools.store import PoolKey
 from berth_operator.core.observed import Refusal
+from berth_operator.core.outcome import Deletion
 from berth_operator.core.planner.context import Context
 from berth_operator.core.pools import decide as pools
 from berth_operator.metrics import Metrics
@@ -48,8 +49,7 @@ class PoolReconciler:
     async def _look(self, key: PoolKey) -> tuple[str, float | None]:
         observed = await self.observer.observe(key, self.carried.get(key, ()))
         if observed is None:
-            self.carried.pop(key, None)
-            self.report(self.cache.in_pool(*key))
+            await self._forget(key)
             return "gone", None
         outcome = pools.decide(observed, self.context)
         executed = await self.executor.execute(observed, outcome)
@@ -58,6 +58,15 @@ class PoolReconciler:
             self.report(self.cache.in_pool(*key))
         again = OUTDATED_RETRY_SECONDS if executed.outdated else outcome.look_again_seconds
         return _report(key, executed), again
+
+    async def _forget(self, key: PoolKey) -> None:
+        """Its routes are its models' and stay when it is deleted: to pods that are on their way."""
+        doomed = [Deletion.of(one) for one in self.observer.routes(key)]
+        done = await self.executor.delete_all(key.namespace, doomed)
+        if done:
+            log.info("%s is gone: %s", key, "; ".join(done))
+        self.carried.pop(key, None)
+        self.report(self.cache.in_pool(*key))
 
 
 def _report(key: PoolKey, executed: PoolExecuted) -> str:

@@ -21,6 +21,9 @@ from berth_operator.errors import Conflict, NotFound
 
 Json = dict[str, Any]
 Watcher = Callable[[Kind, Json], None]
+READS = frozenset({"get", "list", "owners", "proxy", "watch"})
+Obey = Callable[[Json, Mapping[str, str]], tuple[int, bytes]]
+"""What a pod answers to a PUT with this body and these headers."""
 _CREATED = "2026-01-02T03:04:05Z"
 
 
@@ -65,16 +68,13 @@ class FakeCluster:
     calls: list[Call] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
     proxied: dict[str, bytes] = field(default_factory=dict)  # by pod name
+    obeying: dict[str, Obey] = field(default_factory=dict)  # by pod name
     _applied: dict[tuple[str, str], Json] = field(default_factory=dict)  # by uid and manager
     _serial: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
     def writes(self) -> list[Call]:
-        return [
-            call
-            for call in self.calls
-            if call.verb not in ("get", "list", "owners", "proxy", "watch")
-        ]
+        return [call for call in self.calls if call.verb not in READS]
 
     def find(self, kind: Kind, namespace: str, name: str) -> Json | None:
         return copy.deepcopy(self.objects.get((kind, namespace, name)))
@@ -188,6 +188,21 @@ class FakeCluster:
             if pod not in self.proxied:
                 raise NotFound(f"no answer from {pod}:{port}{path} in {namespace}", status=404)
             return self.proxied[pod]
+
+    async def proxy_put(
+        self,
+        namespace: str,
+        pod: str,
+        port: int,
+        path: str,
+        *,
+        body: Json,
+        headers: Mapping[str, str],
+    ) -> tuple[int, bytes]:
+        with self._request("proxy_put", kinds.POD, pod):
+            if pod not in self.obeying:
+                raise NotFound(f"no answer from {pod}:{port}{path} in {namespace}", status=404)
+            return self.obeying[pod](copy.deepcopy(body), headers)
 
     @asynccontextmanager
     async def proxy_stream(

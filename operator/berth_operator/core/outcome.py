@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from berth_operator.core.observed import Remembered
+from berth_operator.core.observed import Object, Remembered
 from berth_operator.core.planner.learned import Record
 
 
@@ -30,6 +30,11 @@ class Deletion:
     kind: str
     name: str
     uid: str
+
+    @classmethod
+    def of(cls, seen: Object) -> "Deletion":
+        meta = seen["metadata"]
+        return cls(seen["apiVersion"], seen["kind"], meta["name"], meta["uid"])
 
 
 @dataclass(frozen=True)

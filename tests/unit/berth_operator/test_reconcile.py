@@ -13,13 +13,14 @@ from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.execute import Executed, Executor
 from berth_operator.cluster.observe import Observer
+from berth_operator.cluster.sync import Feed
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.decide import decide
 from berth_operator.core.observed import Observed, Refusal, Remembered
 from berth_operator.core.outcome import Attention, Outcome
 from berth_operator.core.planner.context import Context
 from berth_operator.errors import Denied, Unavailable
-from berth_operator.handlers import feed
+from berth_operator.handlers import take
 from berth_operator.metrics import Metrics
 from berth_operator.reconcile import (
     OUTDATED_RETRY_SECONDS,
@@ -78,6 +79,7 @@ class Bench:
             clock=asyncio.get_running_loop().time, chance=random.Random(7)
         )
         self.queue.backoff = lambda key: 0.0  # type: ignore[method-assign]
+        self.feed = Feed(self.cache, kinds.HANDLED, lambda _, keys: self.queue.add_all(keys))
         self.cluster.watchers.append(self._on_event)
         self.metrics = Metrics()
         self.reconciler = Reconciler(
@@ -125,8 +127,7 @@ class Bench:
 
     def _on_event(self, kind: kinds.Kind, event: Any) -> None:
         if kind in kinds.WATCHED:
-            for key in feed(self.cache, kind, event):
-                self.queue.add(key)
+            take(self.feed, kind, event)
 
 
 async def test_an_event_leads_to_children_and_a_status_and_then_to_rest() -> None:

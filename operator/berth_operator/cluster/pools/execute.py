@@ -46,14 +46,15 @@ class PoolExecutor:
         live = (*observed.revisions, *observed.deployments, *observed.budgets)
         children = Children(self.api, self.store)
         brought = await children.bring(outcome.apply, live, observed.cr)
-        gone = await self._delete_all(observed, () if brought.refusals else outcome.delete)
+        namespace = observed.pool.namespace
+        gone = await self.delete_all(namespace, () if brought.refusals else outcome.delete)
         written = await self._write_status(observed.cr, outcome.status)
         done = [*brought.applied, *gone]
         if written is None:
             return PoolExecuted(tuple(done), brought.refusals, outdated=True)
         routed, unrouted = await self._route(observed, outcome)
         refusals = (*brought.refusals, *unrouted)
-        if not unrouted:
+        if not _still_routed(observed.slices, unrouted):
             told = await asyncio.gather(*(self._tell(observed, one) for one in outcome.orders))
             done += [one for one in told if isinstance(one, str)]
             refusals += tuple(one for one in told if isinstance(one, Refusal))
@@ -90,14 +91,16 @@ class PoolExecutor:
             brought = await children.bring([wanted], observed.slices, owner)
             done += brought.applied
             refusals += brought.refusals
-        return done + await self._delete_all(observed, outcome.withdraw), refusals
+        gone = await self.delete_all(observed.pool.namespace, outcome.withdraw)
+        return done + gone, refusals
 
-    async def _delete_all(self, observed: PoolObserved, doomed: Iterable[Deletion]) -> list[str]:
+    async def delete_all(self, namespace: str, doomed: Iterable[Deletion]) -> list[str]:
+        """Returns what was deleted now, for the log."""
         done = []
         for one in doomed:
             kind = kinds.named(one.api_version, one.kind)
             try:
-                await self.api.delete(kind, observed.pool.namespace, one.name, uid=one.uid)
+                await self.api.delete(kind, namespace, one.name, uid=one.uid)
             except (NotFound, Conflict):
                 continue  # that very object is gone, which was the wish
             self.store.remove(kind, one.uid)
@@ -121,3 +124,9 @@ class PoolExecutor:
             return None
         held = ", ".join(one.id for one in order.orders.engines) or "nothing"
         return f"Pod/{name} is to hold {held}"
+
+
+def _still_routed(slices: Iterable[Object], refused: Iterable[Refusal]) -> bool:
+    """Whether a slice that routes could not be changed: its engine must not be told to go."""
+    routing = {one["metadata"]["name"] for one in slices if one.get("endpoints")}
+    return any(one.name in routing for one in refused)

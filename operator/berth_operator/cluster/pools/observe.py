@@ -48,10 +48,14 @@ class PoolObserver:
             revisions=self._owned(kinds.REVISION, key, cr),
             deployments=self._owned(kinds.DEPLOYMENT, key, cr),
             budgets=self._owned(kinds.BUDGET, key, cr),
-            slices=self.store.of(kinds.SLICE, key),
+            slices=self.routes(key),
             complete=all(one.load.complete for one in members),
             refusals=refusals,
         )
+
+    def routes(self, key: PoolKey) -> tuple[Object, ...]:
+        """Of its models; what they name is gone when the pool is."""
+        return self.store.of(kinds.SLICE, key)
 
     def _owned(self, kind: kinds.Kind, key: PoolKey, cr: Object) -> tuple[Object, ...]:
         uid = cr["metadata"]["uid"]

@@ -46,8 +46,13 @@ def files_hash(resolved: Resolved, pool: ResolvedPool, shape: ShapeReport) -> st
     return digest([place, token.wire() if token else None])[:_HASH_DIGITS]
 
 
+def prefix(resolved: Resolved, files: str) -> str:
+    """Of the names of all attempts."""
+    return f"{names.fetch_job(resolved.name, files)}-"
+
+
 def name(resolved: Resolved, files: str, attempt: int) -> str:
-    return f"{names.fetch_job(resolved.name, files)}-{attempt}"
+    return f"{prefix(resolved, files)}{attempt}"
 
 
 def build(
@@ -94,7 +99,8 @@ def _containers(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     to = directory(resolved, pool, shape) or names.DIR_MODEL
     if isinstance(resolved.source, OciSource):
-        copier = model_files.copier_into(resolved.source.reference, settings, to)
+        reference = resolved.source.reference
+        copier = model_files.copier_into(reference, settings, to, by=resolved.name)
         return [model_files.installer(settings)], copier
     config = FetchConfig(
         source=resolved.spec.model.source,

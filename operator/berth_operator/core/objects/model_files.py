@@ -221,12 +221,13 @@ def _copied(settings: Settings, reference: str, script: str, to: str) -> Files:
     return Files(to, (volume,), mount | {"readOnly": True}, (installer(settings), copier))
 
 
-def copier_into(reference: str, settings: Settings, to: str) -> dict[str, Any]:
+def copier_into(reference: str, settings: Settings, to: str, *, by: str) -> dict[str, Any]:
     """A container of the image that copies its model into a claim's folder; whole or not there.
 
-    Several may copy the same: the first to end has its folder renamed, and the others' go.
+    `by` is the model: of two that come from one image each has a place of its own aside, and the
+    first to end has its folder renamed.
     """
-    aside = f"{to}.$HOSTNAME"
+    aside = f"{to}.{by}.part"
     script = (
         f"{_FIND_IN_IMAGE}if [ -d {{to}} ]; then exit 0; fi; $b rm -rf {aside}; "
         f"$b mkdir -p {aside}; {_COPY_ALL.replace('{to}', aside)}; "

@@ -15,7 +15,6 @@ from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import is_reachable, is_terminating
 from berth_operator.core.objects import endpoint_slice, pool_pods
 from berth_operator.core.objects.pool_pods import PoolPods
-from berth_operator.core.observed import Object
 from berth_operator.core.outcome import Deletion
 from berth_operator.core.planner.context import Context
 from berth_operator.core.pools import cards, failures, orders, ruling, status
@@ -98,7 +97,7 @@ def _own(
     template = (kept or wanted)["data"]["template"]
     wanted_objects += [pool_pods.deployment(given, template), pool_pods.budget(given)]
     over = [one for key, one in stored.items() if key != wanted["metadata"]["name"]]
-    return tuple(wanted_objects), tuple(_deletion(one) for one in over)
+    return tuple(wanted_objects), tuple(Deletion.of(one) for one in over)
 
 
 # Routes
@@ -109,7 +108,7 @@ def _routes(observed: PoolObserved, where: tuple[Placed, ...]) -> list[dict[str,
     known = {one["metadata"]["name"]: one for one in observed.slices}
     found = []
     for member in observed.members:
-        serves = _serves(member, where)
+        serves = _serves(observed, member, where)
         there = known.get(names.model_slice(member.name))
         if serves is not None:
             found.append(_slice(observed, member, serves))
@@ -118,12 +117,14 @@ def _routes(observed: PoolObserved, where: tuple[Placed, ...]) -> list[dict[str,
     return found
 
 
-def _serves(member: Member, where: tuple[Placed, ...]) -> Placed | None:
-    """The newest of its engines that takes requests."""
-    numbers = {one.id: one.number for one in member.revisions}
-    routed = (one for one in where if one.wanted.routed and is_reachable(one.pod.object))
-    found = [one for one in routed if one.revision.id in numbers]
-    return max(found, key=lambda one: numbers[one.revision.id], default=None)
+def _serves(observed: PoolObserved, member: Member, where: tuple[Placed, ...]) -> Placed | None:
+    """The engine that its spec asks for; until that serves, the newest of those before."""
+    reachable = (one for one in where if one.wanted.routed and is_reachable(one.pod.object))
+    routed = {one.revision.id: one for one in reachable}
+    wanted = observed.wanted(member)
+    newest_first = [] if wanted is None else [wanted.id]
+    newest_first += [one.id for one in reversed(member.revisions)]
+    return next((routed[id_] for id_ in newest_first if id_ in routed), None)
 
 
 def _slice(observed: PoolObserved, member: Member, at: Placed) -> dict[str, Any]:
@@ -135,13 +136,4 @@ def _slice(observed: PoolObserved, member: Member, at: Placed) -> dict[str, Any]
 def _strangers(observed: PoolObserved) -> tuple[Deletion, ...]:
     mine = {names.model_slice(one.name) for one in observed.members}
     gone = (one for one in observed.slices if one["metadata"]["name"] not in mine)
-    return tuple(_deletion(one) for one in gone)
-
-
-def _deletion(doomed: Object) -> Deletion:
-    return Deletion(
-        api_version=doomed["apiVersion"],
-        kind=doomed["kind"],
-        name=doomed["metadata"]["name"],
-        uid=doomed["metadata"]["uid"],
-    )
+    return tuple(Deletion.of(one) for one in gone)

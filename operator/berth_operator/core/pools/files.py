@@ -74,7 +74,7 @@ def are_there(jobs: tuple[Object, ...], resolved: Resolved, revision: PooledRevi
 
 
 def _latest(jobs: tuple[Object, ...], resolved: Resolved, files: str) -> tuple[int, Object | None]:
-    prefix = fetch_job.name(resolved, files, 0).removesuffix("0")
+    prefix = fetch_job.prefix(resolved, files)
     found = {
         int(job["metadata"]["name"].removeprefix(prefix)): job
         for job in jobs

@@ -4,7 +4,7 @@ Pure, as `core.decide`, which calls it for every ModelDeployment with `spec.pool
 decided of its engine it reads in the pool's status, so that both looks may come in any order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from berth_api.pool import PoolEngine, PoolStatus
 from berth_api.shape import Failure
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import is_terminating
+from berth_operator.core.objects import fetch_job
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.outcome import Attention, Deletion, Outcome
 from berth_operator.core.planner import planning as dedicated
@@ -77,7 +78,7 @@ def _planned(
         planned,
         files=found,
         engine=engines.get(planned.id),
-        serving=_serving(observed, engines.values()),
+        serving=_serving(observed, engines, planned),
     )
     wanted = _absent(observed.children.revisions, [revision.to_object(resolved, planned)])
     wanted += _absent(observed.children.jobs, [found.job] if found.job else [])
@@ -106,11 +107,14 @@ def _given(observed: Observed, resolved: Resolved, context: Context) -> _Given |
     return _Given(found, offer, status)
 
 
-def _serving(observed: Observed, engines: Iterable[PoolEngine]) -> PoolEngine | None:
+def _serving(
+    observed: Observed, engines: Mapping[str, PoolEngine], planned: PooledRevision
+) -> PoolEngine | None:
     """The engine that answers for the model now; of an update, it may be the one before."""
-    mine = {one.id: one.number for one in revision.readable(observed.children.revisions)}
-    found = [one for one in engines if one.state == "Serving" and one.id in mine]
-    return max(found, key=lambda one: mine[one.id], default=None)
+    stored = revision.readable(observed.children.revisions)
+    newest_first = [planned.id, *(one.id for one in reversed(stored))]
+    found = (engines[id_] for id_ in newest_first if id_ in engines)
+    return next((one for one in found if one.state == "Serving"), None)
 
 
 def _outcome(
@@ -140,11 +144,14 @@ def _unwanted(view: View) -> list[Deletion]:
     gone = [*children.deployments, *children.services, *children.budgets] if moved else []
     revisions = [one for one in children.revisions if _is_over(view, one)]
     doomed = [*gone, *revisions, *_ended_jobs(view)]
-    return [_deletion(one) for one in doomed if not is_terminating(one)]
+    return [Deletion.of(one) for one in doomed if not is_terminating(one)]
 
 
 def _is_over(view: View, stored: Object) -> bool:
-    """A plan is kept while it is the wanted one, or its engine is still somewhere in the pool."""
+    """A plan is kept while it is the wanted one, or its engine may answer until that one serves.
+
+    Not longer, also where other models keep that engine: this one is not to go back to it.
+    """
     if not isinstance(view.planned, PooledRevision) or view.files is None:
         return False
     if view.files.state != "There":
@@ -154,7 +161,9 @@ def _is_over(view: View, stored: Object) -> bool:
     found = revision.readable([stored])
     if not found:
         return True
-    return found[0].name != view.planned.name and found[0].id not in _resident(view.observed)
+    serves = view.engine is not None and view.engine.state == "Serving"
+    answers = found[0].id in _resident(view.observed) and not serves
+    return found[0].name != view.planned.name and not answers
 
 
 def _resident(observed: Observed) -> frozenset[str]:
@@ -163,20 +172,25 @@ def _resident(observed: Observed) -> frozenset[str]:
 
 
 def _ended_jobs(view: View) -> list[Object]:
+    """Not those of plans before: they tell that its engine's files are there, until it goes."""
+    kept = _of_plans_before(view)
+    return [job for job in _superseded(view) if not job["metadata"]["name"].startswith(kept)]
+
+
+def _superseded(view: View) -> list[Object]:
+    if not isinstance(view.planned, PooledRevision):
+        return dedicated.superseded_jobs(view.observed, view.resolved, view.planned)
     jobs = view.observed.children.jobs
-    if isinstance(view.planned, PooledRevision):
-        kept = view.files.job["metadata"]["name"] if view.files and view.files.job else ""
-        return [job for job in jobs if job["metadata"]["name"] != kept]
-    return dedicated.superseded_jobs(view.observed, view.resolved, view.planned)
+    kept = view.files.job["metadata"]["name"] if view.files and view.files.job else ""
+    return [job for job in jobs if job["metadata"]["name"] != kept]
 
 
-def _deletion(doomed: Object) -> Deletion:
-    return Deletion(
-        api_version=doomed["apiVersion"],
-        kind=doomed["kind"],
-        name=doomed["metadata"]["name"],
-        uid=doomed["metadata"]["uid"],
-    )
+def _of_plans_before(view: View) -> tuple[str, ...]:
+    """The prefixes of their Jobs' names."""
+    stored = revision.readable(view.observed.children.revisions)
+    now = view.planned.files if isinstance(view.planned, PooledRevision) else ""
+    before = {one.files for one in stored} - {now, ""}
+    return tuple(fetch_job.prefix(view.resolved, one) for one in before)
 
 
 def left(observed: Observed) -> tuple[Observed, list[Deletion]]:
@@ -187,5 +201,5 @@ def left(observed: Observed) -> tuple[Observed, list[Deletion]]:
         return observed, []
     own = tuple(one for one in stored if not revision.is_pooled(one))
     children = replace(observed.children, revisions=own)
-    gone = [_deletion(one) for one in pooled if not is_terminating(one)]
+    gone = [Deletion.of(one) for one in pooled if not is_terminating(one)]
     return replace(observed, children=children), gone

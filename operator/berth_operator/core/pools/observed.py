@@ -79,13 +79,19 @@ class PoolObserved:
         """By engine: all that its models' stored revisions tell. Of equals any will do."""
         return {one.id: one for member in self.members for one in member.revisions}
 
+    def wanted(self, member: Member) -> PooledRevision | None:
+        return member.wanted(self.pool, self._resident)
+
+    @cached_property
+    def _resident(self) -> frozenset[str]:
+        return frozenset(one.id for one in self.status.engines if one.pod_uid)
+
     @cached_property
     def asked_by(self) -> Mapping[str, tuple[Member, ...]]:
         """By engine, the models whose spec asks for it."""
         found: dict[str, tuple[Member, ...]] = {}
-        resident = frozenset(one.id for one in self.status.engines if one.pod_uid)
         for member in self.members:
-            wanted = member.wanted(self.pool, resident)
+            wanted = self.wanted(member)
             if wanted is not None:
                 found[wanted.id] = (*found.get(wanted.id, ()), member)
         return found

@@ -22,7 +22,8 @@ from berth_operator.core.observed import Object
 from berth_operator.core.resolved import Resolved, metadata
 from berth_operator.core.revision import Revision, name_of
 
-# Hex digits: enough for the engines of one pool.
+# Hex digits: enough for the revisions of one model, and for the engines of one pool.
+_HASH_DIGITS: Final = 10
 ID_DIGITS: Final = 12
 # Beside a revision's own fields, where its pod template would be.
 _POOLED: Final = "pooled"
@@ -73,7 +74,8 @@ def make(
     files: str,
 ) -> PooledRevision:
     return PooledRevision(
-        name=name_of(resolved, plan),
+        # The plan of a pool that has changed may be the same, and its files elsewhere.
+        name=digest([name_of(resolved, plan), pool_hash])[:_HASH_DIGITS],
         number=number,
         spec_hash=resolved.spec_hash,
         source=resolved.spec.model.source,

@@ -1,6 +1,6 @@
 """From what is seen of a pool to the residency law's question, and back to engines by name."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -22,8 +22,10 @@ FOREVER: Final = -1.0  # as /demand says it
 
 def question(observed: PoolObserved, offer: Offer, history: Mapping[str, History]) -> Pool:
     policy = observed.pool.spec.residency
+    there = residents(observed)
+    serving = frozenset(one.engine for one in there if one.state == "Serving")
     engines = tuple(
-        _engine(observed, revision, history.get(id_, History()))
+        _engine(observed, revision, history.get(id_, History()), serving)
         for id_, revision in observed.plans.items()
     )
     return Pool(
@@ -35,7 +37,7 @@ def question(observed: PoolObserved, offer: Offer, history: Mapping[str, History
         ),
         pods=tuple(_pod(one, offer) for one in observed.active),
         engines=engines,
-        residents=residents(observed),
+        residents=there,
         demand={one.id: _demand(observed, one.id) for one in engines},
     )
 
@@ -49,7 +51,9 @@ def _pod(pod: Pod, offer: Offer) -> PodRoom:
     )
 
 
-def _engine(observed: PoolObserved, revision: PooledRevision, history: History) -> Engine:
+def _engine(
+    observed: PoolObserved, revision: PooledRevision, history: History, serving: Collection[str]
+) -> Engine:
     members = observed.asked_by.get(revision.id, ())
     pins = [at for one in members if (at := _pinned_since(one)) is not None]
     blocked = history.blocked_until
@@ -63,9 +67,9 @@ def _engine(observed: PoolObserved, revision: PooledRevision, history: History) 
         evictable=all(one.resolved.spec.evictable is not False for one in members),
         pinned_since=min(pins, default=None),
         unload_asked=_unload_asked(members),
-        keep_alive_seconds=_keep_alive(members),
+        keep_alive_seconds=_keep_alive(members or _served(observed, revision.id)),
         blocked_until=None if blocked is None else blocked.timestamp(),
-        supersedes=_supersedes(revision, members),
+        supersedes=_supersedes(revision, members, serving),
     )
 
 
@@ -92,6 +96,12 @@ def _own_keep_alive(member: Member) -> str:
     return member.resolved.spec.keep_alive or DEFAULT_KEEP_ALIVE
 
 
+def _served(observed: PoolObserved, engine: str) -> tuple[Member, ...]:
+    """Models whose engine it is or was: until their new one serves, it answers for them."""
+    members = observed.members
+    return tuple(one for one in members if any(plan.id == engine for plan in one.revisions))
+
+
 def _keep_alive(members: Iterable[Member]) -> float | None:
     """The longest of its models'; None: for ever. Without models it goes as soon as it is idle."""
     found = [_keep_alive_of(one) for one in members]
@@ -108,19 +118,18 @@ def _keep_alive_of(member: Member) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def _supersedes(revision: PooledRevision, members: Iterable[Member]) -> str | None:
-    """The engine that its model had before, if that is another one and no model's own now."""
-    for member in members:
-        before = [one for one in member.revisions if one.number < revision.number]
-        if before and before[-1].id != revision.id:
-            return before[-1].id
-    return None
+def _supersedes(
+    revision: PooledRevision, members: Iterable[Member], serving: Collection[str]
+) -> str | None:
+    """The engine that answers for one of its models until it serves: the newest such."""
+    others = (one.id for member in members for one in reversed(member.revisions))
+    return next((one for one in others if one != revision.id and one in serving), None)
 
 
 def _demand(observed: PoolObserved, engine: str) -> Demand:
     """Held requests are of the engine that a spec asks for; those in flight of where they are."""
     members = observed.asked_by.get(engine, ())
-    served = [one for one in observed.members if any(r.id == engine for r in one.revisions)]
+    served = _served(observed, engine)
     idle = [one.load.idle_seconds for one in served if one.load.idle_seconds is not None]
     known = min(idle, default=None)
     if not observed.complete:
@@ -138,10 +147,9 @@ def _before(now: datetime, seconds: float) -> float:
     return now.timestamp() - seconds
 
 
-def _in_flight(observed: PoolObserved, engine: str, served: Iterable[Member]) -> int:
+def _in_flight(observed: PoolObserved, engine: str, members: Collection[Member]) -> int:
     """What its pod counts. A gateway knows of a request first, but not of which engine's it is."""
     counted, sent = 0, 0
-    members = list(served)
     for pod in observed.active:
         for one in reports(pod):
             if one.id == engine and one.phase.value == "Serving":

@@ -45,7 +45,7 @@ def of(
         update={
             "loaded": sum(one.state == "Serving" for one in engines),
             "waiting": sum(one.state == "Waiting" for one in engines),
-            "sequence": sequence(observed.status, orders),
+            "sequence": _sequence(observed, orders),
             "orders": orders,
             "engines": engines,
             "cards": _cards(observed, offer, where),
@@ -53,9 +53,12 @@ def of(
     )
 
 
-def sequence(told: PoolStatus, orders: str) -> int:
-    """Grows when the orders change, and only then."""
-    return told.sequence if told.orders == orders and told.sequence else told.sequence + 1
+def _sequence(observed: PoolObserved, orders: str) -> int:
+    """Grows when the orders change. A status that was lost starts above what the pods have."""
+    told, reports = observed.status, (one.report for one in observed.active if one.report)
+    heard = max((one.sequence or 0 for one in reports), default=0)
+    same = told.orders == orders and told.sequence >= max(heard, 1)
+    return told.sequence if same else max(told.sequence, heard) + 1
 
 
 def of_refused(observed: PoolObserved, failure: Failure) -> PoolStatus:

@@ -20,13 +20,8 @@ def test_paths_are_the_api_servers(path: str, expected: str) -> None:
     assert path == expected
 
 
-def test_owned_kinds_are_watched_by_label_and_the_others_whole() -> None:
-    assert kinds.selector(kinds.POD) == "berth.dev/model"
-    assert kinds.selector(kinds.MODEL) == kinds.selector(kinds.NODE) == ""
-
-
 def test_secrets_are_never_watched() -> None:
-    assert kinds.SECRET not in kinds.WATCHED
+    assert kinds.SECRET not in {*kinds.WATCHED, *kinds.POOL_OWNED}
 
 
 def test_a_kind_that_the_operator_has_no_rights_to_is_an_error() -> None:

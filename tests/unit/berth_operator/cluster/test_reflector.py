@@ -37,6 +37,7 @@ class Kept:
             self.cache,
             kinds.SERVICE,
             namespace,
+            labels=names.LABEL_MODEL,
             report=self.reported.extend,
             chance=random.Random(0),
         )
