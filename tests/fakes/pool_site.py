@@ -185,8 +185,11 @@ class Site:
         annotations: Mapping[str, str] | None = None,
         **spec: Any,
     ) -> None:
-        """Two fit on a card. The files are in the pool's cache; None in the spec is left out."""
-        source = f"pvc://models/{folder or name}"
+        """Two fit on a card. `folder` is of the pool's cache, where the files are, or a source.
+
+        What is None in the spec is left out.
+        """
+        source = folder if folder and "://" in folder else f"pvc://models/{folder or name}"
         self.shapes[source] = SHAPE
         given = {
             "model": {"source": source},
@@ -202,6 +205,12 @@ class Site:
         status = {"status": known["status"]} if "status" in known else {}
         obj = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata}
         self.cluster.put(obj | {"spec": wanted} | status)
+
+    def fetched(self) -> None:
+        """All Jobs have ended well."""
+        done = {"conditions": [{"type": "Complete", "status": "True"}]}
+        for job in self.cluster.of_kind(kinds.JOB):
+            self.cluster.put(job | {"status": done})
 
     def ask(self, name: str) -> None:
         client = self.clients.setdefault(name, Client())

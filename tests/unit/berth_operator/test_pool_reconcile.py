@@ -278,6 +278,66 @@ async def test_an_edited_model_does_not_go_back_to_an_engine_that_others_keep() 
     assert site.clients["a"].answered[-1] == own
 
 
+async def test_a_models_files_are_fetched_before_it_is_loaded() -> None:
+    site = await site_of()
+    site.model("a", "hf://org/model")
+    site.ask("a")
+    await site.run(10)
+    assert site.starts() == []
+    assert site.status("a")["phase"] == "Fetching"
+    site.fetched()
+    await site.until_answered()
+    assert len(site.cluster.of_kind(kinds.JOB)) == 1
+
+
+async def test_while_the_files_of_another_source_are_fetched_the_one_before_can_be_loaded() -> None:
+    site = await site_of()
+    site.model("a", "hf://org/model")
+    await site.run(2)
+    site.fetched()
+    await asked(site, "a")
+    first = site.clients["a"].answered[-1]
+    site.model("a", "hf://org/other", keepAlive="10s")
+    await site.run(20)
+    await asked(site, "a")
+    assert site.clients["a"].answered[-1] == first
+    site.fetched()
+    await site.run(20)
+    await asked(site, "a")
+    assert site.clients["a"].answered[-1] != first
+    await site.run(2)
+    assert len(site.cluster.of_kind(kinds.JOB)) == 1
+
+
+async def test_the_routes_of_a_pool_that_was_deleted_meanwhile_are_taken_back() -> None:
+    site = await site_of("a")
+    await asked(site, "a")
+    site.cluster.watchers.clear()
+    site.cluster.remove(kinds.POOL, *POOL)
+    site.restart()
+    await site.look()
+    assert site.routes("a") == []
+
+
+async def test_models_spread_over_the_pods_of_a_pool_and_move_when_one_is_gone() -> None:
+    site = Site()
+    site.pool(replicas=2)
+    for name in "abcd":
+        site.model(name)
+    await site.run(2)
+    await asked(site, *"abcd")
+    assert site.serving() == {*"abcd"}
+    (gone, _) = site.routes("a")[0]
+    site.cluster.remove(kinds.POD, POOL.namespace, gone)
+    del site.pods[gone]
+    await site.look()
+    await site.run(2)
+    for name in "abcd":
+        site.ask(name)
+    await site.until_answered(200)
+    assert [len(site.clients[name].answered) for name in "abcd"] == [2, 2, 2, 2]
+
+
 async def test_a_deleted_model_takes_its_route_at_once_and_its_engine_when_it_is_idle() -> None:
     site = await site_of("a", "b")
     await asked(site, "a", "b")
