@@ -132,8 +132,16 @@ def test_one_that_is_superseded_keeps_its_models_keep_alive() -> None:
 def test_until_files_are_there_the_plan_before_is_wanted() -> None:
     now, before = pooled.model_cr(), pooled.model_cr(runtime={"maxModelLen": 1024})
     fetched, old = pooled.plan_of(now, number=2, gib=20, files="f"), pooled.plan_of(before)
-    assert pooled.member(now, old, fetched).wanted(pooled.observed().pool) == old
-    assert pooled.member(now, fetched).wanted(pooled.observed().pool) is None
+    both, alone = pooled.member(now, old, fetched), pooled.member(now, fetched)
+    assert pooled.observed(both).wanted(both) == old
+    assert pooled.observed(alone).wanted(alone) is None
+
+
+def test_an_engine_that_is_somewhere_has_had_its_files_whatever_became_of_their_job() -> None:
+    now = pooled.model_cr()
+    member = pooled.member(now, pooled.plan_of(now, files="f"))
+    (plan,) = member.revisions
+    assert pooled.observed(member, **serving(plan.id)).wanted(member) == plan
 
 
 def demand(load: Load, **known: Any) -> Demand:
