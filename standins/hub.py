@@ -71,6 +71,11 @@ def repositories() -> dict[str, Repository]:
         "berth/broken": Repository(tiny, broken=True),
         "berth/flaky": Repository(tiny, cuts={"model.safetensors"}),
         "berth/hostile": Repository(hostile),
+        "berth/lora": Repository(tiny_model.adapter() | {"README.md": b"# LoRA\n"}),
+        "berth/lora-gated": Repository(tiny_model.adapter(), gated=True),
+        "berth/lora-pickled": Repository(
+            {"adapter_config.json": b"{}", "adapter_model.bin": b"\x80\x04."}
+        ),
     }
 
 

@@ -9,6 +9,8 @@ import struct
 LAYERS, HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY = 2, 64, 128, 4, 2, 16, 256
 # vLLM's attention on CPU has no kernel for less (v1/attention/backends/cpu_attn.py, 0.32).
 WORDED_HEAD_DIM = 32
+# What a usual LoRA changes.
+ADAPTED = ("q_proj", "v_proj", "gate_proj", "down_proj")
 _DTYPE = "BF16"
 _DTYPE_BYTES = 2
 
@@ -122,6 +124,33 @@ def _values(name: str, shape: tuple[int, ...], dice: random.Random) -> bytes:
         return struct.pack("<f", 1.0)[2:] * shape[0]
     width = 1 / math.sqrt(shape[-1])
     return b"".join(struct.pack("<f", dice.gauss(0, width))[2:] for _ in range(math.prod(shape)))
+
+
+def adapter(rank: int = 8, seed: int = 1, modules: tuple[str, ...] = ADAPTED) -> dict[str, bytes]:
+    """A LoRA of `worded`, as PEFT saves one; what it makes the model say is its own."""
+    tensors: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes(WORDED_HEAD_DIM).items():
+        module = name.removesuffix(".weight")
+        if module.rpartition(".")[2] in modules:
+            prefix = f"base_model.model.{module}"
+            tensors[f"{prefix}.lora_A.weight"] = (rank, shape[1])
+            tensors[f"{prefix}.lora_B.weight"] = (shape[0], rank)
+    zeros = safetensors(tensors)
+    header = zeros[: len(zeros) - sum(map(_bytes, tensors.values()))]
+    dice = random.Random(seed)
+    values = [_values(name, shape, dice) for name, shape in tensors.items()]
+    config = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": "berth/tiny",
+        "r": rank,
+        "lora_alpha": 4 * rank,
+        "target_modules": list(modules),
+        "bias": "none",
+    }
+    return {
+        "adapter_config.json": json.dumps(config).encode(),
+        "adapter_model.safetensors": header + b"".join(values),
+    }
 
 
 def sharded() -> dict[str, bytes]:

@@ -19,6 +19,7 @@ _TENSOR: Final = "set spec.parallelism.tensor"
 _MEMORY: Final = "set spec.memory.gpuMemoryFraction; Berth plans the KV cache from it"
 _DRAIN: Final = "set spec.rollout.drainTimeoutSeconds; alone this flag hangs or answers 500"
 _QUEUE: Final = "remove it: Berth bounds the queue before the engine answers with a status"
+_ADAPTERS: Final = "set spec.adapters; Berth plans their memory and lists them to clients"
 _WATCHED: Final = "remove it: Berth reads the engine's log and metrics"
 
 MANAGED: Final[dict[str, str]] = {
@@ -83,6 +84,15 @@ MANAGED: Final[dict[str, str]] = {
     "--max-num-batched-tokens": "set spec.runtime.maxNumBatchedTokens",
     "--dtype": "set spec.runtime.dtype",
     "--kv-cache-dtype": "set spec.runtime.kvCacheDtype",
+    # LoRA adapters, which the plan holds too.
+    "--enable-lora": _ADAPTERS,
+    "--lora-*": _ADAPTERS,
+    "--max-loras": _ADAPTERS,
+    "--max-lora-rank": _ADAPTERS,
+    "--max-cpu-loras": _ADAPTERS,
+    "--fully-sharded-loras": _ADAPTERS,
+    "--default-mm-loras": _ADAPTERS,
+    "--enable-tower-connector-lora": _ADAPTERS,
     # Life cycle, which the server watches.
     "--shutdown-timeout": _DRAIN,
     "--max-num-queued-reqs": _QUEUE,

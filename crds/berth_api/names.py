@@ -87,6 +87,8 @@ DIR_MODEL: Final = "/berth/model"  # the model's files, or a folder above them
 DIR_RUN: Final = "/berth/run"  # the pod's writable home: caches, sockets, logs
 DIR_ENGINE_KEY: Final = "/berth/engine-key"  # the engine key's Secret, mounted as a folder
 DIR_POOL_KEY: Final = "/berth/pool-key"  # a pool's key, mounted as a folder
+DIR_ADAPTERS: Final = "/berth/adapters"  # LoRA adapters from a hub, a folder for each
+DIR_CLAIMS: Final = "/berth/claims"  # LoRA adapters on claims, a folder for each
 DIR_SHAPE: Final = "/berth/shape"  # heads of a model's files, for the shape Job
 ENGINE_KEY_FIELD: Final = "engineKey"
 POOL_KEY_FIELD: Final = "poolKey"
@@ -100,6 +102,8 @@ ENV_SERVER_CONFIG: Final = "BERTH_SERVER_CONFIG"
 ENV_POOL_CONFIG: Final = "BERTH_POOL_CONFIG"
 # What the fetcher and the shape Job fetch, as JSON (berth_api.server.FetchConfig).
 ENV_FETCH_CONFIG: Final = "BERTH_FETCH_CONFIG"
+# Which adapters the fetcher and the shape Job fetch, as JSON (berth_api.server.AdaptersConfig).
+ENV_ADAPTERS_CONFIG: Final = "BERTH_ADAPTERS_CONFIG"
 ENV_HF_TOKEN: Final = "HF_TOKEN"  # noqa: S105 -- the name of a variable, not a token
 
 # Secrets of the release, in its namespace; the operator creates them if absent.

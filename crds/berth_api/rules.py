@@ -78,6 +78,20 @@ SOURCE: Final = (
     ),
 )
 
+ADAPTER: Final = (
+    rule(
+        "!self.source.startsWith('oci://')",
+        "spec.adapters[].source must be hf://<organisation>/<adapter> or "
+        "pvc://<claim>[/<folder>]; put what an image holds on a claim",
+        field=".source",
+    ),
+    rule(
+        "!self.source.contains('..')",
+        "spec.adapters[].source must not contain '..'; name the folder from the claim's root",
+        field=".source",
+    ),
+)
+
 IMAGE: Final = (
     rule(
         "self.contains('@sha256:') || (self.matches('.+:[^/]+$') && !self.endsWith(':latest'))",
@@ -102,12 +116,6 @@ REPLICA_BOUNDS: Final = (
 # Fields whose names and units are settled but which this version does not act on: the rule that
 # holds while the field is left alone, and what a user is told otherwise.
 UNSERVED: Final = (
-    unserved(
-        ".adapters",
-        "!has(self.adapters) || size(self.adapters) == 0",
-        "spec.adapters",
-        "leave it out",
-    ),
     unserved(
         ".parallelism",
         "!has(self.parallelism) || !has(self.parallelism.pipeline) || "
@@ -154,6 +162,21 @@ POOLED: Final = (
             field=f".{name}",
         )
         for name in ("priority", "evictable")
+    ),
+)
+
+ADAPTED: Final = (
+    rule(
+        "!has(self.defaults) || !has(self.defaults.adapter) || (has(self.adapters) && "
+        "self.adapters.exists(one, one.name == self.defaults.adapter))",
+        "spec.defaults.adapter must be the name of one of spec.adapters; add that adapter, or "
+        "leave the field out",
+        field=".defaults.adapter",
+    ),
+    _pooled(
+        ".adapters",
+        "!has(self.adapters) || size(self.adapters) == 0",
+        "spec.adapters is not served in a pool yet; leave out one of the two",
     ),
 )
 

@@ -53,6 +53,15 @@ class Phase(str, Enum):
     FAILED = "Failed"
 
 
+class EngineAdapters(Wire):
+    """LoRA adapters that an engine loads when they are asked for, and no others."""
+
+    slots: int = Field(gt=0, description="Adapters in one batch; each takes accelerator memory.")
+    max_rank: int = Field(gt=0, description="One of the engine's own ranks; a slot is this wide.")
+    modules: list[str] = Field(description="Suffixes of the modules that have slots.")
+    folders: dict[str, str] = Field(description="The adapter's name -> the folder of its files.")
+
+
 class EngineConfig(Wire):
     """One engine, wholly resolved: `berth_server.args` only spells it in the engine's flags."""
 
@@ -85,6 +94,7 @@ class EngineConfig(Wire):
     allow_unsupported: bool | None = Field(
         default=None, description="Start a version with known weaknesses too."
     )
+    adapters: EngineAdapters | None = None
 
 
 class ServerConfig(Wire):
@@ -116,6 +126,15 @@ class FetchConfig(Wire):
     token_secret: str | None = Field(
         default=None, description="namespace/name[key] of the token's Secret, for messages only."
     )
+
+
+class AdaptersConfig(Wire):
+    """ENV_ADAPTERS_CONFIG of the adapters' fetch container and of the Job that reads them."""
+
+    protocol: int = PROTOCOL
+    adapters: list[FetchConfig]
+    status_port: int | None = None
+    expected_bytes: int | None = Field(default=None, description="Of all, for the percent.")
 
 
 class PhaseMark(Wire):

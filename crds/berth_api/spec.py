@@ -53,6 +53,8 @@ MAX_MESSAGES: Final = 32
 MAX_MESSAGE_CHARACTERS: Final = 16_384
 MAX_STOPS: Final = 16
 MAX_STOP_CHARACTERS: Final = 256
+# Two containers of a shape Job tell this many in what the kubelet keeps of their last words.
+MAX_ADAPTERS: Final = 64
 # Integers that every JSON reader keeps exactly.
 MAX_SEED: Final = 2**53 - 1
 MAX_TOP_K: Final = 1_000_000
@@ -346,8 +348,14 @@ class PodTemplate(ApiModel):
 
 
 class Adapter(ApiModel):
-    name: ServedName
-    source: SourceText
+    """A LoRA adapter of the model, loaded when it is first asked for."""
+
+    model_config = ConfigDict(json_schema_extra=rules.validations(*rules.ADAPTER))
+
+    name: ServedName = Field(description="The name that clients ask for.")
+    source: SourceText = Field(
+        description="hf://<organisation>/<adapter>[@<revision>] or pvc://<claim>[/<folder>]."
+    )
 
 
 def _number(pattern: str, said: str, example: str) -> Any:
@@ -396,10 +404,16 @@ class Defaults(ApiModel):
         description="A chat's first messages, after the system message.",
     )
     parameters: Sampling = Field(default_factory=Sampling)
+    adapter: ServedName | None = Field(
+        default=None,
+        description="One of spec.adapters, by name, for requests that ask for the model itself.",
+    )
 
 
 class Spec(ApiModel):
-    model_config = ConfigDict(json_schema_extra=rules.validations(*rules.UNSERVED, *rules.POOLED))
+    model_config = ConfigDict(
+        json_schema_extra=rules.validations(*rules.UNSERVED, *rules.POOLED, *rules.ADAPTED)
+    )
 
     model: Model
     runtime: Runtime = Field(default_factory=Runtime)
@@ -443,7 +457,15 @@ class Spec(ApiModel):
     routing: Routing = Field(default_factory=Routing)
     rollout: Rollout = Field(default_factory=Rollout)
     pod_template: PodTemplate = Field(default_factory=PodTemplate)
-    adapters: list[Adapter] = Field(default_factory=list, max_length=64)
+    adapters: list[Adapter] = Field(
+        default_factory=list,
+        max_length=MAX_ADAPTERS,
+        description="LoRA adapters, each a model of its own to clients.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+        },
+    )
     defaults: Defaults | None = Field(
         default=None,
         description="Applied by the gateway to requests that do not set them; a change restarts "

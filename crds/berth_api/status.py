@@ -51,6 +51,16 @@ class Alternative(ApiModel):
     reason: str = Field(description="Why not, in one sentence.")
 
 
+class AdapterSlots(ApiModel):
+    """Room for LoRA adapters in an engine."""
+
+    count: int = Field(description="Adapters in one batch; more of them take turns.")
+    max_rank: int = Field(description="A slot is this wide, whatever its adapter's rank.")
+    modules: list[str] = Field(description="Modules that have slots.")
+    slot_bytes: int = Field(description="Of all slots together, on one rank.")
+    host_bytes: int = Field(description="Of all adapters in a pod's own memory.")
+
+
 class Plan(ApiModel):
     """The planner's answer for the update revision. Bytes are per GPU, or per pod on CPU."""
 
@@ -102,6 +112,7 @@ class Plan(ApiModel):
     learned_outside_bytes: int | None = Field(
         default=None, description="By how many the engine's share of a GPU was made smaller."
     )
+    adapter_slots: AdapterSlots | None = None
     measured: Memories | None = None
     deviation_percent: dict[str, int] | None = Field(
         default=None,
@@ -153,6 +164,15 @@ class ModelStatus(ApiModel):
     architecture: str = Field(default="", description="model_type of its config.json.")
 
 
+class AdapterStatus(ApiModel):
+    """A LoRA adapter that every replica can serve."""
+
+    name: str
+    commit: str = Field(description="The immutable revision that is served.")
+    rank: int
+    file_bytes: int = 0
+
+
 class Status(ApiModel):
     observed_generation: int | None = None
     phase: str | None = Field(
@@ -171,6 +191,9 @@ class Status(ApiModel):
     current_revision: str | None = None
     update_revision: str | None = None
     model: ModelStatus | None = None
+    adapters: list[AdapterStatus] | None = Field(
+        default=None, description="LoRA adapters that every replica can serve."
+    )
     plan: Plan | None = None
     load: Load | None = None
     queue: QueueStatus | None = None

@@ -64,7 +64,8 @@ def look(options: Options, environ: Mapping[str, str]) -> Preview:
     spec = ModelDeployment.model_validate(cr).spec
     where = fleet(options, spec, environ)
     shape = shapes.read(spec.model.source, options.shape, environ)
-    return preview(cr, where, shape, datetime.now(timezone.utc))
+    adapters = shapes.read_adapters(spec.adapters, environ)
+    return preview(cr, where, shape, datetime.now(timezone.utc), adapters)
 
 
 def fleet(options: Options, spec: Spec, environ: Mapping[str, str]) -> Fleet:

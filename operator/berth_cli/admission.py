@@ -28,6 +28,12 @@ def _is_on_demand(scaling: Scaling) -> bool:
     return scaling.mode is not ScalingMode.EXTERNAL and not scaling.min_replicas
 
 
+def _names_an_adapter(spec: Spec) -> bool:
+    """Whether the adapter of the model itself is one of those that it has, or none."""
+    named = spec.defaults.adapter if spec.defaults else None
+    return named is None or any(one.name == named for one in spec.adapters)
+
+
 _NAME: Final = _beside(
     rules.NAME,
     lambda name: len(name) <= names.MAX_NAME_LENGTH,
@@ -44,7 +50,6 @@ _SCALING: Final = _beside(
 )
 _UNSERVED: Final = _beside(
     rules.UNSERVED,
-    lambda spec: not spec.adapters,
     lambda spec: spec.parallelism.pipeline in ("auto", 1),
     lambda spec: spec.memory.sharing is Sharing.EXCLUSIVE,
 )
@@ -55,6 +60,16 @@ _POOLED: Final = _beside(
     lambda spec: spec.pool is None or _is_on_demand(spec.scaling),
     lambda spec: spec.pool is not None or spec.priority is None,
     lambda spec: spec.pool is not None or spec.evictable is None,
+)
+_ADAPTER: Final = _beside(
+    rules.ADAPTER,
+    lambda adapter: not adapter.source.startswith("oci://"),
+    lambda adapter: ".." not in adapter.source,
+)
+_ADAPTED: Final = _beside(
+    rules.ADAPTED,
+    _names_an_adapter,
+    lambda spec: spec.pool is None or not spec.adapters,
 )
 
 
@@ -67,7 +82,10 @@ def of_spec(spec: Spec) -> Iterator[tuple[str, str]]:
     """The field and the words of each rule that a spec breaks."""
     yield from _broken(_UNSERVED, spec, "spec")
     yield from _broken(_POOLED, spec, "spec")
+    yield from _broken(_ADAPTED, spec, "spec")
     yield from _broken(_SOURCE, spec.model, "spec.model")
+    for place, adapter in enumerate(spec.adapters):
+        yield from _broken(_ADAPTER, adapter, f"spec.adapters[{place}]")
     yield from _broken(_SCALING, spec.scaling, "spec.scaling")
     if spec.runtime.image is not None:
         yield from _broken(_IMAGE, spec.runtime.image, "spec.runtime.image")

@@ -31,6 +31,7 @@ def parts(plan: Plan, card_bytes: int) -> tuple[Part, ...]:
     """Of one GPU, or of one rank's share of a pod; without those that take nothing."""
     known = (
         Part("W", "weights", plan.weights_bytes, colour=44),
+        *_adapters(plan),
         Part("A", "activations", plan.activation_bytes, "the engine's largest step", colour=43),
         Part("G", "graphs", plan.graph_bytes, colour=45),
         Part("D", "overhead", plan.overhead_bytes, _overhead(plan), colour=41),
@@ -39,6 +40,14 @@ def parts(plan: Plan, card_bytes: int) -> tuple[Part, ...]:
     free = card_bytes - sum(part.count for part in known)
     shown = [part for part in known if part.count]
     return (*shown, Part(".", "free", free, _free(plan))) if free > 0 else tuple(shown)
+
+
+def _adapters(plan: Plan) -> tuple[Part, ...]:
+    slots = plan.adapter_slots
+    if slots is None:
+        return ()
+    note = f"{slots.count} slots of rank {slots.max_rank}"
+    return (Part("L", "adapters", slots.slot_bytes, note, colour=46),)
 
 
 def _overhead(plan: Plan) -> str:

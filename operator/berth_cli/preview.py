@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from berth_api.adapters import AdapterReport
 from berth_api.shape import Failure, ShapeReport
 from berth_api.status import Plan
 from berth_cli.errors import InputError
@@ -53,13 +54,25 @@ class Preview:
         return self.plan.pipeline_parallel_size
 
 
-def preview(cr: Mapping[str, Any], fleet: Fleet, report: ShapeReport, now: datetime) -> Preview:
-    """Raises InputError if the shape holds no model."""
+def preview(
+    cr: Mapping[str, Any],
+    fleet: Fleet,
+    report: ShapeReport,
+    now: datetime,
+    adapters: Mapping[str, AdapterReport] | None = None,
+) -> Preview:
+    """`adapters` are by source. Raises InputError if the shape holds no model."""
     shape = architecture.read(report)
     if isinstance(shape, Failure):
         raise InputError(f"the model's shape: {shape.reason}: {shape.message}; {shape.fix}")
     resolved = resolve(cr)
-    observed = Observed(cr=cr, now=now, nodes=fleet.nodes, shapes={_source(resolved): report})
+    observed = Observed(
+        cr=cr,
+        now=now,
+        nodes=fleet.nodes,
+        shapes={_source(resolved): report},
+        adapters=adapters or {},
+    )
     context = Context(fleet.settings, _NO_KEY)
     planned = planning.plan(observed, resolved, context)
     refusal = planned.failure if isinstance(planned, planning.Refused) else None

@@ -4,15 +4,17 @@ Folders and the hub are read by the code that the shape Job runs, and by no copy
 imported only then: a Job's answer needs no hub library.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from berth_api.adapters import AdapterReport
 from berth_api.server import FetchConfig
 from berth_api.shape import Failure, ShapeReport
 from berth_api.source import HubSource, parse
+from berth_api.spec import Adapter
 from berth_cli.documents import of_json, refuse_foreign, text_of
 from berth_cli.errors import InputError
 
@@ -24,6 +26,34 @@ def read(source: str, given: Path | None, environ: Mapping[str, str]) -> ShapeRe
     if given is None:
         return _of_hub(source, environ)
     return _of_folder(given) if given.is_dir() else _of_answer(given)
+
+
+def read_adapters(
+    adapters: Iterable[Adapter], environ: Mapping[str, str]
+) -> dict[str, AdapterReport]:
+    """What is known of each, by its source. Raises InputError."""
+    return {one.source: _adapter(one, environ) for one in adapters}
+
+
+def _adapter(adapter: Adapter, environ: Mapping[str, str]) -> AdapterReport:
+    what = f"spec.adapters: {adapter.name}"
+    if not adapter.source.startswith("hf://"):
+        raise InputError(
+            f"{what}: {adapter.source}: only hf:// sources are read from here; leave it out, or "
+            "plan with a copy of it on a hub"
+        )
+    _, errors = _reader(what)
+    from berth_server import adapter_shape  # noqa: PLC0415 -- the module's docstring
+
+    wanted = FetchConfig(source=adapter.source, directory="")
+    try:
+        found = adapter_shape.read(wanted, dict(environ))
+    except errors.SourceError as error:
+        raise _refused(what, error.failure) from error
+    except errors.ConfigurationError as error:
+        raise InputError(f"{what}: {error}") from error
+    refuse_foreign(found.model_dump(), what)
+    return found
 
 
 def _of_answer(path: Path) -> ShapeReport:

@@ -39,7 +39,7 @@ def call(
         if name in headers:
             lines += b"%b: %b\r\n" % (name, headers[name])
     prefix = body.prefix if model.policy is _PREFIX_AWARE else b""
-    named = body.naming(model.name)
+    named = body.naming(model.engine_name)
     return Call(
         model=model,
         path=path,

@@ -9,7 +9,10 @@ OWNER: Final = "berth"
 
 
 def entry(snapshot: Snapshot, model: Model) -> dict[str, Any]:
-    """OpenAI's model object, and: ready (a replica answers now), phase, aliases."""
+    """OpenAI's model object, and: ready (a replica answers now), phase, aliases.
+
+    An adapter's has a parent too, as the engine's own.
+    """
     return {
         "id": snapshot.public_name(model),
         "object": "model",
@@ -18,6 +21,7 @@ def entry(snapshot: Snapshot, model: Model) -> dict[str, Any]:
         "ready": bool(model.endpoints),
         "phase": model.phase,
         "aliases": list(snapshot.other_names(model)),
+        **({"parent": snapshot.public_name(snapshot.index[model.home])} if model.adapter else {}),
     }
 
 

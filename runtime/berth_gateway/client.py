@@ -57,7 +57,8 @@ class Exchange:
         return self.key is None or self.key.admits(model, snapshot)
 
     def visible(self, snapshot: Snapshot) -> list[Model]:
-        return [one for one in snapshot.models if self.may_see(one, snapshot)]
+        """Models, and their adapters behind each."""
+        return [one for one in snapshot.listed if self.may_see(one, snapshot)]
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the answer's head, and remember that the client has seen it."""

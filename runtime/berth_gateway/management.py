@@ -121,6 +121,7 @@ def _shown(model: Model, queues: Queues) -> dict[str, Any]:
         "name": model.name,
         "namespace": model.namespace,
         "names": model.names,
+        "adapters": model.offered,
         "phase": model.phase,
         "policy": model.policy.value,
         "held": 0 if line is None else len(line.held),

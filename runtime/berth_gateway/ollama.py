@@ -190,7 +190,8 @@ class Front:
 
     async def _ps(self, exchange: Exchange) -> int:
         snapshot = self._board.snapshot
-        stays = [(model, self._stay(model)) for model in exchange.visible(snapshot)]
+        loaded = (model for model in exchange.visible(snapshot) if not model.adapter)
+        stays = [(model, self._stay(model)) for model in loaded]
         now = datetime.now(timezone.utc)
         return await exchange.tell(listing.running(snapshot, stays, now))
 

@@ -32,6 +32,8 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _OPEN_ON_LOOPBACK: Final = frozenset({"/health"})
 # Methods on the drain's path: a pool may want an engine back that it was about to unload.
 _DRAINS: Final = {"POST": True, "DELETE": False}
+# The engine opens these where it may load adapters when they are asked for, and from any folder.
+_SHUT: Final = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/adapters")
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 §7.4.1
 
 
@@ -46,6 +48,9 @@ class _Refusal:
 
 _NO_KEY: Final = _Refusal(
     401, "invalid_request_error", "invalid_api_key", "the engine key is missing or wrong"
+)
+_NOT_SERVED: Final = _Refusal(
+    404, "invalid_request_error", "not_found", "adapters come with spec.adapters, and by no request"
 )
 _DRAINING: Final = _Refusal(
     503,
@@ -80,6 +85,8 @@ class Admission:
             await _refuse(scope, send, _NO_KEY)
         elif _is_local(scope) and scope["path"] in (variables.PATH_LOAD, variables.PATH_DRAIN):
             await self._control(scope, send)
+        elif scope["path"].startswith(_SHUT):
+            await _refuse(scope, send, _NOT_SERVED)
         elif scope.get("method", "POST") != "POST":
             await self._app(scope, receive, send)  # lists, metrics and health take no place
         else:

@@ -4,11 +4,12 @@ Nothing is decided here: every value comes from the operator. What the user may 
 `berth_api.engine_flags`.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from berth_api.engine_flags import refused
-from berth_api.server import EngineConfig
+from berth_api.server import EngineAdapters, EngineConfig
 from berth_server import binding, variables
 from berth_server.binding import Cpus
 from berth_server.errors import ConfigurationError
@@ -39,6 +40,8 @@ UNSET: Final = (
     "VLLM_API_KEY",  # a second key on /v1, which the gateway does not know
     "VLLM_PORT",  # a Service named vllm would set it to a URL
     "HF_TOKEN",  # the engine serves offline
+    "VLLM_LORA_RESOLVER_CACHE_DIR",  # adapters that nobody has planned for
+    "VLLM_LORA_RESOLVER_HF_REPO_LIST",
 )
 
 
@@ -88,7 +91,10 @@ def command(engine: EngineConfig, server: Admits, model_dir: str, cpus: Cpus) ->
         listed = "; ".join(f"{flag} is managed by Berth: {fix}" for flag, fix in bad)
         raise ConfigurationError(f"spec.runtime.extraArgs: {listed}")
     return Command(
-        argv=[*engine.command, *_model(engine, model_dir), *_flags(engine), *engine.extra_args],
+        argv=[
+            *(*engine.command, *_model(engine, model_dir), *_adapter_flags(engine.adapters)),
+            *(*_flags(engine), *engine.extra_args),
+        ],
         environment=_environment(engine, server, cpus),
     )
 
@@ -127,6 +133,22 @@ def _flags(engine: EngineConfig) -> list[str]:
     return [part for pair in pairs for part in pair] + on
 
 
+def _adapter_flags(adapters: EngineAdapters | None) -> list[str]:
+    """All adapters stay in host memory once they were loaded; files are slower than requests.
+
+    The last flag takes all words until the next one, so that none of a user's may follow it.
+    """
+    if adapters is None:
+        return []
+    given = {
+        "--max-loras": adapters.slots,
+        "--max-lora-rank": adapters.max_rank,
+        "--max-cpu-loras": len(adapters.folders),
+    }
+    pairs = [part for flag, value in given.items() for part in (flag, str(value))]
+    return ["--enable-lora", *pairs, "--lora-target-modules", *adapters.modules]
+
+
 def _unless(value: int, default: int) -> int | None:
     """A stored revision's flags stay what they were before there was a choice."""
     return None if value == default else value
@@ -137,6 +159,10 @@ def _environment(engine: EngineConfig, server: Admits, cpus: Cpus) -> dict[str, 
         variables.ENGINE_KEY_FILE: server.engine_key_file,
         variables.MAX_IN_FLIGHT: str(server.max_queued_requests),
     }
+    if engine.adapters is not None:
+        # The engine asks its resolvers only with this; `admission` shuts the paths that it opens.
+        ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
+        ours[variables.ADAPTERS] = json.dumps(engine.adapters.folders)
     ranks = engine.tensor_parallel_size * engine.pipeline_parallel_size
     return shared_environment(engine.device, engine.env, cpus, ranks) | ours
 

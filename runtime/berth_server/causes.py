@@ -187,6 +187,14 @@ RULES: Final = (
         "this engine does not know the architecture {what}",
         "use a newer engine image in spec.runtime.image, or another model",
     ),
+    # v1/worker/lora_model_runner_mixin.py, and lora/model_manager.py.
+    _rule(
+        r"ValueError: (?:LoRA target module )?(?P<what>\w\S*)(?: \(\w+\))? "
+        r"(?:does not support LoRA yet|matched the deployment configuration but could not be)",
+        reasons.UNSUPPORTED,
+        "this engine has no LoRA adapters for {what}",
+        "leave out spec.adapters, or use a newer engine image in spec.runtime.image",
+    ),
     # transformers, of a config.json from the future.
     _rule(
         r"model type `(?P<what>[^`]+)` but Transformers does not recognize this architecture",

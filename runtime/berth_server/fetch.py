@@ -16,10 +16,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from berth_api.quantity import format_bytes
-from berth_api.server import FetchConfig, Phase
+from berth_api.server import Phase
 from berth_api.shape import Failure, FetchError
 from berth_server import hub, reasons, request, selection, status, store, termination, weights
 from berth_server.errors import ConfigurationError, SourceError
@@ -37,6 +37,45 @@ _PROGRESS_SECONDS: Final = 1.0
 _TERMINATED: Final = 128 + signal.SIGTERM
 
 
+class Order(Protocol):
+    """What a fetch is told beside what to fetch."""
+
+    @property
+    def status_port(self) -> int | None: ...
+    @property
+    def expected_bytes(self) -> int | None: ...
+
+
+class Job(Protocol):
+    """`run` is for a thread, the others for a reader meanwhile."""
+
+    total_bytes: int | None
+
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def doing(self) -> str: ...
+    def run(self) -> None: ...
+
+
+def wanted(repository: hub.Repository, commit: str) -> tuple[RemoteFile, ...]:
+    """The files of `commit` that an engine needs. Raises SourceError if none holds weights."""
+    listed = repository.files(commit)
+    indexed = None
+    if any(file.path == weights.INDEX for file in listed):
+        indexed = weights.indexed(
+            repository.read(weights.INDEX, commit, 0, weights.MAX_INDEX_BYTES)
+        )
+    files = selection.needed(listed, indexed)
+    if not selection.weight_files(files):
+        raise no_safetensors(repository.name, [file.path for file in listed])
+    return files
+
+
+Select = Callable[[hub.Repository, str], tuple[RemoteFile, ...]]
+"""The files of a repository's commit that are wanted. Raises SourceError."""
+
+
 @dataclass
 class Fetch:
     """One repository into one folder; `run` is for a thread, the fields are for a reader."""
@@ -47,6 +86,7 @@ class Fetch:
     pause: Callable[[float], None] = time.sleep
     total_bytes: int | None = None
     doing: str = field(default="asking the hub")
+    select: Select = wanted
 
     def run(self) -> None:
         """Returns when the folder is whole. Raises SourceError; OSError if it cannot be used."""
@@ -62,7 +102,7 @@ class Fetch:
     def _fill(self, commit: str) -> None:
         if store.is_whole(self.directory, commit):
             return
-        files = wanted(self.repository, commit)
+        files = self.select(self.repository, commit)
         self.total_bytes = sum(file.size_bytes for file in files)
         present = store.bytes_on_disk(self.directory)
         check_space(self.total_bytes - present, hub.free_bytes(self.directory), self.directory)
@@ -89,20 +129,6 @@ class Fetch:
         except SourceError as error:
             return error
         return None
-
-
-def wanted(repository: hub.Repository, commit: str) -> tuple[RemoteFile, ...]:
-    """The files of `commit` that an engine needs. Raises SourceError if none holds weights."""
-    listed = repository.files(commit)
-    indexed = None
-    if any(file.path == weights.INDEX for file in listed):
-        indexed = weights.indexed(
-            repository.read(weights.INDEX, commit, 0, weights.MAX_INDEX_BYTES)
-        )
-    files = selection.needed(listed, indexed)
-    if not selection.weight_files(files):
-        raise no_safetensors(repository.name, [file.path for file in listed])
-    return files
 
 
 def no_safetensors(where: str, paths: list[str]) -> SourceError:
@@ -145,7 +171,7 @@ def progress(
     return percent, round(left / rate) if rate > 0 else None
 
 
-async def fetch(config: FetchConfig, job: Fetch) -> None:
+async def fetch(config: Order, job: Job) -> None:
     """Runs `job` and serves its status. Raises as `job` does, and ConfigurationError."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, _TERMINATED)
     job.total_bytes = config.expected_bytes
@@ -160,7 +186,7 @@ async def fetch(config: FetchConfig, job: Fetch) -> None:
             watching.cancel()
 
 
-async def _watch(job: Fetch, state: status.State) -> None:
+async def _watch(job: Job, state: status.State) -> None:
     started = time.monotonic()
     first = await asyncio.to_thread(store.bytes_on_disk, job.directory)
     while True:
@@ -177,13 +203,13 @@ def main() -> int:
     try:
         config = request.read(os.environ)
         repository = request.repository(config, os.environ)
-        return _ran(config, Fetch(repository, config.commit, Path(config.directory)), log)
+        return ran(config, Fetch(repository, config.commit, Path(config.directory)), log)
     except ConfigurationError as error:
         _log.error("%s", error)
         return 2
 
 
-def _ran(config: FetchConfig, job: Fetch, log: Path) -> int:
+def ran(config: Order, job: Job, log: Path) -> int:
     """The exit code, once the reason of a failure is in `log`. Raises ConfigurationError."""
     try:
         asyncio.run(fetch(config, job))
@@ -192,7 +218,7 @@ def _ran(config: FetchConfig, job: Fetch, log: Path) -> int:
         _log.error("%s", failure.message)
         termination.write(log, failure)
         return 1
-    _log.info("%s is whole", config.directory)
+    _log.info("%s is whole", job.directory)
     return 0
 
 

@@ -1,9 +1,10 @@
 """A `vllm.general_plugins` entry point: what must happen in each of the engine's processes.
 
-It must never keep the engine from starting.
+What only makes it faster must never keep the engine from starting.
 """
 
 import importlib
+import json
 import logging
 import os
 from typing import Final
@@ -19,6 +20,8 @@ _ABSENT: Final = (AttributeError, ImportError, RuntimeError, OSError)
 def register() -> None:
     """Called by vLLM once in each process, before it makes others."""
     _initialise_amx()
+    if variables.ADAPTERS in os.environ:
+        _offer_adapters(os.environ[variables.ADAPTERS])
     if os.environ.get(variables.FORK) == "1":
         # Forked children have all of this already, and spawned ones start no process by fork.
         os.environ[variables.FORK] = "0"
@@ -37,6 +40,15 @@ def _initialise_amx() -> None:
             cpu._init_amx()  # noqa: SLF001
     except _ABSENT as error:
         _log.warning("AMX was not initialised: %s", error)
+
+
+def _offer_adapters(listed: str) -> None:
+    """Asked by the API server for each name that it does not know yet.
+
+    Without them the engine would serve its model and no adapter: here an error may end it.
+    """
+    resolver = importlib.import_module("berth_server.adapter_resolver")
+    resolver.register(json.loads(listed))
 
 
 def _fork() -> None:

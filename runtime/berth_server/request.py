@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from berth_api import names
-from berth_api.server import FetchConfig
+from berth_api.server import AdaptersConfig, FetchConfig
 from berth_api.source import HubSource, parse
 from berth_server.errors import ConfigurationError
 from berth_server.hub import Repository
@@ -21,6 +21,15 @@ def read(environment: Mapping[str, str]) -> FetchConfig:
         return FetchConfig.model_validate_json(environment.get(names.ENV_FETCH_CONFIG, ""))
     except ValidationError as error:
         raise ConfigurationError(f"{names.ENV_FETCH_CONFIG}: {error}") from error
+
+
+def read_adapters(environment: Mapping[str, str]) -> AdaptersConfig:
+    """Raises ConfigurationError."""
+    try:
+        given = environment.get(names.ENV_ADAPTERS_CONFIG, "")
+        return AdaptersConfig.model_validate_json(given)
+    except ValidationError as error:
+        raise ConfigurationError(f"{names.ENV_ADAPTERS_CONFIG}: {error}") from error
 
 
 def repository(config: FetchConfig, environment: Mapping[str, str]) -> Repository:

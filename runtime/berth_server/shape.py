@@ -191,6 +191,11 @@ def read_heads(read: Read, paths: list[str], known: parts.Facts) -> _Heads:
     return _Heads(tensors, digest, framing + tensors.data_bytes)
 
 
+def read_header(read: Read, path: str) -> bytes:
+    """Of one file, without its length. Raises SourceError."""
+    return _header(read, path, *_begin(read, path))
+
+
 def _begin(read: Read, path: str) -> tuple[bytes, int]:
     """The file's first bytes, and the length of its header."""
     start = read(path, 0, _FIRST_READ_BYTES)

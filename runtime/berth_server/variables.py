@@ -7,6 +7,7 @@ from typing import Final
 
 ENGINE_KEY_FILE: Final = "BERTH_ENGINE_KEY_FILE"  # path of the file that holds the engine key
 MAX_IN_FLIGHT: Final = "BERTH_MAX_IN_FLIGHT"  # requests, running and waiting
+ADAPTERS: Final = "BERTH_ADAPTERS"  # JSON: an adapter's name -> the folder of its files
 FORK: Final = "BERTH_FORK"  # 1: on CPU, fork the engine's processes where that is safe
 
 # CUDA's own: which of the pod's cards an engine sees, counted as the driver's tools count them.

@@ -82,26 +82,39 @@ def header_bytes(start: bytes) -> int:
 
 
 def read(header: bytes, known: parts.Facts = _NOTHING) -> Tensors:
-    """The tensors of one file, from its header without the length. Raises HeaderError."""
+    """What one file's tensors are together, from its header without the length.
+
+    Raises HeaderError.
+    """
+    found = list(_entries(header))
+    data_bytes = max((end for _, end in found), default=0)
+    if sum(tensor.size_bytes for tensor, _ in found) > data_bytes:
+        raise HeaderError("tensors lie over one another")
+    return described((tensor for tensor, _ in found), known, data_bytes)
+
+
+def tensors(header: bytes) -> tuple[parts.Tensor, ...]:
+    """Each tensor of one file. Raises HeaderError."""
+    return tuple(tensor for tensor, _ in _entries(header))
+
+
+def _entries(header: bytes) -> Iterable[tuple[parts.Tensor, int]]:
+    """Each tensor, and where its data end."""
     try:
         entries = strangers_json.loads(header)
     except ValueError as error:
         raise HeaderError(f"the header cannot be read as JSON: {error}") from error
     if not isinstance(entries, dict):
         raise HeaderError("the header is no JSON object")
-    tensors = [_tensor(name, entry) for name, entry in entries.items() if name != _METADATA]
-    data_bytes = max((end for _, end in tensors), default=0)
-    if sum(tensor.size_bytes for tensor, _ in tensors) > data_bytes:
-        raise HeaderError("tensors lie over one another")
-    return described((tensor for tensor, _ in tensors), known, data_bytes)
+    return (_tensor(name, entry) for name, entry in entries.items() if name != _METADATA)
 
 
-def described(tensors: Iterable[parts.Tensor], known: parts.Facts, data_bytes: int = 0) -> Tensors:
-    """What `tensors` are together."""
+def described(given: Iterable[parts.Tensor], known: parts.Facts, data_bytes: int = 0) -> Tensors:
+    """What the `given` tensors are together."""
     total: dict[str, int] = {}
     by_part: dict[str, dict[str, int]] = {}
     count = 0
-    for count, tensor in enumerate(tensors, 1):  # noqa: B007 -- the last one is the count
+    for count, tensor in enumerate(given, 1):  # noqa: B007 -- the last one is the count
         total[tensor.dtype] = total.get(tensor.dtype, 0) + tensor.size_bytes
         for part, dtype, size in parts.split(tensor, known):
             if not size:

@@ -12,7 +12,7 @@ import yaml
 
 from berth_api import names
 from berth_api.engine_flags import MANAGED, refused
-from berth_api.server import EngineConfig, ServerConfig
+from berth_api.server import EngineAdapters, EngineConfig, ServerConfig
 from berth_server import args
 from berth_server.binding import Cpus
 from standins import tiny_model
@@ -45,6 +45,11 @@ ARRIVES: dict[str, Callable[[EngineConfig], object]] = {
     "max_num_seqs": lambda e: e.max_num_seqs,
     "max_num_batched_tokens": lambda e: e.max_num_batched_tokens,
     "enforce_eager": lambda e: e.enforce_eager,
+    "enable_lora": lambda e: e.adapters and True,
+    "max_loras": lambda e: e.adapters and e.adapters.slots,
+    "max_lora_rank": lambda e: e.adapters and e.adapters.max_rank,
+    "max_cpu_loras": lambda e: e.adapters and len(e.adapters.folders),
+    "lora_target_modules": lambda e: e.adapters and e.adapters.modules,
 }
 # What an EngineConfig says of the process and not of the engine.
 NOT_FLAGS = {"name", "command", "device", "model_dir", "extra_args", "env", "allow_unsupported"}
@@ -68,6 +73,12 @@ EVERYTHING = EngineConfig(
     max_num_seqs=48,
     max_num_batched_tokens=4096,
     enforce_eager=True,
+    adapters=EngineAdapters(
+        slots=3,
+        max_rank=320,
+        modules=["o_proj", "q_proj", "qkv_proj"],
+        folders={f"adapter-{place}": f"/berth/claims/{place}" for place in range(5)},
+    ),
 )
 # The oldest configuration that a stored revision may hold: every field that has a default left out.
 LEAST = EngineConfig(

@@ -7,6 +7,7 @@ from typing import Any
 import builders
 from fakes.cluster import merge_patched
 
+from berth_api.adapters import AdapterReport
 from berth_api.server import Phase, PodStatus
 from berth_operator.core.decide import decide
 from berth_operator.core.observed import Children, Load, Observed, Pod
@@ -129,6 +130,12 @@ class ClusterOfOne:
         at = builders.NOW + timedelta(seconds=self.seconds)
         others = tuple(p for p in self.pods if p.object["metadata"]["labels"]["berth.dev/revision"])
         self.pods = (*others, builders.shape_pod(job, report, at))
+
+    def read_adapters(self, *reports: AdapterReport) -> None:
+        """The latest Job, which reads adapters, ends with what is known of them."""
+        job = self.kind("Job")[-1]
+        at = builders.NOW + timedelta(seconds=self.seconds)
+        self.pods = (*self.pods, builders.adapters_pod(job, reports, at))
 
     def serve(self, revision: str | None = None, **pod: Any) -> None:
         """Every wanted pod of the revision is ready (or is as the keywords say)."""

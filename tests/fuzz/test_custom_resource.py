@@ -18,6 +18,7 @@ from fakes.cluster_of_one import ClusterOfOne
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from berth_api.adapters import AdapterReport
 from berth_api.schema import custom_resource_definition
 from berth_api.spec import Spec
 from berth_api.status import Status
@@ -32,8 +33,6 @@ _SCHEMA = _VERSION["schema"]["openAPIV3Schema"]["properties"]
 STORED_STATUS = jsonschema.Draft4Validator(_SCHEMA["status"])
 STORED_SPEC = jsonschema.Draft4Validator(_SCHEMA["spec"])
 
-# Nearly every spec would have one of those that this version refuses.
-UNSERVED = ("adapters",)
 PROFILES = st.sampled_from(["h100", "cpu", "absent"])
 
 
@@ -41,8 +40,7 @@ PROFILES = st.sampled_from(["h100", "cpu", "absent"])
 def served(draw: st.DrawFn) -> Any:
     """A spec as the schema has it, of which most say what this version can do."""
     spec = draw(schema_values.allowed(Spec))
-    for name in UNSERVED:
-        spec.pop(name, None)
+    _has_adapters(spec)
     for entry in spec.get("accelerators", ()):
         entry["profile"] = draw(PROFILES)
     if draw(st.booleans()):
@@ -57,9 +55,21 @@ def served(draw: st.DrawFn) -> Any:
 
 def _joins_a_pool(spec: Any) -> None:
     spec["pool"] = "small"
-    for name in ("accelerators", "scaling"):
+    for name in ("accelerators", "scaling", "adapters"):
         spec.pop(name, None)
+    spec.get("defaults", {}).pop("adapter", None)
     spec["model"].pop("cache", None)
+
+
+def _has_adapters(spec: Any) -> None:
+    """Those that can be had, each name once; the default is one of them or none."""
+    given = {one["name"]: one for one in spec.get("adapters", ())}
+    kept = [one for one in given.values() if one["source"].startswith(("hf://", "pvc://"))]
+    if "adapters" in spec:
+        spec["adapters"] = kept
+    defaults = spec.get("defaults", {})
+    if defaults.get("adapter") not in {one["name"] for one in kept}:
+        defaults.pop("adapter", None)
 
 
 SPECS = served()
@@ -101,9 +111,21 @@ def _places(value: Any) -> Any:
             yield from _places(inner)
 
 
+def read(cr: dict[str, Any]) -> dict[str, AdapterReport]:
+    """Every adapter has been read, and is one of the small model's."""
+    spec = cr["spec"]
+    given = spec.get("adapters") if isinstance(spec, dict) else None
+    sources = [
+        one["source"]
+        for one in (given if isinstance(given, list) else ())
+        if isinstance(one, dict) and isinstance(one.get("source"), str)
+    ]
+    return {source: builders.adapter(source) for source in sources}
+
+
 def lives(cr: dict[str, Any], report: Any) -> None:
     """Its first looks, each decided twice; then its pod serves."""
-    cluster = ClusterOfOne(cr=cr, known={"nodes": NODES})
+    cluster = ClusterOfOne(cr=cr, known={"nodes": NODES, "adapters": read(cr)})
     for act in (lambda: None, lambda: _answer(cluster, report), lambda: _serve(cluster)):
         act()
         observed = cluster.observe()

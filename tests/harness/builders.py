@@ -1,11 +1,13 @@
 """Small true-to-life values for tests: a ModelDeployment, settings, shapes and pods as JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from berth_api import names
+from berth_api.adapters import AdapterReport, together
+from berth_api.server import AdaptersConfig
 from berth_operator import settings
 from berth_operator.core.observed import Observed, Pod
 from berth_operator.core.planner.context import Context
@@ -119,6 +121,40 @@ def shape_pod(
             names.ROLE_SHAPE,
             owner=job["metadata"]["uid"],
             containers=[ended("shape", 0, message, finished_at)],
+        )
+    )
+
+
+SMOLLM2_MODULES: Mapping[str, tuple[int, int]] = {
+    "down_proj": (1536, 576),
+    "q_proj": (576, 576),
+    "v_proj": (576, 192),
+}
+
+
+def adapter(source: str = "hf://berth/sql", **told: Any) -> AdapterReport:
+    """Of SmolLM2, as the Job that reads adapters tells of one."""
+    known = {"commit": "a" * 40, "rank": 16, "fileBytes": 5_000_000, "modules": SMOLLM2_MODULES}
+    return AdapterReport.model_validate({"source": source} | known | told)
+
+
+def adapters_pod(
+    job: Mapping[str, Any], reports: Iterable[AdapterReport], finished_at: datetime = NOW
+) -> Pod:
+    """The ended pod of a Job that reads adapters, whose containers answer what they were asked."""
+    known = {one.source: one for one in reports}
+    ends = []
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        asked = next(v for v in container["env"] if v["name"] == names.ENV_ADAPTERS_CONFIG)
+        wanted = AdaptersConfig.model_validate_json(asked["value"]).adapters
+        told = together(known[one.source] for one in wanted)
+        ends.append(ended(container["name"], 0, told.model_dump_json(), finished_at))
+    return Pod(
+        pod_object(
+            f"{job['metadata']['name']}-x",
+            names.ROLE_SHAPE,
+            owner=job["metadata"]["uid"],
+            containers=ends,
         )
     )
 

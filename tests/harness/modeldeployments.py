@@ -86,7 +86,12 @@ FULL: Object = MINIMAL | {
                 "seed": 42,
                 "stop": ["</s>"],
             },
+            "adapter": "sql",
         },
+        "adapters": [
+            {"name": "sql", "source": "hf://org/sql@main"},
+            {"name": "House/Style:1", "source": "pvc://adapters/house/style"},
+        ],
         "paused": True,
     },
 }
@@ -192,6 +197,13 @@ _alone = st.fixed_dictionaries(
                 stop=st.lists(_words, max_size=2),
             ),
         ),
+        "adapters": st.lists(
+            st.fixed_dictionaries(
+                {"name": _words, "source": st.sampled_from(("hf://a/b", "pvc://c/d"))}
+            ),
+            max_size=3,
+            unique_by=lambda one: one["name"],
+        ),
         "paused": st.booleans(),
     },
 )
@@ -205,7 +217,8 @@ _stays = st.fixed_dictionaries(
 
 def _pooled(spec: Object, stay: Object) -> Object:
     """Without what a pool says instead."""
-    left = {name: field for name, field in spec.items() if name not in ("accelerators", "scaling")}
+    said = ("accelerators", "scaling", "adapters")
+    left = {name: field for name, field in spec.items() if name not in said}
     return left | stay
 
 

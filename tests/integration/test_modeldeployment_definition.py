@@ -48,9 +48,36 @@ REFUSED = [
         'spec.resources.memory "16GB" must be a quantity: for example "16Gi", "1500m" or "4"',
     ),
     (
-        "the unserved field adapters",
-        changed("spec.adapters", [{"name": "a", "source": "hf://a/b"}]),
-        "spec.adapters is not served yet; leave it out",
+        "an adapter in an image",
+        changed("spec.adapters", [{"name": "a", "source": "oci://a/b:1"}]),
+        "spec.adapters[].source must be hf://<organisation>/<adapter> or pvc://<claim>[/<folder>]",
+    ),
+    (
+        "an adapter outside of its claim",
+        changed("spec.adapters", [{"name": "a", "source": "pvc://a/../b"}]),
+        "spec.adapters[].source must not contain '..'",
+    ),
+    (
+        "two adapters of one name",
+        changed("spec.adapters", [{"name": "a", "source": f"hf://a/{one}"} for one in "bc"]),
+        'spec.adapters[1]: Duplicate value: {"name":"a"}',
+    ),
+    (
+        "a default that is no adapter",
+        changed("spec.defaults", {"adapter": "a"}),
+        "spec.defaults.adapter must be the name of one of spec.adapters",
+    ),
+    (
+        "adapters in a pool",
+        changed(
+            "spec",
+            {
+                "model": {"source": "hf://a/b"},
+                "adapters": [{"name": "a", "source": "hf://a/b"}],
+                "pool": "small",
+            },
+        ),
+        "spec.adapters is not served in a pool yet; leave out one of the two",
     ),
     *(
         (

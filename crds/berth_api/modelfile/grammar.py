@@ -15,8 +15,9 @@ from typing import Final
 FROM: Final = "FROM"
 PARAMETER: Final = "PARAMETER"
 MESSAGE: Final = "MESSAGE"
+ADAPTER: Final = "ADAPTER"
 COMMANDS: Final = (
-    *(FROM, PARAMETER, "TEMPLATE", "SYSTEM", "ADAPTER", "LICENSE", MESSAGE, "REQUIRES"),
+    *(FROM, PARAMETER, "TEMPLATE", "SYSTEM", ADAPTER, "LICENSE", MESSAGE, "REQUIRES"),
     *("RENDERER", "PARSER", "DRAFT"),
 )
 ROLES: Final = ("system", "user", "assistant")

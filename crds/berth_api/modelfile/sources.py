@@ -9,6 +9,7 @@ from berth_api.spec import SOURCE_PATTERN
 
 MODEL: Final = ("model", "source")
 ADAPTERS: Final = ("adapters",)
+DEFAULT_ADAPTER: Final = ("defaults", "adapter")
 _SOURCES: Final = (
     "hf://organisation/model[@revision], hf.co/organisation/model, pvc://claim[/folder], an "
     "image as oci://registry/image:tag, or the name of a ModelDeployment"
@@ -28,7 +29,7 @@ def of_model(given: str) -> Said:
 
 
 def of_adapter(given: str) -> Said:
-    """An adapter is called by the last part of its source."""
+    """An adapter is called by the last part of its source; `DEFAULT_ADAPTER` is to name it."""
     if _is_local(given):
         return Problem(
             f"ADAPTER {given} is a file, and the engine loads adapters in safetensors from a hub "

@@ -58,8 +58,15 @@ def translate(read: Modelfile, name: str, found: Object | None = None) -> Transl
     remarks = [_at(command, one.text) for command, one in said if isinstance(one, Remark)]
     if problems:
         return Translation(None, problems, tuple(remarks))
-    parts = [one for _, one in said if isinstance(one, Part)]
+    parts = _adapted(one for _, one in said if isinstance(one, Part))
     return Translation(_model(name, parts, base), (), (*remarks, *_of_engine(read, parts, base)))
+
+
+def _adapted(parts: Iterable[Part]) -> list[Part]:
+    """With what makes an adapter part of the model, as it is in Ollama."""
+    given = list(parts)
+    named = (one.value[0]["name"] for one in given if one.path == sources.ADAPTERS)
+    return [*given, *(Part(sources.DEFAULT_ADAPTER, name) for name in named)]
 
 
 def base_name(read: Modelfile) -> str | None:
@@ -139,7 +146,7 @@ _COMMANDS: Final[Mapping[str, Callable[[Command], Said]]] = {
     grammar.PARAMETER: lambda command: parameters.of(command.key, command.value),
     grammar.MESSAGE: _message,
     "SYSTEM": _system,
-    "ADAPTER": lambda command: sources.of_adapter(command.value),
+    grammar.ADAPTER: lambda command: sources.of_adapter(command.value),
     "REQUIRES": _requires,
     # Only the model's tokenizer could say whether it is its own, and that is Jinja.
     "TEMPLATE": _refusing(
@@ -167,6 +174,7 @@ def _too_many(read: Modelfile) -> Iterator[str]:
         (read.named(grammar.FROM), 1, "FROM"),
         (read.named(grammar.MESSAGE), MAX_MESSAGES, "MESSAGE"),
         (stops, MAX_STOPS, "PARAMETER stop"),
+        (read.named(grammar.ADAPTER), 1, "ADAPTER"),
     ):
         if len(found) > most:
             said = f"{what} is there {len(found)} times, and at most {most} may be; remove some"
@@ -192,6 +200,9 @@ def _of_engine(read: Modelfile, parts: Iterable[Part], base: Object | None) -> I
     asked = next((one.value for one in parts if one.path == parameters.CONTEXT), context)
     if asked != context:
         yield _at(line, f"num_ctx {asked} is not {name}'s maxModelLen, {context}: another engine")
+        return
+    if read.named(grammar.ADAPTER):
+        yield _at(line, f"{name} has not this adapter: another engine")
         return
     yield _at(line, f"its engine is {name}'s, word for word; it runs in pods of its own")
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from berth_api import names
+from berth_api.adapters import AdapterReport
 from berth_api.server import PodStatus
 from berth_api.shape import ShapeReport
 from berth_operator.core.planner.learned import Record
@@ -112,6 +113,7 @@ class Observed:
     nodes: tuple[Node, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     shapes: Mapping[str, ShapeReport] = field(default_factory=dict)
+    adapters: Mapping[str, AdapterReport] = field(default_factory=dict)  # by source, as shapes
     """By source: provided by the administrator's settings, or by `berth plan`."""
     learned: Mapping[str, Record] = field(default_factory=dict)  # of all models, by record key
     load: Load = field(default_factory=Load)

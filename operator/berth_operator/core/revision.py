@@ -5,13 +5,14 @@ values are those of the day the revision was made. Hence neither an upgrade of B
 of nodes restarts a model.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from berth_api import names
+from berth_api.adapters import AdapterReport
 from berth_api.shape import Failure, ShapeReport
 from berth_api.status import Plan
 from berth_operator.core.digest import digest
@@ -38,6 +39,7 @@ class Revision:
     plan: Plan
     template: dict[str, Any]
     entry: int | None = None  # of spec.accelerators, that it was planned on
+    adapters: Mapping[str, AdapterReport] = field(default_factory=dict)  # by name
 
 
 def make(
@@ -48,6 +50,7 @@ def make(
     *,
     number: int,
     entry: int | None = None,
+    adapters: Mapping[str, AdapterReport] | None = None,
 ) -> Revision:
     """`template` has no revision label yet: its name depends on everything else."""
     return Revision(
@@ -59,6 +62,7 @@ def make(
         plan=plan,
         template=template,
         entry=entry,
+        adapters=dict(adapters or {}),
     )
 
 
@@ -85,7 +89,8 @@ def to_object(resolved: Resolved, revision: Revision) -> dict[str, Any]:
             "plan": revision.plan.wire(),
             "template": revision.template,
         }
-        | ({} if revision.entry is None else {"entry": revision.entry}),
+        | ({} if revision.entry is None else {"entry": revision.entry})
+        | ({"adapters": _plain(revision.adapters)} if revision.adapters else {}),
     }
 
 
@@ -102,9 +107,17 @@ def from_object(stored: Object) -> Revision | None:
             plan=Plan.model_validate(_MAY_LACK | data["plan"]),
             template=_template(data["template"]),
             entry=data.get("entry"),
+            adapters={
+                name: AdapterReport.model_validate(one)
+                for name, one in data.get("adapters", {}).items()
+            },
         )
     except (AttributeError, KeyError, TypeError, ValidationError):
         return None
+
+
+def _plain(adapters: Mapping[str, AdapterReport]) -> dict[str, Any]:
+    return {name: one.model_dump(mode="json") for name, one in adapters.items()}
 
 
 def _template(stored: Any) -> dict[str, Any]:

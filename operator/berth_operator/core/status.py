@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from berth_api import names
 from berth_api.server import Measured, Phase
 from berth_api.status import (
+    AdapterStatus,
     Condition,
     ConditionType,
     LastFailure,
@@ -70,6 +71,7 @@ def of(
         current_revision=_current_revision(observed, step),
         update_revision=view.update.name if view.update else None,
         model=model(view.update),
+        adapters=_adapters(observed, view),
         plan=_plan(view),
         load=_load(view),
         queue=size.queue,
@@ -88,8 +90,11 @@ def _current_revision(observed: Observed, step: Step) -> str | None:
     told: str | None = observed.cr.get("status", {}).get("currentRevision")
     if step.serving is None:
         return told
-    serves = any(is_serving(pod.object) for pod in observed.pods_of(step.serving.name))
-    return step.serving.name if serves else told
+    return step.serving.name if _serves(observed, step.serving) else told
+
+
+def _serves(observed: Observed, revision: Revision) -> bool:
+    return any(is_serving(pod.object) for pod in observed.pods_of(revision.name))
 
 
 def of_invalid(observed: Observed, message: str) -> dict[str, Any]:
@@ -140,6 +145,21 @@ def model(revision: Revision | None) -> ModelStatus | None:
         parameters_dtype=stored[0],
         architecture=str(revision.shape.config.get("model_type", "")),
     )
+
+
+def _adapters(observed: Observed, view: View) -> list[AdapterStatus] | None:
+    """Of a roll-out, those that both revisions have: clients meet either of them."""
+    serving = view.step.serving
+    if serving is not None and not _serves(observed, serving):
+        serving = None
+    shown = [one for one in (serving, None if view.step.blocked else view.update) if one]
+    if not shown or not all(one.adapters for one in shown):
+        return None
+    return [
+        AdapterStatus(name=name, commit=one.commit, rank=one.rank, file_bytes=one.fileBytes)
+        for name, one in shown[-1].adapters.items()
+        if all(other.adapters.get(name) == one for other in shown)
+    ]
 
 
 def _plan(view: View) -> Any:

@@ -195,7 +195,7 @@ def _phase_by_containers(view: View) -> str:
     if running(view.pods, "engine"):
         last = _remembered(view)
         return last if last and last != Phase.FETCHING.value else Phase.STARTING.value
-    if running(view.pods, "fetch") or running(view.pods, "copy"):
+    if any(running(view.pods, name) for name in ("fetch", "copy", "adapters")):
         return Phase.FETCHING.value
     # Between two containers of a pod it does not fall back to where it began.
     return _remembered(view) or Phase.PENDING.value

@@ -5,7 +5,7 @@ decision to its last.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -66,15 +66,40 @@ class Model:
     keep_alive_seconds: float = FOREVER  # spec.keepAlive, where the last replica may go
     facts: Facts = Facts()
     presets: Presets | None = None  # spec.defaults
+    adapters: tuple[str, ...] = ()  # of spec.adapters, by name
+    loadable: tuple[str, ...] = ()  # of these, what every replica has: status.adapters
+    own_adapter: str | None = None  # spec.defaults.adapter
+    adapter: str | None = None  # by this one it is seen here; a model of its own to clients
+
+    @property
+    def home(self) -> str:
+        """The name that no other model can take, of the model whose adapter this may be."""
+        return f"{self.name}.{self.namespace}" if self.namespace else self.name
 
     @property
     def qualified_name(self) -> str:
-        """The name that no other model can take."""
-        return f"{self.name}.{self.namespace}" if self.namespace else self.name
+        """The name that no other model or adapter can take."""
+        return f"{self.adapter}.{self.home}" if self.adapter else self.home
+
+    @property
+    def engine_name(self) -> str:
+        """What the engine is to be asked for."""
+        own = self.own_adapter if self.own_adapter in self.offered else None
+        return self.adapter or own or self.name
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Adapters that a request may have: while replicas differ, those that all of them have.
+
+        One that waits for its first replica will meet a replica that has them all.
+        """
+        return self.loadable if self.endpoints else self.adapters
 
     @property
     def names(self) -> tuple[str, ...]:
         """What it would like to be called, the preferred name first."""
+        if self.adapter:
+            return (self.adapter,)
         wanted = (self.served_name, self.name, *self.aliases, self.hub_id)
         return tuple(dict.fromkeys(name for name in wanted if name))
 
@@ -82,6 +107,7 @@ class Model:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     models: tuple[Model, ...] = ()  # the oldest first
+    listed: tuple[Model, ...] = ()  # each with its adapters behind it
     index: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
 
     def find(self, name: str) -> Model | None:
@@ -100,10 +126,18 @@ class Snapshot:
 
 
 def build(models: Iterable[Model]) -> Snapshot:
-    """Names are given in order of age, uid breaking ties; a qualified name beats any other."""
+    """Names are given in order of age, uid breaking ties; a qualified name beats any other.
+
+    A model's own names come before those of its adapters.
+    """
     ordered = tuple(sorted(models, key=lambda model: (model.created_seconds, model.key)))
-    index = {model.qualified_name: model for model in ordered if model.namespace}
-    for model in ordered:
-        for name in model.names:
-            index.setdefault(name, model)
-    return Snapshot(models=ordered, index=MappingProxyType(index))
+    listed = tuple(one for model in ordered for one in (model, *_adapted(model)))
+    index = {one.qualified_name: one for one in listed if one.namespace}
+    for one in listed:
+        for name in one.names:
+            index.setdefault(name, one)
+    return Snapshot(models=ordered, listed=listed, index=MappingProxyType(index))
+
+
+def _adapted(model: Model) -> Iterable[Model]:
+    return (replace(model, adapter=name) for name in model.offered)

@@ -75,6 +75,9 @@ def model(item: Json) -> Model | None:
         keep_alive_seconds=_keep_alive_seconds(spec),
         facts=_facts(spec, status),
         presets=presets.of(spec.defaults),
+        adapters=tuple(one.name for one in spec.adapters),
+        loadable=tuple(one.name for one in status.adapters or ()),
+        own_adapter=spec.defaults.adapter if spec.defaults else None,
     )
 
 

@@ -30,6 +30,7 @@ class Route(BaseModel):
     model: Name = Field(description="The name that the engines serve.")
     endpoints: list[Origin] = Field(description="For example http://127.0.0.1:8000.")
     aliases: list[Name] = Field(default_factory=list)
+    adapters: list[Name] = Field(default_factory=list, description="LoRA adapters of the engines.")
     engine_key: str | None = Field(default=None, repr=False, description="Bearer for the engines.")
     max_in_flight: int | None = Field(default=None, ge=1, description="Per endpoint; more wait.")
     max_pending: int = Field(default=QUEUE.max_pending, ge=0, description="Requests held.")
@@ -92,6 +93,8 @@ def _model(route: Route) -> Model:
         key=route.model,
         name=route.model,
         aliases=tuple(route.aliases),
+        adapters=tuple(route.adapters),
+        loadable=tuple(route.adapters),
         engine_key=route.engine_key,
         endpoints=tuple(Endpoint(key=one, url=one, name=one) for one in dict.fromkeys(origins)),
         room=route.max_in_flight,
@@ -105,7 +108,7 @@ def _check_unique(path: Path, routes: list[Route]) -> None:
     """In a cluster the oldest keeps a name; in one file a second claim is a slip of the pen."""
     seen: set[str] = set()
     for place, route in enumerate(routes):
-        for name in {route.model, *route.aliases}:
+        for name in {route.model, *route.aliases, *route.adapters}:
             if name in seen:
                 raise ConfigurationError(
                     f"routes {path}: {place} has the name {name!r}, which an earlier entry has; "

@@ -14,9 +14,11 @@ ADAPTER = {"name": "a", "source": "hf://a/b"}
 # One violation for each rule, in the tables' order.
 BROKEN = [
     *zip(
-        (*rules.UNSERVED, *rules.POOLED, *rules.SOURCE, *rules.REPLICA_BOUNDS, *rules.IMAGE),
         (
-            {"adapters": [ADAPTER]},
+            *(*rules.UNSERVED, *rules.POOLED, *rules.ADAPTED, *rules.ADAPTER),
+            *(*rules.SOURCE, *rules.REPLICA_BOUNDS, *rules.IMAGE),
+        ),
+        (
             {"parallelism": {"pipeline": 2}},
             {"memory": {"sharing": "Shared"}},
             {"pool": "a", "accelerators": [{"profile": "b"}]},
@@ -24,6 +26,10 @@ BROKEN = [
             {"pool": "a", "scaling": {"mode": "External"}},
             {"priority": 0},
             {"evictable": False},
+            {"adapters": [ADAPTER], "defaults": {"adapter": "b"}},
+            {"adapters": [ADAPTER], "pool": "a"},
+            {"adapters": [ADAPTER | {"source": "oci://a:1"}]},
+            {"adapters": [ADAPTER | {"source": "pvc://a/../b"}]},
             {"model": {"source": "oci://a", "authSecretRef": REF}},
             {"model": {"source": "oci://a/../b"}},
             {"scaling": {"minReplicas": 2}},

@@ -71,7 +71,7 @@ def test_all_problems_are_told_with_their_lines(berth, nowhere):
     ("text", "said"),
     [
         ("SYSTEM a", "-f Modelfile: line 1: there is no FROM; add for example FROM hf://Qwen"),
-        ("FROM hf://a/b\nADAPTER hf://a/c", "-f Modelfile: spec.adapters: "),
+        ("FROM hf://a/b\nADAPTER pvc://a/../c", "-f Modelfile: spec.adapters[0].source: "),
     ],
 )
 def test_what_would_be_refused_is_refused_here(berth, nowhere, text, said):

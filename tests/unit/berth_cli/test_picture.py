@@ -68,6 +68,15 @@ def test_each_part_has_a_line_with_its_bytes():
     assert len(lines[0]) == 42
 
 
+def test_slots_of_adapters_are_a_part_of_their_own():
+    slots = {"count": 2, "max_rank": 64, "modules": ["q_proj"], "slot_bytes": 2 * GIB}
+    shown = picture.parts(plan(adapter_slots=slots | {"host_bytes": 1}), 40 * GIB)
+    assert picture.bar(shown, 40).startswith("W" * 20 + "LL" + "AA")
+    assert "L adapters       2.00 GiB  2 slots of rank 64" in "\n".join(
+        picture.lines(shown, 40 * GIB, 44)
+    )
+
+
 def test_a_pod_on_cpu_has_neither_graphs_nor_a_share():
     on_cpu = plan(device="cpu", graph_bytes=0, gpu_memory_fraction=None, gpus_per_replica=0)
     lines = picture.lines(picture.parts(on_cpu, 36 * GIB), 36 * GIB, 44)

@@ -6,6 +6,7 @@ import sys
 import builders
 import pytest
 
+from berth_api.spec import Adapter
 from berth_cli import shapes
 from berth_cli.errors import InputError
 from standins import hub, hub_server, tiny_model
@@ -112,3 +113,28 @@ def test_a_missing_hub_library_is_named_with_what_to_install(folder, monkeypatch
         InputError, match="huggingface_hub is not installed; install Berth with its extra fetch"
     ):
         shapes.read(SOURCE, folder, {})
+
+
+def adapters(*sources):
+    return [Adapter(name=f"a{place}", source=source) for place, source in enumerate(sources)]
+
+
+def test_a_hubs_adapter_is_read_as_the_operators_job_reads_it():
+    with hub_server.served(hub.repositories()) as endpoint:
+        found = shapes.read_adapters(adapters("hf://berth/lora"), {"HF_ENDPOINT": endpoint})
+    assert found["hf://berth/lora"].rank == 8
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("pvc://claim/sql", "spec.adapters: a0: pvc://claim/sql: only hf:// sources are read"),
+        ("hf://berth/lora-gated", "spec.adapters: a0: GatedModel: adapter hf://berth/lora-gated"),
+    ],
+)
+def test_an_adapter_that_is_not_read_here_is_told_by_its_name(source, said):
+    with (
+        hub_server.served(hub.repositories()) as endpoint,
+        pytest.raises(InputError, match=said),
+    ):
+        shapes.read_adapters(adapters(source), {"HF_ENDPOINT": endpoint})

@@ -192,3 +192,16 @@ def test_an_empty_key_file_is_refused_at_the_start(engine, tmp_path, monkeypatch
     monkeypatch.setenv(variables.MAX_IN_FLIGHT, "2")
     with pytest.raises(ValueError, match="holds no engine key"):
         Admission(engine)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "GET"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/adapters", "/adapters/sql"],
+)
+async def test_no_request_loads_or_unloads_an_adapter(admission, engine, path, method):
+    for client in (OTHER_HOST, LOOPBACK):
+        answer = await ask(admission, path, method=method, client=client)
+        assert answer.status == 404
+        assert answer.json["error"]["code"] == "not_found"
+    assert engine.calls == []

@@ -1,6 +1,6 @@
 import pytest
 
-from berth_api.server import EngineConfig, ServerConfig
+from berth_api.server import EngineAdapters, EngineConfig, ServerConfig
 from berth_server import args, variables
 from berth_server.binding import Cpus
 from berth_server.errors import ConfigurationError
@@ -163,3 +163,38 @@ def test_what_a_plan_rarely_asks_for_is_spelled_only_then(changes, flags):
     at = argv.index(flags[0])
     assert argv[at : at + len(flags)] == flags
     assert flags[0] not in command().argv
+
+
+ADAPTERS = EngineAdapters(
+    slots=2, max_rank=16, modules=["q_proj", "qkv_proj"], folders={"sql": "/a", "poems": "/b"}
+)
+
+
+def test_adapters_are_slots_of_one_rank_and_all_stay_in_host_memory():
+    argv = command(adapters=ADAPTERS).argv
+    start = argv.index("--enable-lora")
+    assert argv[start : argv.index("--served-model-name")] == [
+        *("--enable-lora", "--max-loras", "2", "--max-lora-rank", "16", "--max-cpu-loras", "2"),
+        *("--lora-target-modules", "q_proj", "qkv_proj"),
+    ]
+
+
+def test_the_users_own_flags_come_after_those_of_adapters():
+    argv = command(adapters=ADAPTERS, extra_args=["--seed", "7"]).argv
+    assert argv[-2:] == ["--seed", "7"]
+
+
+def test_the_engine_asks_for_adapters_only_where_there_are_some():
+    with_some = command(adapters=ADAPTERS).environment
+    assert with_some["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
+    assert with_some[variables.ADAPTERS] == '{"sql": "/a", "poems": "/b"}'
+    without = command().environment
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in without
+    assert variables.ADAPTERS not in without
+
+
+@pytest.mark.parametrize(
+    "name", ["VLLM_LORA_RESOLVER_CACHE_DIR", "VLLM_LORA_RESOLVER_HF_REPO_LIST"]
+)
+def test_nobody_else_offers_adapters(name):
+    assert name not in command(adapters=ADAPTERS).applied_to({name: "/x"})

@@ -138,6 +138,14 @@ def test_the_root_cause_is_above_the_last_line():
             "has model type `qwen9` but Transformers does not recognize this architecture",
             "Unsupported",
         ),
+        ("ValueError: FooForCausalLM does not support LoRA yet.", "Unsupported"),
+        (
+            (
+                "ValueError: LoRA target module model.layers.0.o_proj (Foo) matched the deployment "
+                "configuration but could not be wrapped by any LoRA layer implementation."
+            ),
+            "Unsupported",
+        ),
         ("RuntimeError: Cannot find any model weights with `/berth/model`", "NotFound"),
         ("safetensors_rust.SafetensorError: Error while deserializing header", "Checksum"),
         ("OSError: Can't load tokenizer for '/berth/model'. If you were", "NotFound"),

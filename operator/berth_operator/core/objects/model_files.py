@@ -61,6 +61,15 @@ class Files:
     init: tuple[dict[str, Any], ...] = ()
 
 
+@dataclass(frozen=True)
+class Several:
+    """Files in several places."""
+
+    volumes: tuple[dict[str, Any], ...] = ()
+    mounts: tuple[dict[str, Any], ...] = ()
+    init: tuple[dict[str, Any], ...] = ()
+
+
 def whole(
     resolved: Resolved, settings: Settings, commit: str, file_bytes: int, *, image_volumes: bool
 ) -> Files:
@@ -79,7 +88,7 @@ def whole(
             )
             return Files(
                 directory=directory,
-                volumes=(_hub_volume(resolved),),
+                volumes=(hub_volume(resolved),),
                 mount=_mount(read_only=True),
                 init=(fetcher(resolved, settings, config),),
             )
@@ -165,7 +174,7 @@ def server_volume() -> dict[str, Any]:
     return {"name": VOLUME_SERVER, "emptyDir": {}}
 
 
-def _hub_volume(resolved: Resolved) -> dict[str, Any]:
+def hub_volume(resolved: Resolved) -> dict[str, Any]:
     cache = resolved.spec.model.cache
     if cache is None:
         return {"name": VOLUME_MODEL, "emptyDir": {}}

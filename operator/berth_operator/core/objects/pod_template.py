@@ -1,14 +1,16 @@
 """The runtime pod's template: rendered once per revision, then stored and re-applied as it is."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from berth_api import names
+from berth_api.adapters import AdapterReport
 from berth_api.quantity import mebibytes
-from berth_api.server import EngineConfig, ServerConfig, queue_limit
+from berth_api.server import EngineAdapters, EngineConfig, ServerConfig, queue_limit
 from berth_api.shape import ShapeReport
 from berth_api.status import Plan
-from berth_operator.core.objects import model_files
+from berth_operator.core.objects import adapter_files, model_files
 from berth_operator.core.objects.pods import container_security, env, pod_spec
 from berth_operator.core.resolved import Resolved, labels
 from berth_operator.settings import AcceleratorProfile, Device, EngineProfile, Settings
@@ -40,6 +42,7 @@ class Build:
     shape: ShapeReport
     revision: str
     image_volumes: bool
+    adapters: Mapping[str, AdapterReport] = field(default_factory=dict)  # by name
 
 
 def build(given: Build) -> dict[str, Any]:
@@ -50,6 +53,7 @@ def build(given: Build) -> dict[str, Any]:
         given.shape.fileBytes,
         image_volumes=given.image_volumes,
     )
+    adapters = adapter_files.whole(given.resolved, given.settings, given.adapters)
     return {
         "metadata": {
             "labels": labels(given.resolved, names.ROLE_ENGINE, given.revision)
@@ -63,14 +67,16 @@ def build(given: Build) -> dict[str, Any]:
             "terminationGracePeriodSeconds": PRE_STOP_SECONDS
             + given.resolved.spec.rollout.drain_timeout_seconds
             + TEARDOWN_SECONDS,
-            "initContainers": list(files.init),
-            "containers": [_engine(given, files)],
-            "volumes": [*_volumes(given), *files.volumes],
+            "initContainers": [*files.init, *adapters.init],
+            "containers": [_engine(given, files, adapters)],
+            "volumes": [*_volumes(given), *files.volumes, *adapters.volumes],
         },
     }
 
 
-def _engine(given: Build, files: model_files.Files) -> dict[str, Any]:
+def _engine(
+    given: Build, files: model_files.Files, adapters: model_files.Several
+) -> dict[str, Any]:
     return {
         "name": "engine",
         "image": given.plan.image,
@@ -97,6 +103,7 @@ def _engine(given: Build, files: model_files.Files) -> dict[str, Any]:
             {"name": "engine-key", "mountPath": names.DIR_ENGINE_KEY, "readOnly": True},
             model_files.tmp_mount(),
             files.mount,
+            *adapters.mounts,
         ],
     }
 
@@ -112,7 +119,7 @@ def server_config(given: Build, model_dir: str) -> ServerConfig:
         namespace=given.resolved.namespace,
         model=given.resolved.name,
         revision=given.revision,
-        engines=[engine_config(given.resolved, given.engine, plan, model_dir)],
+        engines=[engine_config(given.resolved, given.engine, plan, model_dir, _adapters(given))],
         status_port=names.PORT_SERVER_STATUS,
         engine_key_file=f"{names.DIR_ENGINE_KEY}/{names.ENGINE_KEY_FIELD}",
         max_queued_requests=queue_limit(plan.max_num_seqs),
@@ -120,6 +127,18 @@ def server_config(given: Build, model_dir: str) -> ServerConfig:
         stall_timeout_seconds=STALL_SECONDS,
         start_timeout_seconds=start_timeout_seconds(plan),
         expected_start_seconds=expected_start_seconds(plan),
+    )
+
+
+def _adapters(given: Build) -> EngineAdapters | None:
+    planned = given.plan.adapter_slots
+    if planned is None:
+        return None
+    return EngineAdapters(
+        slots=planned.count,
+        max_rank=planned.max_rank,
+        modules=planned.modules,
+        folders=adapter_files.folders(given.adapters),
     )
 
 
@@ -136,7 +155,11 @@ def expected_start_seconds(plan: Plan) -> int:
 
 
 def engine_config(
-    resolved: Resolved, engine: EngineProfile, plan: Plan, model_dir: str
+    resolved: Resolved,
+    engine: EngineProfile,
+    plan: Plan,
+    model_dir: str,
+    adapters: EngineAdapters | None = None,
 ) -> EngineConfig:
     on_cpu = engine.device is Device.CPU
     return EngineConfig(
@@ -159,6 +182,7 @@ def engine_config(
         extra_args=list(resolved.spec.runtime.extra_args),
         env=dict(engine.env),
         allow_unsupported=engine.allow_unsupported or None,
+        adapters=adapters,
     )
 
 

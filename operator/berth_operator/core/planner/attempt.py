@@ -15,8 +15,9 @@ from berth_api.quantity import parse_bytes
 from berth_api.spec import Spec
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model import kv_cache, weights
+from berth_operator.core.model.adapters import Adapters, slot_bytes
 from berth_operator.core.model.kv_cache import Layout
-from berth_operator.core.model.shape import CacheKind, ModelShape, Part
+from berth_operator.core.model.shape import DTYPE_BYTES, CacheKind, ModelShape, Part
 from berth_operator.core.planner.reserves import Batch, Reserves, reserves, unknown_margin
 from berth_operator.core.planner.wishes import Wishes
 from berth_operator.settings import Device
@@ -27,9 +28,19 @@ LATENT_BLOCK_TOKENS: Final = 64
 # Steps that are scheduled at once: two with async scheduling, which the CPU has not
 # (vllm/config/vllm.py, max_concurrent_batches, 0.32).
 STEPS_IN_FLIGHT: Final = {Device.CUDA: 2, Device.ROCM: 2, Device.CPU: 1}
+# Most adapters are stored in half precision; one that is served in float32 takes twice its file.
+_STORED_BYTES: Final = 2
 # How far the predicted KV memory may be from the engine's, as a share of the card: the bar that
 # the calibration rows are held to.
 PREDICTION_ERROR: Final = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class AdapterBytes:
+    """What LoRA adapters take of one rank, on its card and of its worker's own memory."""
+
+    slots: int = 0
+    host: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,10 +62,12 @@ class Attempt:
     concurrency: int
     longest: int  # tokens that a sequence may have at most
     least_blocks: int = 0  # with fewer the engine does not start
+    adapters: AdapterBytes = AdapterBytes()
 
     @property
     def spent(self) -> int:
-        return self.weights + self.activations + self.reserves.graphs + self.overhead
+        reserved = self.activations + self.reserves.graphs + self.overhead
+        return self.weights + self.adapters.slots + reserved
 
     @property
     def activations(self) -> int:
@@ -63,7 +76,8 @@ class Attempt:
     @property
     def overhead(self) -> int:
         """All that no graph, weight or step accounts for."""
-        return self.reserves.overhead + self.buffers + self.margin
+        host = self.adapters.host if self.offer.on_cpu else 0
+        return self.reserves.overhead + self.buffers + self.margin + host
 
     @property
     def kv_available(self) -> int:
@@ -113,6 +127,7 @@ def attempt(
     nodes: int,
     batch: Batch,
     learned_bytes: int = 0,
+    adapters: Adapters | None = None,
 ) -> Attempt:
     """`nodes` is the pipeline-parallel size; `learned_bytes` may be below 0."""
     part = stage(shape, nodes)
@@ -133,6 +148,7 @@ def attempt(
             dtype=wishes.dtype,
             tensor_parallel=tensor_parallel,
             eager=offer.engine.enforce_eager,
+            adapters=adapters is not None,
         ),
         margin=unknown_margin(part, usable),
         learned=learned_bytes,
@@ -146,7 +162,18 @@ def attempt(
         concurrency=wishes.concurrency,
         longest=wishes.context.longest,
         least_blocks=_least_blocks(part, offer, batch),
+        adapters=_adapter_bytes(adapters, part, wishes.dtype, tensor_parallel),
     )
+
+
+def _adapter_bytes(
+    adapters: Adapters | None, shape: ModelShape, dtype: str, tensor_parallel: int
+) -> AdapterBytes:
+    """A worker reads adapters whole, and keeps all that were asked for once."""
+    if adapters is None:
+        return AdapterBytes()
+    slots = slot_bytes(adapters, shape, dtype, tensor_parallel)
+    return AdapterBytes(slots, adapters.file_bytes * max(1, DTYPE_BYTES[dtype] // _STORED_BYTES))
 
 
 def _least_blocks(shape: ModelShape, offer: Offer, batch: Batch) -> int:

@@ -6,6 +6,7 @@ from typing import Final
 
 from berth_api.spec import Spec
 from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.model.adapters import Adapters
 from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.planner.attempt import Attempt, attempt
 from berth_operator.core.planner.learned import Correction
@@ -32,6 +33,7 @@ class Case:
     spec: Spec
     asked: Wishes
     learned: Learned
+    adapters: Adapters | None = None
 
     def attempts(self, nodes: int = 1) -> Iterator[Attempt]:
         """Smallest size first, largest batch first."""
@@ -54,6 +56,7 @@ class Case:
             nodes=nodes,
             batch=batch,
             learned_bytes=learned_bytes,
+            adapters=self.adapters,
         )
 
 

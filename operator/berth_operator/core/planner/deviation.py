@@ -15,9 +15,15 @@ def card_bytes(plan: Plan) -> int:
     return int(plan.usable_bytes / Decimal(plan.gpu_memory_fraction))
 
 
+def loaded_bytes(plan: Plan) -> int:
+    """What the engine counts as its model: weights, and the slots of LoRA adapters."""
+    slots = plan.adapter_slots
+    return plan.weights_bytes + (slots.slot_bytes if slots else 0)
+
+
 def pod_bytes(plan: Plan) -> int:
     """Planned for the engine's processes on CPU, over all ranks."""
-    reserved = plan.weights_bytes + plan.activation_bytes + plan.graph_bytes + plan.overhead_bytes
+    reserved = loaded_bytes(plan) + plan.activation_bytes + plan.graph_bytes + plan.overhead_bytes
     return (reserved + plan.kv_cache_bytes) * plan.tensor_parallel_size
 
 
@@ -28,7 +34,7 @@ def percent(plan: Plan, measured: Memories) -> dict[str, int] | None:
     """
     on_cpu = plan.gpu_memory_fraction is None
     pairs = {
-        "weightsBytes": (measured.weights_bytes, plan.weights_bytes),
+        "weightsBytes": (measured.weights_bytes, loaded_bytes(plan)),
         "activationBytes": (measured.activation_bytes, plan.activation_bytes),
         "graphBytes": (measured.graph_bytes, plan.graph_bytes),
         "kvCacheBytes": (measured.kv_cache_bytes, plan.kv_cache_bytes),

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from berth_api.quantity import format_bytes
 from berth_api.status import Alternative
 from berth_operator.core.model import legality
+from berth_operator.core.model.adapters import Adapters
 from berth_operator.core.model.shape import CacheKind, CacheLayers, ModelShape, Part
 from berth_operator.core.planner.attempt import Attempt
 from berth_operator.core.planner.case import Case
 from berth_operator.core.planner.wishes import illegal
 
 
-def explain(shape: ModelShape, chosen: Attempt, context: int) -> list[str]:
+def explain(
+    shape: ModelShape, chosen: Attempt, context: int, adapters: Adapters | None = None
+) -> list[str]:
     offer, cache = chosen.offer, chosen.blocks * chosen.layout.bytes_per_block
     usable, card = format_bytes(chosen.usable), format_bytes(offer.memory_bytes)
     activations, batch = format_bytes(chosen.activations), chosen.batch
@@ -27,6 +30,11 @@ def explain(shape: ModelShape, chosen: Attempt, context: int) -> list[str]:
         f"KV cache {format_bytes(cache)} in {blocks}",
         f"context {context} of the model's {shape.max_position} tokens",
     ]
+    if adapters is not None:
+        lines.append(
+            f"LoRA adapters {format_bytes(chosen.adapters.slots)}: {adapters.slots} slots of rank "
+            f"{adapters.width} for {', '.join(adapters.sizes)}"
+        )
     if chosen.margin:
         lines.append(
             f"{shape.architecture} is not known to Berth: read as an ordinary decoder, with "

@@ -11,9 +11,10 @@ from typing import Final
 
 from berth_api.quantity import parse_bytes, parse_millicpu
 from berth_api.spec import Spec
-from berth_api.status import Alternative, Plan
+from berth_api.status import AdapterSlots, Alternative, Plan
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.model import legality
+from berth_operator.core.model.adapters import Adapters
 from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.planner import fixes
 from berth_operator.core.planner.alternatives import bounded
@@ -61,13 +62,17 @@ Verdict = Fits | DoesNotFit | Illegal
 
 
 def plan(
-    shape: ModelShape, offer: Offer, spec: Spec, learned: Learned = nothing_learned
+    shape: ModelShape,
+    offer: Offer,
+    spec: Spec,
+    learned: Learned = nothing_learned,
+    adapters: Adapters | None = None,
 ) -> Verdict:
     """The plan of `spec` on `offer`; a value that the user set is honoured or refused."""
     asked = wishes(shape, offer, spec)
     if isinstance(asked, Illegal):
         return asked
-    case = Case(shape, offer, spec, asked, learned)
+    case = Case(shape, offer, spec, asked, learned, adapters)
     found = fitting(case, nodes=1)
     if found is None:
         return _does_not_fit(case)
@@ -78,12 +83,16 @@ def plan(
 
 
 def choose(
-    shape: ModelShape, offers: Sequence[Offer], spec: Spec, learned: Learned = nothing_learned
+    shape: ModelShape,
+    offers: Sequence[Offer],
+    spec: Spec,
+    learned: Learned = nothing_learned,
+    adapters: Adapters | None = None,
 ) -> Verdict:
     """The first offer that fits, else the one that lacks least; the plan names the others tried."""
     refused: list[tuple[Offer, DoesNotFit | Illegal]] = []
     for offer in offers:
-        verdict = plan(shape, offer, spec, learned)
+        verdict = plan(shape, offer, spec, learned, adapters)
         if isinstance(verdict, Fits):
             return replace(verdict, plan=_after(verdict.plan, refused))
         refused.append((offer, verdict))
@@ -135,11 +144,24 @@ def _planned(case: Case, found: Attempt, *, fits: bool = True) -> Plan:
         mm_encoder_tp_mode=_tower_mode(case, found),
         memory_bytes=_host_memory(case, found),
         millicpu=_millicpu(case, found),
-        explain=explain(case.shape, found, context),
+        adapter_slots=_slots(case, found),
+        explain=explain(case.shape, found, context, case.adapters),
         alternatives=smaller(case, found),
         learned_from=correction.source if correction else None,
         learned_bytes=correction.extra_bytes if correction else None,
         learned_outside_bytes=correction.outside_bytes or None if correction else None,
+    )
+
+
+def _slots(case: Case, found: Attempt) -> AdapterSlots | None:
+    if case.adapters is None:
+        return None
+    return AdapterSlots(
+        count=case.adapters.slots,
+        max_rank=case.adapters.width,
+        modules=list(case.adapters.modules),
+        slot_bytes=found.adapters.slots,
+        host_bytes=found.adapters.host * found.tensor_parallel,
     )
 
 
@@ -176,7 +198,7 @@ def _host_memory(case: Case, found: Attempt) -> int:
         return parse_bytes(case.spec.resources.memory)
     if case.offer.on_cpu:
         return case.offer.memory_bytes
-    return GPU_HOST_BYTES + found.weights * found.tensor_parallel
+    return GPU_HOST_BYTES + (found.weights + found.adapters.host) * found.tensor_parallel
 
 
 def _millicpu(case: Case, found: Attempt) -> int:

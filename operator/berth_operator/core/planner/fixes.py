@@ -31,6 +31,9 @@ def nearest(case: Case, best: Attempt) -> Iterator[str]:
             yield text.format(
                 size=found.tensor_parallel, seqs=found.batch.sequences, context=found.context
             )
+    if case.adapters is not None and _fitting(replace(case, adapters=None), case.offer, case.spec):
+        size = format_bytes(best.adapters.slots)
+        yield f"leave out spec.adapters, whose slots take {size}"
     yield from (_more_memory(case, best) if case.offer.on_cpu else _other_cards(case, best))
     yield "choose a smaller model, or one quantised to fewer bits"
 

@@ -131,8 +131,9 @@ def _stored(value: Any) -> Any:
 
 
 def arguments_of(spec: Spec) -> str:
-    """Of the user's own flags, which may change what the engine takes; of nothing else he set."""
-    return digest(list(spec.runtime.extra_args))[:_KEY_CHARACTERS]
+    """Of the user's own flags and adapters, which may change what the engine takes."""
+    adapters = sorted(one.source for one in spec.adapters)
+    return digest([*spec.runtime.extra_args, *adapters])[:_KEY_CHARACTERS]
 
 
 def correction(records: Mapping[str, Record], question: Question) -> Correction | None:

@@ -7,6 +7,7 @@ for the next accelerator of its list, when no node had room for its pods for lon
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from berth_api import engine_flags
 from berth_api.shape import Failure, ShapeReport
@@ -14,11 +15,12 @@ from berth_api.status import Alternative
 from berth_operator.core import revision
 from berth_operator.core.accelerators import fallback, offers
 from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.model import adapters as adapter_slots
 from berth_operator.core.model import architecture
 from berth_operator.core.model.shape import ModelShape
 from berth_operator.core.objects import pod_template, shape_job
 from berth_operator.core.observed import Object, Observed
-from berth_operator.core.planner import fit, lessons
+from berth_operator.core.planner import adapters, fit, lessons
 from berth_operator.core.planner.alternatives import bounded
 from berth_operator.core.planner.attempt import usable_bytes
 from berth_operator.core.planner.context import Context
@@ -38,6 +40,13 @@ from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision
 
 __all__ = ["Planned", "Planning", "Reading", "Refused", "plan", "superseded_jobs"]
+
+
+class Known(NamedTuple):
+    """What is planned for, as it was read."""
+
+    shape: ShapeReport
+    adapters: adapters.Reports
 
 
 @dataclass(frozen=True)
@@ -99,8 +108,8 @@ def _stay_or_leave(
     named = {one.accelerator for one in lost}
     lost += [one for one in _not_offered(found) if one.accelerator not in named]
     for offer in left:
-        report, number = newest.shape, next_number(observed)
-        tried = _fit(observed, resolved, context, (offer,), report=report, number=number, lost=lost)
+        known_of = Known(newest.shape, newest.adapters)
+        tried = _fit(observed, resolved, context, (offer,), known_of=known_of, lost=lost)
         if isinstance(tried, Refused):
             lost.append(Alternative(accelerator=offer.profile.name, reason=tried.failure.message))
         elif tried.revision.name not in {one.name for one in known}:
@@ -138,8 +147,7 @@ def _once_more(
         resolved,
         context,
         tuple(offered),
-        report=failed.shape,
-        number=next_number(observed),
+        known_of=Known(failed.shape, failed.adapters),
         lesson=lesson,
     )
     if isinstance(tried, Refused):
@@ -224,15 +232,11 @@ def _plan_anew(
     report = shape_report(observed, resolved, stored, place, context.settings)
     if not isinstance(report, ShapeReport):
         return report
-    return _fit(
-        observed,
-        resolved,
-        context,
-        offered,
-        report=report,
-        number=next_number(observed),
-        lost=_not_offered(found),
-    )
+    read = adapters.reports(observed, resolved, stored, place, context.settings)
+    if isinstance(read, Reading | Refused):
+        return read
+    known_of = Known(report, read)
+    return _fit(observed, resolved, context, offered, known_of=known_of, lost=_not_offered(found))
 
 
 def _nothing_offered(found: offers.Found) -> Failure:
@@ -248,38 +252,51 @@ def _fit(
     context: Context,
     offered: tuple[Offer, ...],
     *,
-    report: ShapeReport,
-    number: int,
+    known_of: Known,
     lost: Sequence[Alternative] = (),
     lesson: Lesson | None = None,
 ) -> Planned | Refused:
     """`lost` are accelerators that were not even offered; `lesson` is why it is planned again."""
-    model = architecture.read(report)
+    model = architecture.read(known_of.shape)
     if isinstance(model, Failure):
         return Refused(model)
-    known = remembered(observed, resolved, report, model)
+    if refusal := adapters.refusal(known_of.adapters, model):
+        return Refused(refusal)
+    known = remembered(observed, resolved, known_of.shape, model)
     learned = _taught(lesson, known) if lesson else known
-    verdict = fit.choose(model, offered, resolved.spec, learned)
+    slots = adapter_slots.of(known_of.adapters.values())
+    verdict = fit.choose(model, offered, resolved.spec, learned, slots)
     if not isinstance(verdict, fit.Fits):
         calculated = verdict.plan if isinstance(verdict, fit.DoesNotFit) else None
         return Refused(why_not(verdict, lost), plan=calculated)
-    offer = verdict.offer
-    chosen = verdict.plan.model_copy(
-        update={"alternatives": bounded([*lost, *verdict.plan.alternatives])}
-    )
+    alternatives = bounded([*lost, *verdict.plan.alternatives])
+    chosen = verdict.plan.model_copy(update={"alternatives": alternatives})
+    return Planned(_rendered(observed, resolved, context, replace(verdict, plan=chosen), known_of))
+
+
+def _rendered(
+    observed: Observed, resolved: Resolved, context: Context, chosen: fit.Fits, known_of: Known
+) -> Revision:
     given = pod_template.Build(
         resolved=resolved,
         settings=context.settings,
-        engine=offer.engine,
-        accelerator=offer.profile,
-        plan=chosen,
-        shape=report,
-        revision=revision.name_of(resolved, chosen),
+        engine=chosen.offer.engine,
+        accelerator=chosen.offer.profile,
+        plan=chosen.plan,
+        shape=known_of.shape,
+        revision=revision.name_of(resolved, chosen.plan),
         image_volumes=image_volumes(context.settings, observed.nodes),
+        adapters=known_of.adapters,
     )
-    template = pod_template.build(given)
-    made = revision.make(resolved, chosen, report, template, number=number, entry=offer.entry)
-    return Planned(made)
+    return revision.make(
+        resolved,
+        chosen.plan,
+        known_of.shape,
+        pod_template.build(given),
+        number=next_number(observed),
+        entry=chosen.offer.entry,
+        adapters=known_of.adapters,
+    )
 
 
 def managed_flags(flags: Sequence[tuple[str, str]]) -> Failure:
@@ -307,9 +324,14 @@ def superseded_jobs(observed: Observed, resolved: Resolved, planning: Planning) 
     """Jobs whose answer is no longer wanted: all once planned, else all but the latest attempt."""
     if isinstance(planning, Planned):
         return list(observed.children.jobs)
+    prefix = shape_job.prefix(resolved)
+    stored = revision.readable(observed.children.revisions)
+    keep = {
+        f"{prefix}{latest_attempt(observed, prefix)[0]}",
+        adapters.wanted_job(observed, resolved, stored),
+    }
     if isinstance(planning, Reading):
-        keep = planning.job["metadata"]["name"]
-    else:
-        attempt, _ = latest_attempt(observed, resolved)
-        keep = f"{shape_job.prefix(resolved)}{attempt}"
-    return [job for job in observed.children.jobs if job["metadata"]["name"] != keep]
+        asked = planning.job["metadata"]["name"]
+        attempts = asked.rpartition("-")[0]
+        keep = {name for name in keep if name and name.rpartition("-")[0] != attempts} | {asked}
+    return [job for job in observed.children.jobs if job["metadata"]["name"] not in keep]

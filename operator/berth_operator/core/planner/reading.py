@@ -1,5 +1,6 @@
 """What is known of a model's shape, and the Job that finds it out where the credentials are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +22,7 @@ from berth_operator.settings import Settings
 _FIRST_RETRY_SECONDS: Final = 5
 _MAX_RETRY_SECONDS: Final = 300
 
+_CONTAINER: Final = "shape"
 _NOT_IN_TIME: Final = Failure(
     reason=FetchError.UNREACHABLE.value,
     message=f"the model's shape was not read within {shape_job.DEADLINE_SECONDS} s",
@@ -57,7 +59,7 @@ def shape_report(
     same = [one for one in stored if one.source == resolved.spec.model.source]
     if same:
         return max(same, key=lambda one: one.number).shape
-    attempt, job = latest_attempt(observed, resolved)
+    attempt, job = latest_attempt(observed, shape_job.prefix(resolved))
 
     def reading(number: int) -> Reading:
         volumes = image_volumes(settings, observed.nodes)
@@ -65,13 +67,13 @@ def shape_report(
             shape_job.build(resolved, settings, offer.profile, number, image_volumes=volumes)
         )
 
-    pod = _pod_of(observed, job) if job else None
-    if job is None or (ended := _ended_at(job, pod)) is None:
+    pod = pod_of(observed, job) if job else None
+    if job is None or (ended := ended_at(job, pod, [_CONTAINER])) is None:
         return reading(attempt)
     report = _report_of(job, pod)
     if report.failure is None:
         return report
-    left = (ended + retry_delay(attempt) - observed.now).total_seconds()
+    left = seconds_left(observed, ended, attempt)
     return Refused(report.failure, retry_seconds=left) if left > 0 else reading(attempt + 1)
 
 
@@ -79,8 +81,13 @@ def retry_delay(attempt: int) -> timedelta:
     return timedelta(seconds=min(_FIRST_RETRY_SECONDS * 2 ** (attempt - 1), _MAX_RETRY_SECONDS))
 
 
-def latest_attempt(observed: Observed, resolved: Resolved) -> tuple[int, Object | None]:
-    prefix = shape_job.prefix(resolved)
+def seconds_left(observed: Observed, ended: datetime, attempt: int) -> float:
+    """Until what ended without an answer is tried again."""
+    return (ended + retry_delay(attempt) - observed.now).total_seconds()
+
+
+def latest_attempt(observed: Observed, prefix: str) -> tuple[int, Object | None]:
+    """Its number and its Job, of those whose names begin with `prefix`."""
     attempts = {
         int(job["metadata"]["name"].removeprefix(prefix)): job
         for job in observed.children.jobs
@@ -90,7 +97,7 @@ def latest_attempt(observed: Observed, resolved: Resolved) -> tuple[int, Object 
     return latest, attempts.get(latest)
 
 
-def _pod_of(observed: Observed, job: Object) -> Pod | None:
+def pod_of(observed: Observed, job: Object) -> Pod | None:
     uid = job["metadata"]["uid"]
     owned = (
         pod
@@ -100,10 +107,13 @@ def _pod_of(observed: Observed, job: Object) -> Pod | None:
     return next(owned, None)
 
 
-def _ended_at(job: Object, pod: Pod | None) -> datetime | None:
-    """When the attempt ended; None while it runs."""
-    if pod is not None and (ended := finished_at(pod.object, "shape")) is not None:
-        return ended
+def ended_at(job: Object, pod: Pod | None, containers: Sequence[str]) -> datetime | None:
+    """When the last of the attempt's containers ended; None while one runs."""
+    if pod is not None:
+        ends = [finished_at(pod.object, name) for name in containers]
+        known = [one for one in ends if one is not None]
+        if len(known) == len(ends):
+            return max(known)
     failed = condition(job, "Failed")
     if failed.get("status") == "True":
         return datetime.fromisoformat(failed["lastTransitionTime"])
@@ -114,10 +124,15 @@ def _ended_at(job: Object, pod: Pod | None) -> datetime | None:
     return None
 
 
+def late(job: Object) -> Failure | None:
+    exceeded = condition(job, "Failed").get("reason") == "DeadlineExceeded"
+    return _NOT_IN_TIME if exceeded else None
+
+
 def _report_of(job: Object, pod: Pod | None) -> ShapeReport:
-    if condition(job, "Failed").get("reason") == "DeadlineExceeded":
-        return ShapeReport(failure=_NOT_IN_TIME)
-    message = terminated_message(pod.object, "shape") if pod else None
+    if failure := late(job):
+        return ShapeReport(failure=failure)
+    message = terminated_message(pod.object, _CONTAINER) if pod else None
     try:
         return ShapeReport.model_validate_json(message or "")
     except ValidationError:

@@ -33,6 +33,9 @@ COMMUNICATION_BYTES: Final = 420 * _MIB
 # _set_cudagraph_sizes), each once whole for decoding and once in pieces for mixed batches.
 _GRAPH_MODES: Final = 2
 _MAX_GRAPH_SEQUENCES: Final = 512
+# Where there are LoRA adapters, each once with them and once without (cudagraph_specialize_lora in
+# vllm/config/compilation.py; v1/cudagraph_dispatcher.py, _get_lora_cases).
+_ADAPTER_VARIANTS: Final = 2
 # The engine's estimate counts at least 1 MiB per graph (profile_cudagraph_memory). The largest of
 # the three rows is 0.39 GiB for 134 graphs: 3 MiB each.
 GRAPH_BYTES_EACH: Final = 3 * _MIB
@@ -70,13 +73,15 @@ def reserves(
     dtype: str,
     tensor_parallel: int,
     eager: bool = False,
+    adapters: bool = False,
 ) -> Reserves:
     """Bytes on one rank, without the margin for an unknown architecture."""
     activations = activation_bytes(shape, dtype, batch, tensor_parallel)
     if device is Device.CPU:
         return Reserves(activations, graphs=0, overhead=_processes(tensor_parallel))
     communication = COMMUNICATION_BYTES if tensor_parallel > 1 else 0
-    graphs = 0 if eager else graph_bytes(shape, dtype, batch, tensor_parallel)
+    variants = _ADAPTER_VARIANTS if adapters else 1
+    graphs = 0 if eager else graph_bytes(shape, dtype, batch, tensor_parallel, variants)
     return Reserves(activations, graphs, CONTEXT_BYTES + communication)
 
 
@@ -115,11 +120,13 @@ def layer_width(shape: ModelShape, tensor_parallel: int) -> int:
     return max(width, 4 * shape.hidden + shared + routed)
 
 
-def graph_bytes(shape: ModelShape, dtype: str, batch: Batch, tensor_parallel: int) -> int:
+def graph_bytes(
+    shape: ModelShape, dtype: str, batch: Batch, tensor_parallel: int, variants: int = 1
+) -> int:
     """One node set per captured size and mode, and the buffers of the largest, shared by all."""
     largest = min(2 * batch.sequences, batch.tokens, _MAX_GRAPH_SEQUENCES)
     buffers = largest * layer_width(shape, tensor_parallel) * DTYPE_BYTES[dtype]
-    return graph_count(largest) * GRAPH_BYTES_EACH + buffers
+    return variants * graph_count(largest) * GRAPH_BYTES_EACH + buffers
 
 
 def graph_count(largest: int) -> int:

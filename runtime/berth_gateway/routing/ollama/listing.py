@@ -67,7 +67,7 @@ def shown(model: Model) -> dict[str, Any]:
 def details(model: Model) -> dict[str, Any]:
     facts = model.facts
     return {
-        "parent_model": "",
+        "parent_model": model.home if model.adapter else "",
         "format": FORMAT if facts.commit else "",
         "family": facts.architecture,
         "families": [facts.architecture] if facts.architecture else None,

@@ -205,3 +205,15 @@ def test_every_command_is_a_part_a_problem_or_a_remark(lines, base):
     if found.model is not None:
         read = ModelDeployment.model_validate(found.model)
         assert read.spec.model.source == BASE["spec"]["model"]["source"]
+
+
+def test_a_model_made_with_an_adapter_is_that_adapter_to_its_clients():
+    found = spec("FROM hf://a/b\nADAPTER hf://org/sql@main\nSYSTEM Be brief.")
+    assert found["adapters"] == [{"name": "sql", "source": "hf://org/sql@main"}]
+    assert found["defaults"] == {"adapter": "sql", "system": "Be brief."}
+
+
+def test_two_adapters_at_once_are_more_than_the_engine_applies():
+    text = "FROM hf://a/b\nADAPTER hf://org/sql\nADAPTER hf://org/law"
+    (problem,) = translate(text).problems
+    assert problem == "line 3: ADAPTER is there 2 times, and at most 1 may be; remove some"

@@ -315,3 +315,20 @@ def test_a_model_stays_as_long_as_its_last_replica(spec, seconds) -> None:
 
     assert model is not None
     assert model.keep_alive_seconds == seconds
+
+
+def test_adapters_are_those_of_the_spec_and_of_the_status() -> None:
+    item = _deployment()
+    item["spec"] |= {
+        "adapters": [
+            {"name": "sql", "source": "hf://a/sql"},
+            {"name": "law", "source": "pvc://law"},
+        ],
+        "defaults": {"adapter": "law"},
+    }
+    item["status"] = {"adapters": [{"name": "sql", "commit": "c", "rank": 8}]}
+    found = objects.model(item)
+    assert found is not None
+    assert (found.adapters, found.loadable) == (("sql", "law"), ("sql",))
+    assert found.own_adapter == "law"
+    assert found.presets is None

@@ -135,3 +135,20 @@ def test_a_route_may_bound_its_endpoints_and_its_queue(tmp_path: Path) -> None:
 def test_a_file_without_a_key_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="write one API key per line"):
         static.read_keys(_file(tmp_path, "# none\n"))
+
+
+def test_a_route_names_its_engines_adapters(tmp_path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text("- {model: llama, endpoints: ['http://127.0.0.1:8000'], adapters: [sql]}")
+    found = static.read_routes(file).find("sql")
+    assert found is not None
+    assert (found.name, found.engine_name) == ("llama", "sql")
+
+
+def test_an_adapter_with_the_name_of_another_model_is_a_slip_of_the_pen(tmp_path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        "- {model: llama, endpoints: []}\n- {model: qwen, endpoints: [], adapters: [llama]}"
+    )
+    with pytest.raises(ConfigurationError, match="which an earlier entry has"):
+        static.read_routes(file)

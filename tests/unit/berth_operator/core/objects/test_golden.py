@@ -38,6 +38,18 @@ CASES: dict[str, dict[str, Any]] = {
     "image-copied": {"model": {"source": "oci://example.test/smollm2:1"}},
     "image-mounted": {"model": {"source": "oci://example.test/smollm2:1"}},
     "claim": {"model": {"source": "pvc://models/smollm2"}},
+    "adapters": {
+        "model": {
+            "source": "hf://meta-llama/Llama-3.2-1B@main",
+            "authSecretRef": {"name": "hf", "key": "token"},
+        },
+        "adapters": [
+            {"name": "sql", "source": "hf://berth/sql"},
+            {"name": "poems", "source": "pvc://adapters/poems"},
+            {"name": "law", "source": "pvc://adapters/law"},
+        ],
+        "defaults": {"adapter": "sql"},
+    },
     "gpu": {
         "accelerators": [{"profile": "h100", "gpusPerReplica": 1}],
         "runtime": {"maxModelLen": 4096, "extraArgs": ["--seed", "7"]},
@@ -81,6 +93,9 @@ def _objects(cluster: ClusterOfOne, shape: dict[str, Any]) -> list[dict[str, Any
     job = cluster.step().apply
     cluster.read_shape(shape)
     others = cluster.step().apply
+    if adapters := cluster.cr["spec"].get("adapters"):
+        cluster.read_adapters(*(builders.adapter(one["source"]) for one in adapters))
+        others = [*others, *cluster.step().apply]
     kept = [one for one in others if one["kind"] not in ("Secret", "ControllerRevision")]
     return [_readable(one) for one in [*job, *kept]]
 
@@ -135,6 +150,14 @@ def test_only_the_fetcher_and_the_shape_job_see_the_token() -> None:
         for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
             sees = any("valueFrom" in variable for variable in container.get("env", []))
             assert sees == (container["name"] in ("fetch", "shape"))
+
+
+def test_of_adapters_the_fetcher_and_the_job_see_the_token_too() -> None:
+    for thing in rendered("adapters"):
+        pod = thing["spec"].get("template", {}).get("spec", {})
+        for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
+            sees = any("valueFrom" in variable for variable in container.get("env", []))
+            assert sees == (container["name"] != "engine")
 
 
 def test_the_servers_configuration_is_the_contracts() -> None:

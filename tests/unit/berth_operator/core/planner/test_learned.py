@@ -239,6 +239,16 @@ def test_only_the_flags_of_a_spec_are_not_in_its_plan() -> None:
     assert arguments() != arguments(extraArgs=["--x"])
 
 
+def test_adapters_are_another_workload_whatever_they_are_called() -> None:
+    def arguments(**adapters: str) -> str:
+        given = [{"name": name, "source": source} for name, source in adapters.items()]
+        spec = {"model": {"source": "hf://a/b"}, "adapters": given}
+        return learned.arguments_of(Spec.model_validate(spec))
+
+    assert arguments(a="hf://a/x", b="hf://a/y") == arguments(c="hf://a/y", d="hf://a/x")
+    assert len({arguments(), arguments(a="hf://a/x"), arguments(a="hf://a/y")}) == 3
+
+
 def test_a_shape_is_the_same_after_the_api_server_has_stored_it() -> None:
     config = {"rope_theta": 10000.0, "rope_scaling": {"factor": 8.0, "beta": [1.0, 0.5]}}
     back = {"rope_theta": 10000, "rope_scaling": {"factor": 8, "beta": [1, 0.5]}}

@@ -82,6 +82,21 @@ def test_no_graphs_are_captured_on_cpu_or_when_eager() -> None:
     assert graphs(Device.CUDA, eager=True) == graphs(Device.CPU, eager=False) == 0
 
 
+def test_with_adapters_each_graph_is_captured_once_more() -> None:
+    def taken(*, adapters: bool) -> reserves.Reserves:
+        return reserves.reserves(
+            LLAMA_8B,
+            Device.CUDA,
+            Batch(64, 2048),
+            dtype="bfloat16",
+            tensor_parallel=1,
+            adapters=adapters,
+        )
+
+    nodes = reserves.graph_count(128) * reserves.GRAPH_BYTES_EACH
+    assert taken(adapters=True).graphs - taken(adapters=False).graphs == nodes
+
+
 def test_an_unknown_architecture_gets_a_margin() -> None:
     assert reserves.unknown_margin(LLAMA_8B, 10 * GIB) == 0
     assert reserves.unknown_margin(replace(LLAMA_8B, known=False), 10 * GIB) == GIB
