@@ -18,8 +18,8 @@ QUESTION = "Which words do you know?"
 WORDS = engine_text.key(engine_text.chat([{"role": "user", "content": QUESTION}]))
 ANSWER = "".join(engine_text.answer(WORDS, engine_text.natural_length(WORDS))).strip()
 ANSWER_SECONDS = 30.0
-# Where docs/open-webui.md has its picture from: BERTH_SCREENSHOTS=docs/images make open-webui
-SCREENSHOTS = os.environ.get("BERTH_SCREENSHOTS")
+# The page's, which BERTH_SCREENSHOTS=1 make open-webui takes anew.
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "open-webui.png"
 COLUMNS = """
 const columns = document.querySelectorAll("[id^=responses-container] .chat-assistant");
 return [...columns].map((one) => [
@@ -56,8 +56,8 @@ def test_two_models_answer_one_question_side_by_side(site: Site, page: Browser) 
         return page.run(COLUMNS) == [[name, ANSWER] for name in names]
 
     progress.wait_for("both answers", answered, seconds=ANSWER_SECONDS)
-    if SCREENSHOTS:
-        page.screenshot(Path(SCREENSHOTS) / "open-webui.png")
+    if os.environ.get("BERTH_SCREENSHOTS"):
+        page.screenshot(PICTURE)
     assert page.errors() == []
 
 
