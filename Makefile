@@ -79,6 +79,10 @@ keda: venv ## against a real KEDA; builds it the first time, ten minutes on two 
 	python3 -m dev build --keda
 	$(PYTHON) -m pytest -q -s tests/keda
 
+.PHONY: open-webui
+open-webui: venv ## a real Open WebUI on the gateway, in a real browser; installs both the first time
+	$(PYTHON) -m pytest -q -s tests/open_webui
+
 .PHONY: e2e
 e2e: venv ## against a real node, with real weights; then its faults
 	$(PYTHON) -m pytest -q tests/e2e tests/faults/node

@@ -21,6 +21,7 @@ from berth_gateway.errors import Kind, Refusal, error_event
 from berth_gateway.proxy import Call, Proxy
 from berth_gateway.routing import rates, request
 from berth_gateway.routing.keyring import ApiKey
+from berth_gateway.routing.ollama import listing
 from berth_gateway.routing.request import Body
 from berth_gateway.routing.snapshot import Model
 from berth_gateway.settings import AuthMode, Settings
@@ -148,7 +149,7 @@ class App:
     def _find(self, exchange: Exchange, name: str) -> Model:
         """A model that the key is not for is told from none by nobody."""
         snapshot = self._board.snapshot
-        model = snapshot.find(name)
+        model = listing.find(snapshot, name)  # Ollama's tags lead here too
         if model is None or not exchange.may_see(model, snapshot):
             message = f"the model {request.shown(name)} does not exist, or not for this API key"
             raise Refusal(Kind.MODEL_NOT_FOUND, message, param="model")

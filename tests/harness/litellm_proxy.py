@@ -1,45 +1,28 @@
-"""LiteLLM's proxy, the real one, in a virtual environment of its own that is made once a machine.
+"""LiteLLM's proxy, the real one.
 
 `uv pip compile --python-version 3.11` of `litellm[proxy]` writes litellm-requirements.txt.
 """
 
-import hashlib
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dev import locks, places, progress
+import locked_environment
+
+from dev import progress
 
 REQUIREMENTS = Path(__file__).parents[1] / "litellm-requirements.txt"
 START_SECONDS = 120.0  # 12 s on an idle machine, most of it imports
 
 
 def command() -> Path:
-    """LiteLLM's executable; half a gigabyte is installed where it was not before."""
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    folder = places.cache_dir() / f"litellm-{digest}"
-    whole = folder / "whole"  # an environment cannot be made elsewhere and moved
-    with locks.exclusive(places.cache_dir() / "litellm.lock"):
-        if not whole.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _install(folder)
-            whole.touch()
-    return folder / "bin" / "litellm"
-
-
-def _install(folder: Path) -> None:
-    uv = next(places.cache_dir().glob("uv-*/bin/uv"))  # the Makefile's
-    python = folder / "bin" / "python"
-    with progress.step("install litellm"):
-        progress.run([uv, "venv", "--quiet", "--python", sys.executable, folder])
-        progress.run([uv, "pip", "install", "--quiet", "--python", python, "-r", REQUIREMENTS])
+    """Its executable; half a gigabyte is installed where it was not before."""
+    return locked_environment.prepare("litellm", REQUIREMENTS) / "litellm"
 
 
 @dataclass

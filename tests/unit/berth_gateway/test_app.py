@@ -178,7 +178,7 @@ async def test_the_list_of_models_is_openais_with_more_beside(gateway, http, eng
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["meta/llama", "meta%2Fllama", "chat", "llama"])
+@pytest.mark.parametrize("name", ["meta/llama", "meta%2Fllama", "chat", "llama", "llama:latest"])
 async def test_a_model_is_shown_under_each_of_its_names(gateway, http, engine, kit, name) -> None:
     gateway.route(kit.at(engine, served_name="meta/llama", aliases=("chat",)))
     shown = await (await http.get(f"{gateway.url}/v1/models/{name}")).json()

@@ -45,9 +45,10 @@ async def test_each_path_on_the_list_arrives_as_it_is(gateway, http, engine, kit
     assert engine.received[0].line == f"POST {path} HTTP/1.1"
 
 
-async def test_an_alias_is_replaced_by_the_engines_name(gateway, http, engine, kit) -> None:
+@pytest.mark.parametrize("name", ["gpt-4", "gpt-4:latest", "llama:latest"])
+async def test_an_alias_is_replaced_by_the_engines_name(gateway, http, engine, kit, name) -> None:
     gateway.route(kit.at(engine, aliases=("gpt-4",)))
-    await http.post(gateway.url + CHAT, data=b'{ "model" :"gpt-4" , "n": 1 }')
+    await http.post(gateway.url + CHAT, data=b'{ "model" :"%b" , "n": 1 }' % name.encode())
 
     assert engine.received[0].body == b'{ "model" :"llama" , "n": 1 }'
 
