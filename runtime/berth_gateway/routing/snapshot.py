@@ -12,6 +12,7 @@ from typing import Final
 from berth_api.spec import Queue, RoutingPolicy
 from berth_gateway.routing.keep_alive import FOREVER
 from berth_gateway.routing.presets import Presets
+from berth_gateway.routing.standing import Standing
 
 QUEUE: Final = Queue()  # the API's own defaults, for static routes too
 
@@ -66,6 +67,7 @@ class Model:
     keep_alive_seconds: float = FOREVER  # spec.keepAlive, where the last replica may go
     facts: Facts = Facts()
     presets: Presets | None = None  # spec.defaults
+    standing: Standing = Standing()
 
     @property
     def qualified_name(self) -> str:

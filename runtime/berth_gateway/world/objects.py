@@ -21,6 +21,7 @@ from berth_api.status import Status
 from berth_gateway.routing import presets
 from berth_gateway.routing.keep_alive import FOREVER
 from berth_gateway.routing.snapshot import Endpoint, Facts, Model, Snapshot, build
+from berth_gateway.routing.standing import standing
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def model(item: Json) -> Model | None:
         keep_alive_seconds=_keep_alive_seconds(spec),
         facts=_facts(spec, status),
         presets=presets.of(spec.defaults),
+        standing=standing(spec, status),
     )
 
 
