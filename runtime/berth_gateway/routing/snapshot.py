@@ -15,6 +15,7 @@ from berth_gateway.routing.presets import Presets
 from berth_gateway.routing.standing import Standing
 
 QUEUE: Final = Queue()  # the API's own defaults, for static routes too
+_UNTOLD: Final = Standing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Model:
     keep_alive_seconds: float = FOREVER  # spec.keepAlive, where the last replica may go
     facts: Facts = Facts()
     presets: Presets | None = None  # spec.defaults
-    standing: Standing = Standing()
+    standing: Standing = _UNTOLD
 
     @property
     def qualified_name(self) -> str:
