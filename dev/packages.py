@@ -1,7 +1,7 @@
 """Debian's packages, installed when absent, with none of their services started."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dev import progress
@@ -25,8 +25,12 @@ _PACKAGES = (
 )
 
 
-def install() -> None:
-    missing = [name for name in _PACKAGES if not _installed(name)]
+# For tests in a real browser.
+BROWSER = ("chromium", "chromium-driver")
+
+
+def install(names: Sequence[str] = _PACKAGES) -> None:
+    missing = [name for name in names if not _installed(name)]
     if not missing:
         return
     with progress.step(f"apt-get install {' '.join(missing)}"), _services_stay_down():

@@ -101,6 +101,7 @@ async function lookBack() {
 }
 
 function ask(why) {
+  failures = 0;
   const first = byId("door").hidden;
   for (const id of ["site", "sections", "holder"]) byId(id).hidden = true;
   byId("door").hidden = false;
