@@ -29,7 +29,7 @@ NAMESPACE = "harbour"
 KEY, GUEST = "sk-berth-of-all-models", "sk-berth-of-one-model"
 GUEST_MODELS = ["smollm2"]
 SERVING, SMALL, ASLEEP, LOADING, FAILED = (
-    "qwen3-8b", "smollm2", "mistral-small", "llama-3.3-70b", "gpt-oss-120b",
+    "qwen3-8b", "smollm2", "mistral-small", "llama-70b", "gpt-oss-120b",
 )  # fmt: skip
 ENGINES: Mapping[str, Mapping[str, str]] = {
     SERVING: {"TOKENS_PER_SECOND": "60"},

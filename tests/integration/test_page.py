@@ -1,7 +1,6 @@
 """The gateway's page in a real browser: docs/web-page.md, done."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,11 @@ import pytest
 from browser import Browser, chromium
 from cluster_client import ClusterClient
 from gateway_process import GatewayProcess
-from page_site import ASLEEP, FAILED, GUEST, KEY, LOADING, SERVING, SMALL
+from page_site import ASLEEP, GUEST, KEY, LOADING, SERVING, SMALL
 
+from berth_api.model_deployment import ModelDeployment
 from berth_cli import ps
 from berth_cli.models import Asked, Known
-from berth_api.model_deployment import ModelDeployment
 from dev import progress
 from dev.controlplane import ControlPlane
 
@@ -50,7 +49,9 @@ class Page:
         return found
 
     def texts(self, css: str) -> list[str]:
-        script = f"return [...document.querySelectorAll({json.dumps(css)})].map((one) => one.innerText)"
+        script = (
+            f"return [...document.querySelectorAll({json.dumps(css)})].map((one) => one.innerText)"
+        )
         found: list[str] = self.browser.run(script)
         return found
 
@@ -173,7 +174,7 @@ def test_a_key_of_one_model_sees_that_one_alone(page: Page) -> None:
 def test_memory_is_planned_beside_measured(opened: Page) -> None:
     cards = dict(zip(opened.texts("#cards h3"), opened.texts("#cards article"), strict=True))
 
-    assert re.search(r"2 × h100 · 79\.65 GiB each.*73\.28 GiB", cards[SERVING])
+    assert re.search(r"2 x h100 · 79\.65 GiB each.*73\.28 GiB", cards[SERVING])
     assert re.search(r"Weights\s+15\.30 GiB\s+15\.27 GiB", cards[SERVING])
     assert re.search(r"KV cache\s+54\.80 GiB\s+55\.10 GiB", cards[SERVING])
     assert re.search(r"Free\s+6\.40 GiB\s+6\.41 GiB", cards[SERVING])
@@ -280,4 +281,3 @@ def test_a_gateway_without_keys_asks_for_none_and_its_end_is_told(
         gateway.kill()
     page.wait("#banner", "No answer: the gateway does not answer. Trying again.")
     page.wait("#link-text", "Offline")
-

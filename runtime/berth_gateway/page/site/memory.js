@@ -89,7 +89,7 @@ function measured(found) {
 
 function where(card) {
   const size = `${bytes(card.totalBytes)} each, of which the engine may use ${bytes(card.usableBytes)}`;
-  const what = card.count ? `${card.count} × ${card.hardware}` : `${card.hardware}, not loaded: as it would be`;
+  const what = card.count ? `${card.count} x ${card.hardware}` : `${card.hardware}, not loaded: as it would be`;
   return `${what} · ${size}`;
 }
 

@@ -132,7 +132,7 @@ class Pane {
 
   async read(body, times) {
     for await (const { data, comment } of events(body)) {
-      if (comment !== undefined) say(this.status, "Held until a replica is there");
+      if (comment !== undefined) say(this.status, comment); // "waiting for ..."
       else if (data !== DONE) this.take(JSON.parse(data), times);
     }
   }

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from gateway_site import until
 
 from berth_gateway.page import bridge as bridging
 from berth_gateway.page.bridge import Bridge
@@ -164,11 +165,9 @@ async def test_on_leaving_it_waits_for_who_is_there_and_takes_nobody_new(other) 
     bridge = Bridge(echo, other.loop)
     slow = Client()
     asked = asyncio.create_task(bridge(scope(), slow.receive, slow.send))
-    while not slow.threads:
-        await asyncio.sleep(0.01)
+    await until(lambda: slow.threads, seconds=SECONDS)
     drained = asyncio.run_coroutine_threadsafe(bridge.drained(SECONDS), other.loop)
-    while not bridge._leaving:
-        await asyncio.sleep(0.01)
+    await until(lambda: bridge._leaving, seconds=SECONDS)
     late = Client()
     await bridge(scope(), late.receive, late.send)
     assert (late.status, late.error["code"]) == (503, "gateway_leaving")
@@ -182,8 +181,7 @@ async def test_on_leaving_it_waits_no_longer_than_it_may(other) -> None:
     bridge = Bridge(echo, other.loop)
     slow = Client()
     asked = asyncio.create_task(bridge(scope(), slow.receive, slow.send))
-    while not slow.threads:
-        await asyncio.sleep(0.01)
+    await until(lambda: slow.threads, seconds=SECONDS)
     drained = asyncio.run_coroutine_threadsafe(bridge.drained(0.05), other.loop)
     await asyncio.wait_for(asyncio.wrap_future(drained), SECONDS)
 
