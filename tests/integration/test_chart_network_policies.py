@@ -152,7 +152,9 @@ def test_an_administrator_can_open_a_mirror_and_close_the_gateway() -> None:
 
 
 def test_an_administrator_can_let_people_to_the_page_and_nobody_to_the_operators() -> None:
-    who = "networkPolicy.page[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=desks"
+    who = (
+        "networkPolicy.page[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=desks"
+    )
     opened = rendered(*VALUES, who)
     assert allowed(opened, Pod("desks"), GATEWAY, MANAGEMENT)
     assert not allowed(opened, Pod("desks"), OPERATOR, OPERATOR_PAGES)

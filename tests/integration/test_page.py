@@ -8,6 +8,7 @@ from typing import Any
 
 import page_site
 import pytest
+import yaml
 from browser import Browser, chromium
 from cluster_client import ClusterClient
 from gateway_process import GatewayProcess
@@ -22,6 +23,7 @@ from dev.controlplane import ControlPlane
 SECONDS = 20.0
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
 TAKES_PICTURES = "BERTH_SCREENSHOTS"
+LEAST_PICTURE_BYTES, MOST_PICTURE_BYTES = 20_000, 200_000  # a blank one has less
 AUDIT = Path(__file__).parents[1] / "harness" / "page_audit.js"
 
 
@@ -277,7 +279,27 @@ def test_a_gateway_without_keys_asks_for_none_and_its_end_is_told(
     try:
         page.open()
         page.wait("#models-empty", "No models yet")
+        example = yaml.safe_load(page.text("#models-empty pre"))
+        assert ModelDeployment.model_validate(example).spec.model.source.startswith("hf://")
     finally:
         gateway.kill()
     page.wait("#banner", "No answer: the gateway does not answer. Trying again.")
     page.wait("#link-text", "Offline")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_for_the_documentation(opened: Page, scheme: str, tmp_path: Path) -> None:
+    folder = PICTURES if os.environ.get(TAKES_PICTURES) else tmp_path
+    opened.scheme(scheme)
+    opened.width(1280, 1060)
+    try:
+        opened.browser.click("#send")
+        opened.wait(".pane [role=status]", "Done")
+        opened.wait("#figures", "0 in flight", seconds=SECONDS)
+        for name, section in (("page", "models"), ("playground", "load")):
+            opened.browser.run(f"document.getElementById('{section}').scrollIntoView()")
+            picture = folder / f"{name}-{scheme}.png"
+            opened.browser.screenshot(picture)
+            assert LEAST_PICTURE_BYTES < picture.stat().st_size < MOST_PICTURE_BYTES
+    finally:
+        opened.emulate("clearDeviceMetricsOverride")

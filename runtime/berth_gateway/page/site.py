@@ -39,7 +39,7 @@ class File(NamedTuple):
 
 def files() -> Mapping[str, File]:
     """By name, from the package."""
-    folder = resources.files(__package__).joinpath("site")
+    folder = resources.files(__package__).joinpath("files")
     return {
         one.name: File(_TYPES[one.name.rpartition(".")[2]], one.read_bytes())
         for one in folder.iterdir()

@@ -27,7 +27,7 @@ MODELS = [
     Model(key="1", name="llama", namespace="team", endpoints=(Endpoint("a", "http://a", "a"),)),
     Model(key="2", name="qwen", namespace="team"),
 ]
-SITE = resources.files("berth_gateway.page").joinpath("site")
+FILES = resources.files("berth_gateway.page").joinpath("files")
 
 
 class Asked:
@@ -73,7 +73,7 @@ def test_the_port_leads_to_the_page(client, path: str) -> None:
     assert (answer.status_code, answer.headers["location"]) == (307, "/ui/")
 
 
-@pytest.mark.parametrize("name", ["", *sorted(one.name for one in SITE.iterdir())])
+@pytest.mark.parametrize("name", ["", *sorted(one.name for one in FILES.iterdir())])
 def test_every_file_is_open_and_may_do_nothing_but_its_own(client, name: str) -> None:
     answer = client.get(f"/ui/{name}")
     policy = answer.headers["content-security-policy"]
@@ -88,7 +88,7 @@ def test_every_file_is_open_and_may_do_nothing_but_its_own(client, name: str) ->
 
 def test_what_the_page_asks_for_is_in_the_package(client) -> None:
     """Relative names in the markup and in imports; and nothing of another origin."""
-    known = {one.name: one.read_text(encoding="utf-8") for one in SITE.iterdir()}
+    known = {one.name: one.read_text(encoding="utf-8") for one in FILES.iterdir()}
     wanted = {
         name
         for text in known.values()

@@ -7,7 +7,7 @@ const HEIGHT = 150;
 const EDGE = { left: 34, right: 10, top: 10, bottom: 22 };
 const MINUTE = 60;
 const MARKS = 4; // along each axis
-const SHORTEST_SECONDS = 5 * MINUTE; // a minute of history does not fill the width
+const SHORTEST_SECONDS = MINUTE; // a past of seconds does not fill the width
 
 export class Chart {
   /** `lines`: `[{name, of: (point) => count, kind}]`; a point is `[seconds ago, ...counts]`. */

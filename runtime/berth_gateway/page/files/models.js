@@ -13,6 +13,12 @@ const COLUMNS = [
 ];
 const MOODS = { Serving: "good", Idle: "quiet", Failed: "bad", Draining: "warn" };
 
+const EXAMPLE = `apiVersion: berth.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: smollm2}
+spec:
+  model: {source: "hf://HuggingFaceTB/SmolLM2-135M-Instruct"}`;
+
 const rows = new Map();
 let loads = 0;
 
@@ -28,8 +34,8 @@ function nothing(key) {
   const why = key ? `No model that the key ${key} may use.` : "No models yet.";
   return [
     element("p", { class: "large", text: why }),
-    element("p", { text: "Apply a ModelDeployment, or let the terminal write one:" }),
-    element("pre", { text: "berth create smollm2 --from hf://HuggingFaceTB/SmolLM2-135M-Instruct" }),
+    element("p", { text: "Apply a ModelDeployment; this one is small enough for a CPU:" }),
+    element("pre", { text: EXAMPLE }),
   ];
 }
 
