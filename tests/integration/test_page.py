@@ -1,6 +1,7 @@
 """The gateway's page in a real browser: docs/web-page.md, done."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
