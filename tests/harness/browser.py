@@ -97,7 +97,7 @@ def chromium(folder: Path) -> Iterator[Browser]:
             try:
                 yield Browser(client)
             finally:
-                client.delete("")
+                client.delete(f"http://{LOOPBACK}:{port}/session/{session}")  # or it outlives us
     finally:
         driver.stop()
 

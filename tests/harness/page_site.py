@@ -151,13 +151,13 @@ class SaidOperator:
 
 
 def route(cluster: ClusterClient, model: str, engine: EngineProcess) -> None:
-    """By a name: the API server takes no loopback address for an endpoint."""
+    """By name, as it were: the API server takes no loopback address for an endpoint."""
     cluster.create(
         _SLICES,
         {
             "metadata": {"name": model, "labels": {names.LABEL_MODEL: model}},
             "addressType": "FQDN",
-            "endpoints": [{"addresses": ["localhost"], "conditions": {"ready": True}}],
+            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
             "ports": [{"name": names.PORT_NAME_ENGINE, "port": engine.port}],
         },
     )

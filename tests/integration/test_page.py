@@ -22,6 +22,11 @@ from dev import progress
 from dev.controlplane import ControlPlane
 
 SECONDS = 20.0
+BEYOND = """
+    if (document.documentElement.scrollWidth <= window.innerWidth) return [];
+    const beyond = (one) => one.getBoundingClientRect().right > window.innerWidth;
+    return [...document.querySelectorAll("main *, header *")].filter(beyond).map((one) => one.outerHTML.slice(0, 60));
+"""
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
 TAKES_PICTURES = "BERTH_SCREENSHOTS"
 LEAST_PICTURE_BYTES, MOST_PICTURE_BYTES = 20_000, 200_000  # a blank one has less
@@ -84,8 +89,9 @@ class Page:
         self.browser._post("goog/cdp/execute", cmd=f"Emulation.{command}", params=parameters)
 
     def scheme(self, name: str) -> None:
-        feature = {"name": "prefers-color-scheme", "value": name}
-        self.emulate("setEmulatedMedia", features=[feature])
+        wanted = {"prefers-color-scheme": name, "prefers-reduced-motion": "reduce"}
+        features = [{"name": one, "value": value} for one, value in wanted.items()]
+        self.emulate("setEmulatedMedia", features=features)
 
     def width(self, pixels: int, height: int = 900) -> None:
         sizes = {"width": pixels, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -110,6 +116,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def page(browser: Browser, gateway: GatewayProcess) -> Iterator[Page]:
     """Without a key. What the browser complains of afterwards is a fault of the page."""
     found = Page(browser, gateway.management_port)
+    found.scheme("light")
     found.open().forget()
     found.open()
     yield found
@@ -263,9 +270,8 @@ def test_every_control_has_a_name_and_every_text_its_contrast(opened: Page, sche
 @pytest.mark.parametrize("pixels", [360, 768, 1280])
 def test_it_fits_the_width_of_the_window(opened: Page, pixels: int) -> None:
     opened.width(pixels)
-    script = "return document.documentElement.scrollWidth - window.innerWidth"
     try:
-        assert opened.browser.run(script) <= 0
+        assert opened.browser.run(BEYOND) == []
     finally:
         opened.emulate("clearDeviceMetricsOverride")
 
@@ -286,6 +292,7 @@ def test_a_gateway_without_keys_asks_for_none_and_its_end_is_told(
         gateway.kill()
     page.wait("#banner", "No answer: the gateway does not answer. Trying again.")
     page.wait("#link-text", "Offline")
+    assert any("ERR_CONNECTION_REFUSED" in one for one in browser.errors())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

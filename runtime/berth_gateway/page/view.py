@@ -54,7 +54,9 @@ def history(past: Past, models: Iterable[Model]) -> dict[str, Any]:
 
 
 def visible(snapshot: Snapshot, key: ApiKey | None) -> list[Model]:
-    return [one for one in snapshot.models if key is None or key.admits(one, snapshot)]
+    """By namespace and name, as `berth ps` has them."""
+    mine = [one for one in snapshot.models if key is None or key.admits(one, snapshot)]
+    return sorted(mine, key=lambda one: (one.namespace, one.name))
 
 
 def _models(board: Board, snapshot: Snapshot, models: list[Model]) -> list[dict[str, Any]]:

@@ -26,9 +26,14 @@ export function begin() {
 }
 
 export function show({ models }) {
-  const able = models.filter((one) => one.chats).map((one) => one.id);
+  const able = models.filter((one) => one.chats).sort((one, other) => isUp(other) - isUp(one)).map((one) => one.id);
   panes.forEach((pane, place) => pane.offer(able, place));
   byId("send").disabled = !able.length || running !== null;
+}
+
+/** What answers at once comes first. */
+function isUp(model) {
+  return Number(model.replicas.reached > 0);
 }
 
 async function ask() {
@@ -103,9 +108,10 @@ class Pane {
   offer(names, place) {
     const before = [...this.select.options].map((one) => one.value);
     if (before.join("\n") === names.join("\n")) return;
-    const chosen = names.includes(this.select.value) ? this.select.value : names[place] ?? names[0];
+    const chosen = before.includes(this.select.value) && names.includes(this.select.value);
+    const next = chosen ? this.select.value : names[place] ?? names[0];
     this.select.replaceChildren(...names.map((name) => element("option", { value: name, text: name })));
-    this.select.value = chosen ?? "";
+    this.select.value = next ?? "";
   }
 
   async ask(asked, signal) {

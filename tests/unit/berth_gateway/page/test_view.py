@@ -45,7 +45,7 @@ def board() -> Board:
 def test_it_tells_of_every_model_with_what_is_counted_here(board) -> None:
     board.queues.load.enter(POD.key)
     told = view.state(board, None, GATEWAY)
-    llama, qwen = told["models"]
+    qwen, llama = told["models"]
 
     assert (told["gateway"], told["gateways"], told["synced"]) == ("gateway-1", 2, True)
     assert (llama["id"], llama["phase"], llama["inFlight"]) == ("llama:70b", "Serving", 1)
@@ -55,7 +55,7 @@ def test_it_tells_of_every_model_with_what_is_counted_here(board) -> None:
 
 async def test_it_tells_who_waits_and_how_long(board) -> None:
     board.queues.hold(QWEN, 10)
-    told = view.state(board, None, GATEWAY)["models"][1]
+    told = view.state(board, None, GATEWAY)["models"][0]
 
     assert told["held"] == 1
     assert told["oldestHeldSeconds"] >= 0
