@@ -45,3 +45,10 @@ def test_it_keeps_how_far_a_model_is_and_why() -> None:
 def test_where_a_request_cannot_unload_it_says_what_can(spec: dict, fix: str) -> None:
     assert of(**spec).stays_because.endswith(fix)
     assert bool(of(**spec).stays_because) is bool(fix)
+
+
+def test_a_model_in_a_pool_is_where_its_pool_is_and_may_always_be_unloaded() -> None:
+    found = of({"replicas": 1}, pool="small", replicas=1)
+
+    assert (found.processor, found.until, found.wanted_replicas) == ("pool small", "5m idle", None)
+    assert found.stays_because == ""
