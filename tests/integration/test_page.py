@@ -169,7 +169,7 @@ def _known(cr: dict[str, Any]) -> Known:
 
 def test_what_is_not_serving_says_why(opened: Page) -> None:
     opened.wait("#models-rows .note", "InsufficientGPU: 0/3 nodes .* Fix: add a node")
-    opened.wait("#models-rows .note", "Loading 61 %.* ready in about 25 s")
+    opened.wait("#models-rows .note", "Activating: Loading 61 %, about 25 s left")
 
 
 def test_a_key_of_one_model_sees_that_one_alone(page: Page) -> None:
@@ -301,10 +301,12 @@ def test_pictures_for_the_documentation(opened: Page, scheme: str, tmp_path: Pat
     opened.scheme(scheme)
     opened.width(1280, 1060)
     try:
+        opened.emulate("setScrollbarsHidden", hidden=True)
+        opened.browser.run("document.getElementById('most-tokens').value = 90")
         opened.browser.click("#send")
         opened.wait(".pane [role=status]", "Done")
         opened.wait("#figures", "0 in flight", seconds=SECONDS)
-        for name, section in (("page", "models"), ("playground", "load")):
+        for name, section in (("page", "models"), ("playground", "queue")):
             opened.browser.run(f"document.getElementById('{section}').scrollIntoView()")
             picture = folder / f"{name}-{scheme}.png"
             opened.browser.screenshot(picture)

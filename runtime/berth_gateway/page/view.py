@@ -82,7 +82,6 @@ def _model(snapshot: Snapshot, model: Model) -> dict[str, Any]:
         "otherNames": snapshot.other_names(model),
         "phase": model.phase,
         "progress": standing.progress,
-        "etaSeconds": model.eta_seconds,
         "reason": model.reason,
         "message": standing.message,
         "processor": standing.processor,

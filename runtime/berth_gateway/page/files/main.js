@@ -71,7 +71,7 @@ function show(state) {
   for (const id of ["site", "sections"]) byId(id).hidden = false;
   byId("door").hidden = true;
   byId("site").classList.remove("stale");
-  told("good", state.gateways > 1 ? `${state.gateway}, one of ${state.gateways}` : state.gateway);
+  told("good", `Live · ${state.gateway}${state.gateways > 1 ? `, one of ${state.gateways}` : ""}`);
   warn(state.synced ? "" : "This gateway has not seen the cluster yet. What it shows may be a part.");
   byId("holder").hidden = !state.key;
   say(byId("holder-name"), state.key ?? "");

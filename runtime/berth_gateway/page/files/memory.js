@@ -88,7 +88,9 @@ function measured(found) {
 }
 
 function where(card) {
-  const size = `${bytes(card.totalBytes)} each, of which the engine may use ${bytes(card.usableBytes)}`;
+  const each = card.count > 1 ? " each" : "";
+  const share = card.usableBytes < card.totalBytes ? `, of which the engine may use ${bytes(card.usableBytes)}` : "";
+  const size = `${bytes(card.totalBytes)}${each}${share}`;
   const what = card.count ? `${card.count} x ${card.hardware}` : `${card.hardware}, not loaded: as it would be`;
   return `${what} · ${size}`;
 }

@@ -103,10 +103,9 @@ class Row {
   }
 
   showNote() {
-    const { phase, reason, message, etaSeconds } = this.model;
+    const { phase, reason, message } = this.model;
     const settled = phase === "Serving" || phase === null;
     const parts = settled ? [] : [[reason, message].filter(Boolean).join(": ")];
-    if (!settled && etaSeconds) parts.push(`ready in about ${seconds(etaSeconds)}`);
     parts.push(this.asked, this.failure);
     const text = parts.filter(Boolean).join(" · ");
     say(this.words, text);

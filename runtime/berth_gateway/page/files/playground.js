@@ -155,7 +155,7 @@ class Pane {
   add(node, text, times) {
     times.piece();
     node.hidden = false;
-    node.append(text);
+    node.append(node.hasChildNodes() ? text : text.trimStart());
     say(this.status, node === this.thought ? "Thinking" : "Answering");
   }
 
