@@ -8,7 +8,6 @@ other does.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError
 from typing import Any, Final, TypeVar
 
 from berth_gateway.asgi import Message, Receive, Scope, Send
@@ -100,11 +99,8 @@ def _across(
 
 
 async def _in_loop(loop: asyncio.AbstractEventLoop, work: Any) -> Any:
-    """What is cancelled in the other loop is cancelled here, and the other way round."""
-    try:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
-    except CancelledError as error:
-        raise asyncio.CancelledError from error
+    """What is cancelled in one loop is cancelled in the other."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:
