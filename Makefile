@@ -68,6 +68,10 @@ binaries: ## Kubernetes, etcd and helm, built once for this machine
 integration: venv binaries ## against a real API server
 	$(PYTHON) -m pytest -q tests/integration
 
+.PHONY: screenshots
+screenshots: venv binaries ## docs/images, of the gateway's page in a real browser
+	BERTH_SCREENSHOTS=1 $(PYTHON) -m pytest -q tests/integration/test_page.py
+
 # Most of these tests wait, so two at a time leave two cores room. Files stay whole: a file's tests share
 # control planes, of which some are broken on purpose.
 .PHONY: faults

@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from berth_api.quantity import format_bytes, parse_duration
-from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode
-from berth_api.status import Memories, Plan
+from berth_api import telling
+from berth_api.quantity import format_bytes
+from berth_api.status import Plan
+from berth_api.telling import measured_bytes
 from berth_cli.columns import DASH, columns
 from berth_cli.models import Known
 from berth_cli.seat import PINNED, Seat, place
 
-FOREVER: Final = "forever"
 _HEADER: Final = ("NAME", "PHASE", "PROCESSOR", "MEMORY", "MEASURED", "CONTEXT", "UNTIL")
 _COUNTS: Final = ("IN FLIGHT", "HELD", "REPLICAS")
 _WIDER: Final = ("SOURCE", "REASON", "COMMIT", "URL")
@@ -88,7 +88,9 @@ def _object(one: Known) -> dict[str, Any]:
 
 def _where(one: Known) -> str:
     plan = one.status.plan
-    return processor(plan) if one.seat is None else place(one.seat, plan.device if plan else None)
+    if one.seat is not None:
+        return place(one.seat, plan.device if plan else None)
+    return telling.processor(plan) or ""
 
 
 def _planned_bytes(one: Known) -> int | None:
@@ -109,27 +111,6 @@ def _processor(plan: Plan | None) -> dict[str, Any] | None:
     }
 
 
-def processor(plan: Plan | None) -> str:
-    """Of one replica: `2 x h100`."""
-    if plan is None:
-        return ""
-    ranks, nodes = plan.tensor_parallel_size, plan.pipeline_parallel_size
-    if plan.device == "cpu":
-        return f"{ranks} x CPU" if ranks > 1 else "CPU"
-    each = f"{ranks} x {plan.accelerator}"
-    return f"{nodes} nodes of {each}" if nodes > 1 else each
-
-
-def measured_bytes(measured: Memories | None) -> int | None:
-    """Of one GPU, or of a pod without one; None unless both of the large parts are known."""
-    if measured is None or measured.resident_bytes is not None:
-        return measured.resident_bytes if measured else None
-    if measured.weights_bytes is None or measured.kv_cache_bytes is None:
-        return None
-    others = (measured.activation_bytes or 0) + (measured.graph_bytes or 0)
-    return measured.weights_bytes + measured.kv_cache_bytes + others
-
-
 def until(one: Known) -> str | None:
     """How long it stays: `forever`, or so long without a request. None where nothing runs.
 
@@ -137,28 +118,19 @@ def until(one: Known) -> str | None:
     """
     if one.seat is not None:
         return _until_in_pool(one, one.seat)
-    return _unless_asked(one, goes=one.spec.scaling.sleeps) if one.status.replicas else None
+    return telling.until(one.spec, one.status)
 
 
 def _until_in_pool(one: Known, seat: Seat) -> str | None:
     held = seat.held
     if held is None or held.state == "Draining":
         return None
-    return held.until or _unless_asked(one, goes=held.reason != PINNED)
-
-
-def _unless_asked(one: Known, *, goes: bool) -> str:
-    keep = one.spec.keep_alive or DEFAULT_KEEP_ALIVE
-    return f"{keep} idle" if goes and parse_duration(keep) is not None else FOREVER
+    return held.until or telling.unless_asked(one.spec, goes=held.reason != PINNED)
 
 
 def wanted(one: Known) -> int | None:
     """As many replicas as are to be; None where the operator has not decided yet."""
-    if one.seat is not None:
-        return one.seat.wanted
-    if one.spec.scaling.mode is ScalingMode.AUTO:
-        return one.status.scaling.desired_replicas if one.status.scaling else None
-    return one.spec.replicas
+    return telling.wanted(one.spec, one.status) if one.seat is None else one.seat.wanted
 
 
 def _replicas(one: Known) -> str:

@@ -31,6 +31,7 @@ class Kind(Enum):
     UNSUPPORTED_ENCODING = Shape(400, INVALID_REQUEST, "unsupported_content_encoding")
     UNSUPPORTED_MEDIA_URL = Shape(400, INVALID_REQUEST, "invalid_image_url")
     INVALID_KEY = Shape(401, INVALID_REQUEST, "invalid_api_key")
+    FOREIGN_ORIGIN = Shape(403, INVALID_REQUEST, "foreign_origin")
     MODEL_NOT_FOUND = Shape(404, INVALID_REQUEST, "model_not_found")
     UNKNOWN_PATH = Shape(404, INVALID_REQUEST, "unknown_url")
     METHOD = Shape(405, INVALID_REQUEST, "method_not_supported")

@@ -17,12 +17,17 @@ from berth_gateway import connections, management, server
 from berth_gateway.app import App
 from berth_gateway.errors import ConfigurationError, GatewayError
 from berth_gateway.management import BEAT_SECONDS, Pulse
+from berth_gateway.page import routes as page
+from berth_gateway.page.bridge import Bridge
+from berth_gateway.page.routes import Page
+from berth_gateway.page.view import Gateway
 from berth_gateway.proxy import Proxy
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.settings import AuthMode, Settings
 from berth_gateway.state.board import Board
 from berth_gateway.state.load import Load
 from berth_gateway.state.meters import Meters
+from berth_gateway.state.past import LOOK_SECONDS, Past
 from berth_gateway.state.queue_counts import QueueCounts
 from berth_gateway.state.queue_gauges import QueueGauges
 from berth_gateway.state.queues import Queues
@@ -88,13 +93,15 @@ async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> No
         proxy = Proxy(pool, queues, Waiting(queues), telemetry, idle_seconds=settings.idle_seconds)
         app = App(settings, board, meters, proxy, telemetry)
         data = server.data_server(app, _fitting(settings))
+        past, bridge = Past(queues), Bridge(app, asyncio.get_running_loop())
+        managing = management.application(board, queues, telemetry, pulse)
+        page.attach(managing, _page(settings, board, past, bridge))
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(world),
                 tasks.create_task(_beat(pulse)),
-                tasks.create_task(
-                    _manage(management.application(board, queues, telemetry, pulse), sockets, pulse)
-                ),
+                tasks.create_task(_remember(past)),
+                tasks.create_task(_manage(managing, sockets, pulse)),
             ]
             serving = tasks.create_task(_serve_data(data, sockets))
             _log_start(settings, sockets)
@@ -104,7 +111,7 @@ async def serve(settings: Settings, sockets: Sockets, stop: asyncio.Event) -> No
             await asyncio.sleep(settings.settle_seconds)
             queues.close()
             data.should_exit = True
-            await serving
+            await asyncio.gather(serving, bridge.drained(settings.drain_seconds))
             pool.close()
             for task in background:
                 task.cancel()
@@ -147,6 +154,11 @@ async def _cluster(settings: Settings, board: Board) -> AsyncIterator[Coroutine[
         yield ClusterWorld(api, settings, board).run()
 
 
+def _page(settings: Settings, board: Board, past: Past, bridge: Bridge) -> Page:
+    gateway = Gateway(socket.gethostname(), settings.gateways)
+    return Page(board, past, bridge, gateway, open=settings.auth is AuthMode.NONE)
+
+
 async def _forever() -> None:
     await asyncio.Event().wait()
 
@@ -155,6 +167,13 @@ async def _beat(pulse: Pulse) -> None:
     while True:
         pulse.beat()
         await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _remember(past: Past) -> None:
+    """In a thread: with thousands of models a look takes longer than a request."""
+    while True:
+        await asyncio.to_thread(past.look)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _serve_data(data: server.Server, sockets: Sockets) -> None:

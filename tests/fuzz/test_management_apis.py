@@ -4,7 +4,10 @@ Each application is in good health, so that no answer of 5xx is a right one. Wha
 from its own OpenAPI, whether it serves that or not, and from outside of it.
 """
 
+import asyncio
+import threading
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 import fuzzing
@@ -19,11 +22,16 @@ from starlette.testclient import TestClient
 
 from berth_api.server import Phase
 from berth_gateway import management as gateway_pages
+from berth_gateway.page import routes
+from berth_gateway.page.bridge import Bridge
+from berth_gateway.page.routes import Page
+from berth_gateway.page.view import Gateway
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.state.board import Board
 from berth_gateway.state.load import Load
 from berth_gateway.state.meters import Meters
+from berth_gateway.state.past import Past
 from berth_gateway.state.queues import Queues
 from berth_gateway.telemetry import Telemetry
 from berth_operator import management as operator_pages
@@ -44,7 +52,23 @@ def of_the_gateway() -> FastAPI:
     pulse = gateway_pages.Pulse()
     pulse.over = True  # or a reader of /demand would read for ever
     queues = Queues(load, Backlog(10, 1000))
-    return gateway_pages.application(board, queues, Telemetry(load.in_flight), pulse)
+    app = gateway_pages.application(board, queues, Telemetry(load.in_flight), pulse)
+    past, bridge = Past(queues), Bridge(_teapot, _running_loop())
+    past.look()
+    routes.attach(app, Page(board, past, bridge, Gateway("gateway", 1), open=True))
+    return app
+
+
+async def _teapot(scope: Any, receive: Any, send: Any) -> None:
+    """What is behind the page's way to the models."""
+    await send({"type": "http.response.start", "status": 418, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
 
 
 def of_the_operator() -> FastAPI:

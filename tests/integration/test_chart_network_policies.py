@@ -151,6 +151,16 @@ def test_an_administrator_can_open_a_mirror_and_close_the_gateway() -> None:
     assert not allowed(opened, STRANGER, GATEWAY, CLIENTS)
 
 
+def test_an_administrator_can_let_people_to_the_page_and_nobody_to_the_operators() -> None:
+    who = (
+        "networkPolicy.page[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=desks"
+    )
+    opened = rendered(*VALUES, who)
+    assert allowed(opened, Pod("desks"), GATEWAY, MANAGEMENT)
+    assert not allowed(opened, Pod("desks"), OPERATOR, OPERATOR_PAGES)
+    assert not allowed(opened, STRANGER, GATEWAY, MANAGEMENT)
+
+
 def test_without_a_list_of_namespaces_the_releases_own_is_guarded() -> None:
     policies = rendered("networkPolicy.enabled=true")
     engine = Pod(chart.NAMESPACE, ENGINE_POD.labels)

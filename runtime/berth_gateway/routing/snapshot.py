@@ -12,8 +12,10 @@ from typing import Final
 from berth_api.spec import Queue, RoutingPolicy
 from berth_gateway.routing.keep_alive import FOREVER
 from berth_gateway.routing.presets import Presets
+from berth_gateway.routing.standing import Standing
 
 QUEUE: Final = Queue()  # the API's own defaults, for static routes too
+_UNTOLD: Final = Standing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Model:
     keep_alive_seconds: float = FOREVER  # spec.keepAlive, where the last replica may go
     facts: Facts = Facts()
     presets: Presets | None = None  # spec.defaults
+    standing: Standing = _UNTOLD
     adapters: tuple[str, ...] = ()  # of spec.adapters, by name
     loadable: tuple[str, ...] = ()  # of these, what every replica has: status.adapters
     own_adapter: str | None = None  # spec.defaults.adapter

@@ -26,14 +26,14 @@ class QueueGauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         lines = list(self._queues.lines.values())
-        in_flight = self._in_flight()
+        flying = in_flight(self._queues)
         ejected = self._queues.load.ejected()
         held = [len(line.held) for line in lines]
         yield _family(
             QUEUE_DEPTH,
             "Requests held, and in flight at engines: what replicas follow.",
             lines,
-            [one + in_flight[line.model.key] for one, line in zip(held, lines, strict=True)],
+            [one + flying[line.model.key] for one, line in zip(held, lines, strict=True)],
         )
         yield _family(
             "berth_gateway_requests_held", "Requests that wait here for a replica.", lines, held
@@ -57,13 +57,14 @@ class QueueGauges(Collector):
             [sum(one.key in ejected for one in line.model.endpoints) for line in lines],
         )
 
-    def _in_flight(self) -> Counter[str]:
-        """By model key; endpoints that have left the snapshot and still answer are counted, too."""
-        owners, found = self._queues.owners, Counter[str]()
-        for key, count in self._queues.load.in_flight.copy().items():
-            if key in owners:
-                found[owners[key].model.key] += count
-        return found
+
+def in_flight(queues: Queues) -> Counter[str]:
+    """By model key; endpoints that have left the snapshot and still answer are counted, too."""
+    owners, found = queues.owners, Counter[str]()
+    for key, count in queues.load.in_flight.copy().items():
+        if key in owners:
+            found[owners[key].model.key] += count
+    return found
 
 
 def _family(name: str, words: str, lines: list[Line], values: Sequence[float]) -> GaugeMetricFamily:

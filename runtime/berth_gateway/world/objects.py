@@ -21,6 +21,7 @@ from berth_api.status import Status
 from berth_gateway.routing import presets
 from berth_gateway.routing.keep_alive import FOREVER
 from berth_gateway.routing.snapshot import Endpoint, Facts, Model, Snapshot, build
+from berth_gateway.routing.standing import standing
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ def model(item: Json) -> Model | None:
         adapters=tuple(one.name for one in spec.adapters),
         loadable=tuple(one.name for one in status.adapters or ()),
         own_adapter=spec.defaults.adapter if spec.defaults else None,
+        standing=standing(spec, status),
     )
 
 

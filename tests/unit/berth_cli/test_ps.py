@@ -4,7 +4,6 @@ import pytest
 import terminal_world as world
 from terminal_world import known
 
-from berth_api.status import Memories, Plan
 from berth_cli import ps
 from berth_cli.models import Asked
 
@@ -30,34 +29,6 @@ def test_what_is_loading_tells_how_far_it_is():
     found = [cell.strip() for cell in cells(world.LOADING, Asked(held=2))]
     assert found[1:3] == ["Loading 43%", "2 x h100"]
     assert found[6:] == ["10m idle", "0", "2", "0/1"]
-
-
-@pytest.mark.parametrize(
-    ("plan", "said"),
-    [
-        ({"device": "cpu", "tensor_parallel_size": 1}, "CPU"),
-        ({"device": "cpu", "tensor_parallel_size": 2}, "2 x CPU"),
-        ({"tensor_parallel_size": 8}, "8 x h100"),
-        ({"tensor_parallel_size": 8, "pipeline_parallel_size": 2}, "2 nodes of 8 x h100"),
-    ],
-)
-def test_a_processor_is_that_of_one_replica(plan, said):
-    assert ps.processor(Plan.model_validate(world.PLAN).model_copy(update=plan)) == said
-
-
-@pytest.mark.parametrize(
-    ("measured", "count"),
-    [
-        (None, None),
-        (Memories(), None),
-        (Memories(weights_bytes=5), None),
-        (Memories(weights_bytes=5, kv_cache_bytes=3), 8),
-        (Memories(weights_bytes=5, kv_cache_bytes=3, activation_bytes=1, graph_bytes=2), 11),
-        (Memories(weights_bytes=5, kv_cache_bytes=3, resident_bytes=20), 20),
-    ],
-)
-def test_a_measure_without_its_large_parts_is_none(measured, count):
-    assert ps.measured_bytes(measured) == count
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,66 @@ async def test_it_answers_on_both_ports(settings, http) -> None:
     assert 'berth_gateway_requests_total{code="200",model="llama",namespace=""} 1.0' in metrics
 
 
+async def test_the_pages_requests_are_answered_and_counted_as_any(settings, http) -> None:
+    async with _running(settings) as process:
+        url = process.management_url
+        assert (await http.get(url + "/ui/")).status == 200
+        response = await http.post(url + "/v1/chat/completions", json={"model": "llama"})
+        assert response.status == 200
+        (tag,) = (await (await http.get(url + "/api/tags")).json())["models"]
+        assert tag["name"] == "llama:latest"
+        told = await (await http.get(url + "/ui/state")).json()
+        assert [one["id"] for one in told["models"]] == ["llama"]
+        metrics = await (await http.get(url + "/metrics")).text()
+    assert 'berth_gateway_requests_total{code="200",model="llama",namespace=""} 1.0' in metrics
+
+
+async def test_a_pages_stream_comes_to_its_end_on_leaving(settings, http, engine) -> None:
+    go_on = asyncio.Event()
+
+    async def stream(request: Any) -> None:
+        await request.start_stream()
+        await request.event("first")
+        await go_on.wait()
+        await request.end_stream()
+
+    engine.behave = stream
+    async with _running(settings) as process:
+        url = process.management_url + "/v1/chat/completions"
+        response = await http.post(url, json={"model": "llama"})
+        assert await response.content.readany() == b"data: first\n\n"
+        process.stop.set()
+        while await process.ready(http) != 503:
+            pass
+        go_on.set()
+        assert await response.read() == b"data: [DONE]\n\n"
+
+
+async def test_a_client_that_leaves_a_pages_stream_closes_the_engines(
+    settings, http, engine
+) -> None:
+    left = asyncio.Event()
+
+    async def stream(request: Any) -> None:
+        await request.start_stream()
+        await request.event("first")
+        try:
+            while True:
+                await request.event("more")
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            left.set()
+            raise
+
+    engine.behave = stream
+    async with _running(settings) as process:
+        url = process.management_url + "/v1/chat/completions"
+        response = await http.post(url, json={"model": "llama"})
+        assert (await response.content.readany()).startswith(b"data: first")
+        response.close()
+        await asyncio.wait_for(left.wait(), 5)
+
+
 async def test_on_leaving_it_is_not_ready_and_streams_come_to_their_end(
     settings, http, engine
 ) -> None:
@@ -123,7 +183,8 @@ async def test_an_idle_connection_keeps_the_process_no_longer_than_the_door(sett
         await asyncio.wait_for(asyncio.shield(process.task), 3)
 
 
-async def test_a_stream_without_end_is_cut_at_the_bound(settings, http, engine) -> None:
+@pytest.mark.parametrize("port", ["url", "management_url"])
+async def test_a_stream_without_end_is_cut_at_the_bound(settings, http, engine, port) -> None:
     async def never_ends(request: Any) -> None:
         await request.start_stream()
         await request.event("first")
@@ -131,7 +192,9 @@ async def test_a_stream_without_end_is_cut_at_the_bound(settings, http, engine) 
 
     engine.behave = never_ends
     async with _running(replace(settings, drain_seconds=0)) as process:
-        response = await http.post(process.url + "/v1/chat/completions", json={"model": "llama"})
+        response = await http.post(
+            getattr(process, port) + "/v1/chat/completions", json={"model": "llama"}
+        )
         await response.content.readany()
         process.stop.set()
         await asyncio.wait_for(asyncio.shield(process.task), 3)

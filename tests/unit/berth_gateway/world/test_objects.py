@@ -9,6 +9,7 @@ from berth_api.server import queue_limit
 from berth_api.spec import RoutingPolicy
 from berth_gateway.routing.keep_alive import FOREVER
 from berth_gateway.routing.snapshot import Endpoint, Facts, Model
+from berth_gateway.routing.standing import Standing
 from berth_gateway.world import objects
 
 PLAN = {
@@ -68,6 +69,10 @@ def test_a_model_keeps_what_routing_needs() -> None:
         reason="Activating",
         eta_seconds=30,
         fixed_replicas=1,
+        standing=Standing(
+            wanted_replicas=1,
+            stays_because="scaling.mode is Fixed: `berth unload`, or set spec.replicas to 0",
+        ),
     )
 
 

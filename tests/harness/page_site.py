@@ -1,0 +1,211 @@
+"""What the gateway's page shows: models of a real API server, engines that answer, and a gateway.
+
+There is no operator: `SaidOperator` writes what one would. No node has the models' cards either, so
+the plans are written by hand. What routes, counts, answers and draws is real.
+"""
+
+import hashlib
+import json
+import time
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import kubelet
+from cluster_client import ClusterClient
+from gateway_process import GatewayProcess
+from gateway_site import EngineProcess
+
+from berth_api import names
+from dev.controlplane import ControlPlane
+
+Object = dict[str, Any]
+
+NAMESPACE = "harbour"
+KEY, GUEST = "sk-berth-of-all-models", "sk-berth-of-one-model"
+GUEST_MODELS = ["smollm2"]
+SERVING, SMALL, ASLEEP, LOADING, FAILED = (
+    "qwen3-8b", "smollm2", "mistral-small", "llama-70b", "gpt-oss-120b",
+)  # fmt: skip
+ENGINES: Mapping[str, Mapping[str, str]] = {
+    SERVING: {"TOKENS_PER_SECOND": "60"},
+    SMALL: {"TOKENS_PER_SECOND": "25"},
+    ASLEEP: {"TOKENS_PER_SECOND": "40"},
+}
+_LOOK_SECONDS = 0.2
+_STEP_SECONDS = 0.8  # of a load, so that the page is seen to follow
+_MODELS = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.PLURAL}"
+_SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+_GIB = 2**30
+
+
+def _gib(count: float) -> int:
+    return int(count * _GIB)
+
+
+def plan(ranks: int, weights: float, kv: float, **more: Any) -> Object:
+    """Of H100s; GiB of one card."""
+    return {
+        "accelerator": "h100", "engineProfile": "vllm", "image": "vllm:1", "device": "cuda",
+        "tensorParallelSize": ranks, "gpusPerReplica": ranks, "gpuMemoryFraction": "0.92",
+        "dtype": "bfloat16", "kvCacheDtype": "auto", "usableBytes": _gib(73.28),
+        "weightsBytes": _gib(weights), "activationBytes": _gib(1.63), "graphBytes": _gib(0.9),
+        "overheadBytes": _gib(0.62), "kvBytesPerToken": 147_456, "kvCacheBytes": _gib(kv),
+        "kvCacheTokens": 400_000, "maxModelLen": 40_960, "maxNumSeqs": 256,
+        "maxNumBatchedTokens": 8192, "memoryBytes": _gib(8), "millicpu": 4000,
+    } | more  # fmt: skip
+
+
+ON_CPU = plan(
+    1, 0.51, 1.2, accelerator="cpu", device="cpu", gpusPerReplica=0, usableBytes=_gib(3),
+    gpuMemoryFraction=None, activationBytes=_gib(0.2), graphBytes=0, overheadBytes=_gib(0.55),
+    maxModelLen=8192, measured={"residentBytes": _gib(1.94), "weightsBytes": _gib(0.5), "kvCacheBytes": _gib(1.2)},
+)  # fmt: skip
+MEASURED = {
+    "weightsBytes": _gib(15.27), "activationBytes": _gib(1.42), "graphBytes": _gib(0.83),
+    "kvCacheBytes": _gib(55.1), "kvCacheTokens": 401_000,
+}  # fmt: skip
+AUTO = {"scaling": {"mode": "Auto", "maxReplicas": 4}, "keepAlive": "10m"}
+IDLE = {
+    "phase": "Idle", "progress": None, "reason": "ScaledToZero", "replicas": 0, "readyReplicas": 0,
+    "message": "nothing runs; the first request starts a replica",
+    "scaling": {"desiredReplicas": 0, "targetQueueDepth": 16, "reason": "KeepAlive"},
+}  # fmt: skip
+_WOKEN = {"desiredReplicas": 1, "targetQueueDepth": 16, "reason": "Activating"}
+STEPS: tuple[Object, ...] = (
+    {"phase": "Starting", "reason": "Activating", "message": "The engine starts", "replicas": 1, "scaling": _WOKEN},
+    {"phase": "Loading", "progress": "43%", "message": "Loading 43 %, about 2 s left", "load": {"phase": "Loading", "percent": 43, "etaSeconds": 2}},
+    {"phase": "Serving", "progress": None, "reason": "Serving", "message": "1 of 1 replicas serve", "readyReplicas": 1, "load": None},
+)  # fmt: skip
+
+WORLD: Mapping[str, tuple[Object, Object]] = {
+    SERVING: (AUTO, {
+        "phase": "Serving", "reason": "Serving", "message": "2 of 2 replicas serve",
+        "replicas": 2, "readyReplicas": 2, "plan": plan(1, 15.3, 54.8, measured=MEASURED),
+        "scaling": {"desiredReplicas": 2, "targetQueueDepth": 16, "reason": "Load"},
+    }),
+    SMALL: ({}, {
+        "phase": "Serving", "reason": "Serving", "message": "1 of 1 replicas serve",
+        "replicas": 1, "readyReplicas": 1, "plan": ON_CPU,
+    }),
+    ASLEEP: (AUTO, IDLE | {"plan": plan(1, 44.0, 26.1, maxModelLen=32_768)}),
+    LOADING: (AUTO, {
+        "phase": "Loading", "progress": "61%", "reason": "Activating",
+        "message": "Loading 61 %, about 25 s left", "replicas": 1, "readyReplicas": 0,
+        "load": {"phase": "Loading", "percent": 61, "etaSeconds": 25},
+        "plan": plan(4, 33.1, 36.9, maxModelLen=131_072), "scaling": _WOKEN,
+    }),
+    FAILED: ({"replicas": 2}, {
+        "phase": "Pending", "reason": "InsufficientGPU", "replicas": 2, "readyReplicas": 0,
+        "message": "0/3 nodes are available. Fix: add a node, or lower spec.replicas",
+        "plan": plan(2, 30.4, 39.6, maxModelLen=131_072),
+    }),
+}  # fmt: skip
+
+
+@dataclass
+class SaidOperator:
+    """Wakes the sleeping model for those who wait for it, and lets it go when it is told to."""
+
+    cluster: ClusterClient
+    gateway: GatewayProcess
+    engine: EngineProcess
+    steps: list[Object] = field(default_factory=list)  # that are still to come
+    _next_at: float = 0.0
+
+    def look(self) -> None:
+        asked = self._asked()
+        if self.steps:
+            self._step()
+        elif asked.get("held") and not self._is_up():
+            self.steps = list(STEPS)
+        elif asked.get("keepAliveSeconds") == 0 and self._is_up():
+            self.cluster.delete(f"{_SLICES}/{ASLEEP}")
+            self._write(IDLE)
+
+    def _step(self) -> None:
+        if time.monotonic() < self._next_at:
+            return
+        step = self.steps.pop(0)
+        self._write(step)
+        if not self.steps:
+            route(self.cluster, ASLEEP, self.engine)
+        self._next_at = time.monotonic() + _STEP_SECONDS
+
+    def _write(self, status: Object) -> None:
+        self.cluster.patch(f"{_MODELS}/{ASLEEP}/status", {"status": status})
+
+    def _is_up(self) -> bool:
+        return self.cluster.find(f"{_SLICES}/{ASLEEP}") is not None
+
+    def _asked(self) -> Object:
+        url = f"http://127.0.0.1:{self.gateway.management_port}{names.PATH_DEMAND}?once=true"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            models = json.load(answer)["models"]
+        found: Object = next((one for one in models if one["model"] == ASLEEP), {})
+        return found
+
+
+def route(cluster: ClusterClient, model: str, engine: EngineProcess) -> None:
+    """By name, as it were: the API server takes no loopback address for an endpoint."""
+    cluster.create(
+        _SLICES,
+        {
+            "metadata": {"name": model, "labels": {names.LABEL_MODEL: model}},
+            "addressType": "FQDN",
+            "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+            "ports": [{"name": names.PORT_NAME_ENGINE, "port": engine.port}],
+        },
+    )
+
+
+def _hashed(key: str, **limits: Any) -> str:
+    entry = {"sha256": hashlib.sha256(key.encode()).hexdigest()} | limits
+    return b64encode(json.dumps(entry).encode()).decode()
+
+
+def populate(cluster: ClusterClient) -> None:
+    cluster.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    data = {"team-harbour": _hashed(KEY), "guest": _hashed(GUEST, models=GUEST_MODELS)}
+    secret = {"metadata": {"name": names.SECRET_API_KEYS}, "data": data}
+    cluster.create(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret)
+    for name, (spec, status) in WORLD.items():
+        source = {"model": {"source": f"hf://harbour/{name}"}}
+        body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}}
+        cluster.create(_MODELS, body | {"spec": source | spec})
+        cluster.patch(f"{_MODELS}/{name}/status", {"status": status})
+
+
+def models(cluster: ClusterClient) -> list[Object]:
+    return cluster.items(_MODELS)
+
+
+@contextmanager
+def page_site(plane: ControlPlane, folder: Path) -> Iterator[GatewayProcess]:
+    """A gateway whose models are those of WORLD, for as long as the context lasts."""
+    cluster = ClusterClient(plane.kubeconfig)
+    populate(cluster)
+    with ExitStack() as running:
+        engines = {}
+        for name, knobs in ENGINES.items():
+            flags = ("--served-model-name", name)
+            engines[name] = EngineProcess(folder, name, knobs, flags)
+            running.callback(engines[name].kill)
+            engines[name].start()
+        for name in (SERVING, SMALL):
+            route(cluster, name, engines[name])
+        gateway = GatewayProcess(folder, arguments(plane))
+        running.callback(gateway.kill)
+        gateway.start()
+        operator = SaidOperator(ClusterClient(plane.kubeconfig), gateway, engines[ASLEEP])
+        running.enter_context(kubelet.every(_LOOK_SECONDS, operator.look, "said-operator"))
+        yield gateway
+
+
+def arguments(plane: ControlPlane, *more: str) -> tuple[str, ...]:
+    places = ("--cluster", "--kubeconfig", str(plane.kubeconfig))
+    return (*places, "--namespace", NAMESPACE, "--watch-namespaces", NAMESPACE, *more)
