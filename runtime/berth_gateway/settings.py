@@ -53,7 +53,7 @@ CLOSED_FIELDS: Final = {
 }
 
 
-_ORIGIN: Final = r"http://[A-Za-z0-9.-]+:[0-9]{1,5}"
+_ORIGIN: Final = r"(http://[A-Za-z0-9.-]+:[0-9]{1,5})?"  # or empty
 
 
 class AuthMode(str, Enum):
