@@ -14,7 +14,7 @@ MARIO = {
     "license": ["MIT", "Apache"],
     "stream": False,
 }
-MARIOS_FILE = '''FROM hf://Qwen/Qwen3-8B
+MARIOS_FILE = """FROM hf://Qwen/Qwen3-8B
 PARAMETER temperature 0.5
 PARAMETER num_ctx 4096
 PARAMETER stop User:
@@ -23,7 +23,7 @@ SYSTEM You are Mario.
 LICENSE MIT
 LICENSE Apache
 MESSAGE user Who are you?
-'''
+"""
 
 
 def spec(read):
