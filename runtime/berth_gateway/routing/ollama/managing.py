@@ -4,6 +4,7 @@ A key with a list of models may manage those, by any of their names, and may giv
 list to models that are not there yet. Of others it is told what it is always told: there are none.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -60,6 +61,7 @@ class Names:
 
 def order(verb: Verb, found: Json, names: Names) -> ModelOrder:
     """Of a body that has been read. Refusal (400, 403, 404)."""
+    _check_is_json(found)
     return _ORDERS[verb](found, names)
 
 
@@ -101,6 +103,15 @@ _ORDERS: Final[Mapping[Verb, Callable[[Json, Names], ModelOrder]]] = {
     Verb.COPY: _copy,
     Verb.DELETE: _delete,
 }
+
+
+def _check_is_json(found: Json) -> None:
+    """Python reads more than JSON has, and an order is passed on."""
+    try:
+        json.dumps(dict(found), ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        message = "the body holds NaN, an infinite number or half a character; write neither"
+        raise Refusal(Kind.BAD_REQUEST, message) from error
 
 
 def _required(found: Json, field: str) -> str:

@@ -69,6 +69,8 @@ def test_a_name_that_is_taken_is_told():
         (Verb.PULL, {"model": 7}, 400),
         (Verb.CREATE, {"model": "x"}, 400),
         (Verb.CREATE, {"from": "llama"}, 400),
+        (Verb.PULL, {"model": "\ud800"}, 400),
+        (Verb.CREATE, {"model": "x", "from": "y", "parameters": {"seed": float("nan")}}, 400),
         (Verb.CREATE, {"model": "x", "from": "llama", "files": {"a": "sha256:0"}}, 400),
     ],
 )
