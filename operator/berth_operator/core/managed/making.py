@@ -49,7 +49,10 @@ def created(order: ModelOrder, read: Modelfile, base: Object | None) -> Made | R
 
 
 def pulled(order: ModelOrder) -> Made | Refused:
-    return created(order, document.of_model(order.name), None)
+    found = created(order, document.of_model(order.name), None)
+    if isinstance(found, Refused):  # in a Modelfile's words, which nobody wrote
+        return Refused(found.status, found.reason.removeprefix("FROM "))
+    return found
 
 
 def copied(order: ModelOrder, source: Object) -> Made | Refused:
