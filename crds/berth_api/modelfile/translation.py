@@ -203,7 +203,9 @@ def _of_engine(read: Modelfile, parts: Iterable[Part], base: Object | None) -> I
     if asked != context:
         yield _at(line, f"num_ctx {asked} is not {name}'s maxModelLen, {context}: another engine")
         return
-    yield _at(line, f"its engine is {name}'s, word for word; it runs in pods of its own")
+    pool = base["spec"].get("pool")
+    where = f"pool {pool} loads it once for both" if pool else "it runs in pods of its own"
+    yield _at(line, f"its engine is {name}'s, word for word; {where}")
 
 
 def _model(name: str, parts: Iterable[Part], base: Object | None) -> dict[str, Any]:

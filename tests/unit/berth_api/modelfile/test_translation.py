@@ -119,6 +119,14 @@ def test_another_context_is_told_to_be_another_engine():
     assert said == "line 1: its engine is qwen3's, word for word; it runs in pods of its own"
 
 
+def test_in_a_pool_two_models_are_told_to_be_one_engine():
+    pooled = BASE | {"spec": BASE["spec"] | {"pool": "shared"}}
+    (said,) = translate("FROM qwen3", base=pooled).remarks
+    assert (
+        said == "line 1: its engine is qwen3's, word for word; pool shared loads it once for both"
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "name"),
     [
