@@ -10,7 +10,6 @@ import hashlib
 import json
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,11 @@ from gateway_process import GatewayProcess
 from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
 
 from berth_api import names
-from berth_api.shape import Failure
 from dev.kubectl import Kubectl
 
 SOURCE = "hf://team/known"
 MANAGER, CLIENT, LIMITED = "sk-berth-manager", "sk-berth-client", "sk-berth-limited"
-NOT_FOUND = Failure(reason="NotFound", message="there is no team/nope", fix="mend the source")
-KNOWN_SECONDS = 30.0
+HUGE = builders.SMOLLM2_REPORT | {"tensorBytes": {"BF16": 2**50}}
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def site(kubectl: Kubectl, space: str, tmp_path_factory: pytest.TempPathFactory)
             settings = {
                 "modelsNamespace": space,
                 "modelsPort": port,
-                "modelShapes": {SOURCE: builders.SMOLLM2_REPORT},
+                "modelShapes": {SOURCE: builders.SMOLLM2_REPORT, "hf://team/huge": HUGE},
             }
             operator = OperatorProcess(
                 kubeconfig, space, folder / name, leader_election=True, configured=settings
@@ -157,16 +154,11 @@ def test_a_pull_of_an_original_is_a_model_that_can_be_asked(
     client.delete("hf.co/team/known")
 
 
-def test_a_pull_of_what_is_not_there_says_so_and_leaves_nothing(
-    site: Site, client: ollama.Client
-) -> None:
-    with ThreadPoolExecutor(max_workers=1) as other:
-        pull = other.submit(client.pull, "hf.co/team/nope")
-        report = {"failure": NOT_FOUND.model_dump(exclude_none=True)}
-        site.models.read_shape("hf-co-team-nope", report)
-        with pytest.raises(ollama.ResponseError, match="there is no team/nope"):
-            pull.result(timeout=KNOWN_SECONDS)
-    assert "hf.co/team/nope:latest" not in listed(client)
+def test_a_pull_of_what_fits_nowhere_says_so_and_leaves_nothing(client: ollama.Client) -> None:
+    with pytest.raises(ollama.ResponseError, match="Fix: ") as refused:
+        client.pull("hf.co/team/huge")
+    assert refused.value.status_code == 500
+    assert "hf.co/team/huge:latest" not in listed(client)
 
 
 def test_what_kubectl_made_is_deleted_and_not_written_over(
