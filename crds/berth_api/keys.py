@@ -6,6 +6,9 @@ computes the same key when it calls the engine. Neither has to read the other's 
 
 import hashlib
 import hmac
+from typing import Final
+
+_MODELS_API: Final = "models-api"  # no object's uid: those are UUIDs
 
 
 def engine_key(master: bytes, uid: str) -> str:
@@ -15,3 +18,8 @@ def engine_key(master: bytes, uid: str) -> str:
     the ModelDeployment's metadata.uid, so an object made anew under an old name gets a new key.
     """
     return hmac.new(master, uid.encode(), hashlib.sha256).hexdigest()
+
+
+def models_api_key(master: bytes) -> str:
+    """The key with which gateways ask the operator's models API; `master` as in `engine_key`."""
+    return engine_key(master, _MODELS_API)

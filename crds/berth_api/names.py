@@ -59,6 +59,8 @@ COMPONENT_GATEWAY: Final = "gateway"
 # Field managers of server-side apply: objects and status have one writer each.
 FIELD_MANAGER: Final = "berth-operator"
 STATUS_FIELD_MANAGER: Final = "berth-status"
+# Of ModelDeployments that Ollama's clients make; also the value of their LABEL_MANAGED_BY.
+MODELS_FIELD_MANAGER: Final = "berth-models"
 
 # Ports. The engine's and the wrapper's are in runtime pods, the others in Berth's own.
 PORT_ENGINE: Final = 8000
@@ -67,6 +69,7 @@ PORTS_POOL: Final = (8100, 8199)  # first and last of the engines' in a pool's p
 PORT_GATEWAY: Final = 8080
 PORT_GATEWAY_MANAGEMENT: Final = 8081
 PORT_OPERATOR_MANAGEMENT: Final = 8082
+PORT_OPERATOR_MODELS: Final = 8083
 PORT_NAME_ENGINE: Final = "engine"
 PORT_NAME_STATUS: Final = "status"
 

@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 
 from berth_api import names
-from berth_operator import handlers, management, watchdog
+from berth_operator import handlers, management, models_api, watchdog
 from berth_operator.cluster import bootstrap, kinds, sync
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.demand import DemandFeed
@@ -96,7 +96,8 @@ async def _run(settings: Settings, environ: Mapping[str, str]) -> None:
 @dataclass(frozen=True)
 class _Operator:
     settings: Settings
-    api: KubeApi
+    api: KubeApi  # writes only while it leads
+    writer: KubeApi  # writes always
     pods: PodReader
     demand: DemandFeed
     gauges: Gauges
@@ -121,6 +122,7 @@ class _Operator:
                 tasks = [
                     group.create_task(watchdog.watch(), name="watchdog"),
                     group.create_task(self._serve(), name="management"),
+                    group.create_task(self._serve_models(), name="models"),
                 ]
                 if await self._unless_stopping(self.leadership.acquire()) is not None:
                     tasks.append(group.create_task(self._hold(), name="lease"))
@@ -269,6 +271,10 @@ class _Operator:
         )
         await management.serve(application, port=self.settings.management_port)
 
+    async def _serve_models(self) -> None:
+        """A standby too: who leads is for what the operator itself decides."""
+        await models_api.run(self.writer, self.settings)
+
     def _unready(self) -> list[str]:
         """A standby is ready: it can take over."""
         filling = self.leadership.is_leader() and not self.synced.is_set()
@@ -294,10 +300,11 @@ class _Operator:
 def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -> _Operator:
     metrics = Metrics()
     identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+    writer = KubernetesApi(client, may_write=lambda: True, metrics=metrics)
     leadership: Leadership = NoElection()
     if settings.leader_election:
         leadership = LeaderLease(
-            KubernetesApi(client, may_write=lambda: True, metrics=metrics),
+            writer,
             namespace=settings.namespace,
             name=names.LEASE_NAME,
             identity=identity,
@@ -320,6 +327,7 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
     return _Operator(
         settings=settings,
         api=api,
+        writer=writer,
         pods=pods,
         demand=DemandFeed(
             api,

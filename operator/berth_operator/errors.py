@@ -46,5 +46,13 @@ class NotLeading(BerthError):
     """A write was held back: another operator leads, or may."""
 
 
+class OrderRefused(BerthError):
+    """An order of Ollama's client that is not carried out, with the HTTP status for it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 class LeadershipLost(BerthError):
     """Another operator leads, or may have: the process must end, and start anew as a standby."""

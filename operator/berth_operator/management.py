@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI, Response, status
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp
 
 from berth_operator.errors import ConfigurationError
 from berth_operator.metrics import Metrics
@@ -36,8 +37,8 @@ def app(*, alive: Problems, ready: Problems, metrics: Metrics) -> FastAPI:
     return application
 
 
-async def serve(application: FastAPI, *, port: int) -> None:
-    """Until cancelled; ConfigurationError if the port is taken."""
+async def serve(application: ASGIApp, *, port: int, setting: str = "managementPort") -> None:
+    """Until cancelled; ConfigurationError names the `setting` if the port is taken."""
     config = uvicorn.Config(
         application,
         host="",  # every address of the pod, of both families
@@ -50,7 +51,7 @@ async def serve(application: FastAPI, *, port: int) -> None:
         await _Server(config).serve()
     except SystemExit as end:  # uvicorn's word for a port that it cannot have
         raise ConfigurationError(
-            f"cannot listen on port {port}: is it taken? Set managementPort to another"
+            f"cannot listen on port {port}: is it taken? Set {setting} to another"
         ) from end
 
 

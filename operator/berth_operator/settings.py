@@ -161,6 +161,21 @@ class Settings(SettingsModel):
         default=True, description="False: no cluster role is needed, and every card is declared."
     )
     management_port: int = names.PORT_OPERATOR_MANAGEMENT
+    models_namespace: str | None = Field(
+        default=None,
+        description="Where the models of Ollama's clients are made; none: the models API is off.",
+    )
+    models_port: int = names.PORT_OPERATOR_MODELS
+
+    @model_validator(mode="after")
+    def _models_are_made_where_they_are_watched(self) -> "Settings":
+        watched, chosen = self.watch_namespaces, self.models_namespace
+        if chosen is not None and watched and chosen not in watched:
+            raise ValueError(
+                f"modelsNamespace is {chosen}, and only models in {', '.join(watched)} are served; "
+                "name one of watchNamespaces"
+            )
+        return self
 
     @model_validator(mode="after")
     def _cards_are_declared_where_nodes_are_not_read(self) -> "Settings":

@@ -66,7 +66,7 @@ class App:
         self._proxy = proxy
         self._telemetry = telemetry
         self._clock = clock
-        self._ollama = ollama.Front(board, settings.limits, proxy)
+        self._ollama = ollama.Front(board, settings, proxy)
         self.leaving = False  # set once the process is to end
         # A counter, made unlike any other process's: random bytes for each request cost more.
         process = secrets.token_hex(10)

@@ -32,6 +32,7 @@ class Kind(Enum):
     UNSUPPORTED_MEDIA_URL = Shape(400, INVALID_REQUEST, "invalid_image_url")
     INVALID_KEY = Shape(401, INVALID_REQUEST, "invalid_api_key")
     FOREIGN_ORIGIN = Shape(403, INVALID_REQUEST, "foreign_origin")
+    NOT_ALLOWED = Shape(403, INVALID_REQUEST, "key_may_not")
     MODEL_NOT_FOUND = Shape(404, INVALID_REQUEST, "model_not_found")
     UNKNOWN_PATH = Shape(404, INVALID_REQUEST, "unknown_url")
     METHOD = Shape(405, INVALID_REQUEST, "method_not_supported")
@@ -44,6 +45,7 @@ class Kind(Enum):
     ENGINE_LOST = Shape(500, SERVER_ERROR, "engine_disconnected")
     NOT_HERE = Shape(501, INVALID_REQUEST, "not_implemented")
     ENGINE_UNAVAILABLE = Shape(503, UNAVAILABLE, "engine_unavailable")
+    MODELS_API_UNAVAILABLE = Shape(503, UNAVAILABLE, "models_api_unavailable")
     GATEWAY_FULL = Shape(503, UNAVAILABLE, "gateway_full")
     SERVER_BUSY = Shape(503, UNAVAILABLE, "server_busy")  # Ollama's answer where a queue is full
     LEAVING = Shape(503, UNAVAILABLE, "gateway_leaving")

@@ -14,8 +14,10 @@ from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import ClassVar, Final, Protocol
 
+from berth_api.models_api import Verb
 from berth_gateway import calls, client
 from berth_gateway.errors import BrokenOffError, Dialect, Kind, Refusal
+from berth_gateway.managing import Manager
 from berth_gateway.proxy import Call, Proxy
 from berth_gateway.routing import request
 from berth_gateway.routing.ollama import listing, question
@@ -31,7 +33,7 @@ from berth_gateway.routing.ollama.listing import Stay
 from berth_gateway.routing.ollama.question import Endpoint, Question
 from berth_gateway.routing.ollama.vectors import Vectors
 from berth_gateway.routing.snapshot import Model
-from berth_gateway.settings import Limits
+from berth_gateway.settings import Settings
 from berth_gateway.state.board import Board
 from berth_gateway.upstream.connection import Connection
 from berth_gateway.upstream.renamed import Renamed
@@ -41,11 +43,14 @@ _ROOT: Final = "/"
 _PREFIX: Final = "/api/"
 # What people and scripts look for at the root; the official clients look at the status alone.
 _RUNNING: Final = b"Ollama is running"
-# Whoever manages models behind this gateway takes these over; until then it says what to do.
-MANAGING: Final = frozenset(
-    f"{_PREFIX}{name}" for name in ("create", "pull", "push", "copy", "delete")
-)
+_MANAGING: Final = {verb.value: verb for verb in Verb}
+# Where files would go to and come from: Ollama's library and its clients' disks.
+_PUSH: Final = f"{_PREFIX}push"
 _BLOBS: Final = f"{_PREFIX}blobs/"
+_NO_FILES: Final = (
+    "files are neither taken nor given: models are fetched from a hub, a registry or a claim; pull "
+    "hf.co/organisation/model, or create a model from one"
+)
 _BUSY: Final = "server busy, please try again.  maximum pending requests exceeded"
 _FULL: Final = frozenset({Kind.QUEUE_FULL, Kind.GATEWAY_FULL})
 _JSON: Final = b"application/json; charset=utf-8"
@@ -152,10 +157,11 @@ def moment() -> Moment:
 
 
 class Front:
-    def __init__(self, board: Board, limits: Limits, proxy: Proxy) -> None:
+    def __init__(self, board: Board, settings: Settings, proxy: Proxy) -> None:
         self._board = board
-        self._limits = limits
+        self._limits = settings.limits
         self._proxy = proxy
+        self._manager = Manager(board, settings)
         self._pages: Mapping[str, tuple[tuple[str, ...], _Page]] = {
             _ROOT: (("GET", "HEAD"), self._running),
             f"{_PREFIX}version": (("GET", "HEAD"), self._version),
@@ -168,8 +174,10 @@ class Front:
     async def answer(self, exchange: Exchange) -> int:
         """The status that was sent. Refusal."""
         path = exchange.path
-        if path in MANAGING or path.startswith(_BLOBS):
-            raise Refusal(Kind.NOT_HERE, _elsewhere(path))
+        if path in _MANAGING:
+            return await self._manager.answer(exchange, _MANAGING[path])
+        if path == _PUSH or path.startswith(_BLOBS):
+            raise Refusal(Kind.NOT_HERE, _NO_FILES)
         known = self._pages.get(path)
         if known is None:
             raise client.unknown_path(exchange)
@@ -302,13 +310,6 @@ def _tell_context(exchange: Exchange, model: Model, asked: Question) -> None:
     if context is not None and asked.context is not None and asked.context > context:
         told = (b"x-berth-context-length", b"%d" % context)
         exchange.extra = [*(exchange.extra or ()), told]
-
-
-def _elsewhere(path: str) -> str:
-    return (
-        f"{path} is not served: this gateway serves the models that are ModelDeployments; apply "
-        "one with kubectl to add a model, and delete it to remove one"
-    )
 
 
 async def _told(exchange: Exchange, asked: Question, reason: str) -> int:

@@ -5,6 +5,7 @@ a frozen value.
 """
 
 import argparse
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -52,9 +53,19 @@ CLOSED_FIELDS: Final = {
 }
 
 
+_ORIGIN: Final = r"(http://[A-Za-z0-9.-]+:[0-9]{1,5})?"  # or empty
+
+
 class AuthMode(str, Enum):
     KEYS = "Keys"
     NONE = "None"
+
+
+class Managers(str, Enum):
+    """Who may create, pull, copy and delete models."""
+
+    KEYS = "Keys"  # those that say "manage": true
+    ANYONE = "Anyone"  # whoever may ask this gateway anything
 
 
 class MediaUrls(str, Enum):
@@ -99,6 +110,8 @@ class Settings:
     connections: int = DEFAULT_CONNECTIONS  # of clients
     idle_connections: int = DEFAULT_IDLE_CONNECTIONS
     gateways: int = 1  # that share the limits of API keys
+    models_api: str = ""  # the operator's, http://host:port; empty: models are not managed here
+    managers: Managers = Managers.KEYS
     limits: Limits = field(default_factory=Limits)
 
 
@@ -138,6 +151,8 @@ def load(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         connections=given.max_connections,
         idle_connections=given.max_idle_connections,
         gateways=max(given.gateway_replicas, 1),
+        models_api=given.models_api,
+        managers=given.managers,
         limits=Limits(
             body_bytes=given.max_body_bytes,
             choices=given.max_choices,
@@ -198,6 +213,8 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         ("port", None, _port, names.PORT_GATEWAY, "for clients"),
         ("management-port", None, _port, names.PORT_GATEWAY_MANAGEMENT, "for probes and metrics"),
         ("auth", "BERTH_AUTH_MODE", _auth, AuthMode.KEYS, "Keys or None"),
+        ("models-api", "BERTH_MODELS_API", _origin, "", "the operator's; empty: none"),
+        ("managers", "BERTH_MANAGERS", _managers, Managers.KEYS, "Keys or Anyone"),
         ("media-urls", "BERTH_MEDIA_URLS", _media, MediaUrls.DATA_ONLY, "DataOnly or Any"),
         ("allowed-fields", "BERTH_ALLOWED_FIELDS", _fields, frozenset(), "that are else refused"),
     )
@@ -230,6 +247,16 @@ def _auth(text: str) -> AuthMode:
 
 def _media(text: str) -> MediaUrls:
     return MediaUrls(_choice(text, MediaUrls))
+
+
+def _managers(text: str) -> Managers:
+    return Managers(_choice(text, Managers))
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(_ORIGIN, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not http://host:port")
+    return text
 
 
 def _choice(text: str, choices: type[Enum]) -> str:

@@ -18,6 +18,7 @@ from dev.installed import SYSTEM, Berth
 STARTED = datetime.now(UTC)  # files are collected before the first test
 
 OPERATOR = "berth-operator"
+MODELS_API = "what Ollama's clients create, copy and delete; tests/integration/test_models_api"
 # Resource and verb, and why no scenario of a whole session needs it.
 NOT_SEEN = {
     ("berth.dev/modeldeployments/finalizers", "update"): (
@@ -29,6 +30,10 @@ NOT_SEEN = {
         "never asked for itself: OpenShift's RestrictedEndpointsAdmission looks whether the writer "
         "of an EndpointSlice has it"
     ),
+    ("berth.dev/modeldeployments", "get"): MODELS_API,
+    ("berth.dev/modeldeployments", "create"): MODELS_API,
+    ("berth.dev/modeldeployments", "patch"): MODELS_API,
+    ("berth.dev/modeldeployments", "delete"): MODELS_API,
     ("apps/controllerrevisions", "get"): "where one of that name is there already: whose is it?",
     (
         "batch/jobs",

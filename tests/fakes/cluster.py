@@ -137,8 +137,11 @@ class FakeCluster:
             yield Page([obj], version)
         yield Page([], version)
 
-    async def apply(self, obj: Json) -> Json:
-        return self._apply(obj, names.FIELD_MANAGER, "apply")
+    async def apply(
+        self, obj: Json, *, manager: str = names.FIELD_MANAGER, force: bool = True
+    ) -> Json:
+        del force  # nobody here owns a field
+        return self._apply(obj, manager, "apply")
 
     async def apply_status(self, obj: Json) -> Json:
         kind, _, name = _key(obj)
@@ -239,6 +242,9 @@ class FakeCluster:
         kind, _, name = key = _key(obj)
         with self._request(verb, kind, name):
             live = self.objects.get(key) or self.put({**obj, "metadata": dict(obj["metadata"])})
+            version = live["metadata"]["resourceVersion"]
+            if obj["metadata"].get("resourceVersion", version) != version:
+                raise Conflict("the object has been modified", status=409)
             uid = live["metadata"]["uid"]
             before = self._applied.get((uid, manager), {})
             self._applied[uid, manager] = copy.deepcopy(obj)

@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clusterapi import CRD_NAME, Api
+from clusterapi import Api
 from operator_process import Models, OperatorProcess, account_kubeconfig, chart_rights
 
-from berth_api import names
 from dev import binaries, progress
 from dev.controlplane import ControlPlane
 from dev.kubectl import Kubectl
 
 REPOSITORY = Path(__file__).parents[2]
 ESTABLISH_SECONDS = 30.0
-DEFINITION = REPOSITORY / f"crds/{CRD_NAME}.yaml"
+DEFINITIONS = tuple(sorted((REPOSITORY / "crds").glob("*.yaml")))
 
 
 @pytest.fixture(scope="session")
@@ -44,16 +43,20 @@ def kubectl(request: pytest.FixtureRequest) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def definition(kubectl: Kubectl) -> Iterator[None]:
-    """The ModelDeployment's definition, installed; removed again if it was not there before."""
-    was_there = kubectl.succeeds("get", "customresourcedefinition", CRD_NAME)
-    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEFINITION))
+    """Berth's definitions, installed; removed again as far as they were not there before."""
+    new = [one for one in DEFINITIONS if not kubectl.succeeds("get", "crd", one.stem)]
+    for one in DEFINITIONS:
+        kubectl("apply", "--server-side", "--force-conflicts", "-f", str(one))
     # Not `kubectl wait`: it fails at once on a definition that has no conditions yet.
-    progress.wait_for(
-        "the definition", lambda: kubectl.succeeds("get", names.PLURAL), seconds=ESTABLISH_SECONDS
-    )
+    for one in DEFINITIONS:
+        progress.wait_for(
+            f"the definition {one.stem}",
+            lambda one=one: kubectl.succeeds("get", one.stem),  # type: ignore[misc]
+            seconds=ESTABLISH_SECONDS,
+        )
     yield
-    if not was_there:
-        kubectl("delete", "customresourcedefinition", CRD_NAME, "--wait=false")
+    for one in new:
+        kubectl("delete", "crd", one.stem, "--wait=false")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from berth_api.schema import DEFINITIONS, custom_resource_definition
 from berth_api.shape import ShapeReport
 from berth_gateway import settings as gateway_settings
 from berth_operator import settings as operator_settings
+from dev.errors import CommandFailedError
 
 CASES = ("default", "everything")
 SHAPE = Path(__file__).parents[2] / "examples/plan/llama-3.1-8b/shape.json"
@@ -81,8 +82,47 @@ def test_the_gateway_reads_its_environment(rendered: Any) -> None:
 
 def test_the_defaults_of_the_chart_are_the_gateways_own() -> None:
     deployment = chart.objects(chart.render())["Deployment", "berth-gateway"]
-    read = gateway_settings.load(["--cluster"], environment(deployment) | {"BERTH_NAMESPACE": "n"})
-    assert read == gateway_settings.load(["--cluster"], {"BERTH_NAMESPACE": "n"})
+    given = {"BERTH_NAMESPACE": "n", "BERTH_MODELS_API": ""}  # which only a chart knows
+    read = gateway_settings.load(["--cluster"], environment(deployment) | given)
+    assert read == gateway_settings.load(["--cluster"], given)
+
+
+def test_the_gateway_finds_the_models_api(rendered: Any) -> None:
+    service = rendered["Service", "berth-operator"]
+    given = environment(rendered["Deployment", "berth-gateway"])["BERTH_MODELS_API"]
+    (port,) = service["spec"]["ports"]
+    assert given == f"http://berth-operator.{chart.NAMESPACE}.svc:{port['port']}"
+    template = rendered["Deployment", "berth-operator"]["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    named = {
+        one["name"]: one["containerPort"]
+        for one in container({"spec": {"template": template}})["ports"]
+    }
+    assert named[port["targetPort"]] == names.PORT_OPERATOR_MODELS
+
+
+def test_models_are_made_where_they_are_served(rendered: Any) -> None:
+    text = rendered["ConfigMap", "berth-operator"]["data"]["config.yaml"]
+    read = operator_settings.parse(yaml.safe_load(text))
+    watched = read.watch_namespaces or [chart.NAMESPACE]
+    assert read.models_namespace in watched
+    (role,) = [
+        one for (kind, name), one in rendered.items() if kind == "Role" and name.endswith("-models")
+    ]
+    assert role["metadata"]["namespace"] == read.models_namespace
+
+
+def test_a_namespace_that_is_not_watched_is_refused() -> None:
+    with pytest.raises(CommandFailedError, match="namespace is team-b, which is none of"):
+        chart.render("--set=watchNamespaces={team-a},modelsApi.namespace=team-b")
+
+
+def test_without_the_models_api_nothing_of_it_is_rendered() -> None:
+    found = chart.objects(chart.render("--set=modelsApi.enabled=false"))
+    assert ("Service", "berth-operator") not in found
+    assert not [name for kind, name in found if kind == "Role" and name.endswith("-models")]
+    assert "BERTH_MODELS_API" not in environment(found["Deployment", "berth-gateway"])
+    assert "modelsNamespace" not in found["ConfigMap", "berth-operator"]["data"]["config.yaml"]
 
 
 def test_ports_are_those_of_the_contract(rendered: Any) -> None:
@@ -90,7 +130,10 @@ def test_ports_are_those_of_the_contract(rendered: Any) -> None:
         given = container(rendered["Deployment", f"berth-{component}"])["ports"]
         return {one["name"]: one["containerPort"] for one in given}
 
-    assert ports("operator") == {"management": names.PORT_OPERATOR_MANAGEMENT}
+    assert ports("operator") == {
+        "management": names.PORT_OPERATOR_MANAGEMENT,
+        "models": names.PORT_OPERATOR_MODELS,
+    }
     assert ports("gateway") == {
         "http": names.PORT_GATEWAY,
         "management": names.PORT_GATEWAY_MANAGEMENT,

@@ -55,6 +55,15 @@ registry keeps it; one that names neither tag nor digest gets the chart's appVer
 {{ .Values.url | default (printf "http://%s.%s.svc%s/v1" (include "berth.fullname" .) .Release.Namespace $port) }}
 {{- end }}
 
+{{- /* Where Ollama's clients' models are made. */ -}}
+{{- define "berth.modelsNamespace" -}}
+{{- $chosen := .Values.modelsApi.namespace | default (first .Values.watchNamespaces) | default .Release.Namespace -}}
+{{- if and .Values.watchNamespaces (not (has $chosen .Values.watchNamespaces)) }}
+{{- fail (printf "modelsApi.namespace is %s, which is none of watchNamespaces: models there are not served; name one of those" $chosen) }}
+{{- end }}
+{{- $chosen }}
+{{- end }}
+
 {{- /* Image pull secrets as references. */ -}}
 {{- define "berth.pullSecrets" -}}
 {{- range . }}

@@ -36,11 +36,14 @@ _QUOTES: Final = ('"""', '"')  # the longer first
 _SHOWN_CHARACTERS: Final = 40
 
 
+NO_LINE: Final = 0  # of a command that a program gave as a field, and nobody wrote in a file
+
+
 class ModelfileError(ValueError):
     """What is wrong, with its line and the fix."""
 
     def __init__(self, line: int, said: str) -> None:
-        super().__init__(f"line {line}: {said}")
+        super().__init__(at(line, said))
         self.line = line
 
 
@@ -48,7 +51,7 @@ class ModelfileError(ValueError):
 class Command:
     """`key` is PARAMETER's name and MESSAGE's role, and else empty."""
 
-    line: int
+    line: int  # or NO_LINE
     name: str  # one of COMMANDS
     key: str
     value: str
@@ -58,6 +61,11 @@ class Command:
 class Modelfile:
     commands: tuple[Command, ...]  # in the file's order; one at least is FROM
 
+    @property
+    def origin(self) -> str:
+        """What FROM names; the first where there are several."""
+        return self.named(FROM)[0].value
+
     def named(self, name: str) -> tuple[Command, ...]:
         return tuple(one for one in self.commands if one.name == name)
 
@@ -66,6 +74,10 @@ class Modelfile:
 class _Line:
     number: int
     text: str  # with its end, and what can be printed of it
+
+
+def at(line: int, said: str) -> str:
+    return said if line == NO_LINE else f"line {line}: {said}"
 
 
 def decode(raw: bytes) -> str:

@@ -3,6 +3,7 @@
 Nothing is dropped in silence: a command becomes a part of the spec, a refusal or a remark.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _ENGINE: Final = (
     *((field,) for field in ("podTemplate", "adapters", "pool", "defaults")),
 )
 _MOST_NAME_CHARACTERS: Final = 255  # of spec.model.name
+_DIGEST_CHARACTERS: Final = 8  # two of a namespace's names share them once in four thousand million
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Translation:
 
 def translate(read: Modelfile, name: str, found: Object | None = None) -> Translation:
     """`found` is the ModelDeployment that `base_name` names, if there is one."""
-    base = found if found is not None and _answers_to(found, _from(read).value) else None
+    base = found if found is not None and answers_to(found, read.origin) else None
     said = [(command, _said(command, base)) for command in read.commands]
     problems = (
         *(_at(command, one.text) for command, one in said if isinstance(one, Problem)),
@@ -71,22 +73,30 @@ def _adapted(parts: Iterable[Part]) -> list[Part]:
 
 def base_name(read: Modelfile) -> str | None:
     """The ModelDeployment that FROM may name; None where it can only be something else."""
-    given = _from(read).value
+    given = read.origin
     plain = object_name(given)
     return plain if _is_name(plain) and "/" not in given else None
 
 
 def object_name(name: str) -> str:
-    """A name that a ModelDeployment can have: `Qwen2.5:7b` is qwen2-5-7b."""
-    plain = re.sub(r"[^a-z0-9]+", "-", name.removesuffix(":latest").lower()).strip("-")
-    return plain[: names.MAX_NAME_LENGTH].rstrip("-")
+    """A name that a ModelDeployment can have: `Qwen2.5:7b` is qwen2-5-7b.
+
+    One that is too long ends in a digest of it, for long names often differ in their ends alone.
+    """
+    given = name.removesuffix(":latest")
+    plain = re.sub(r"[^a-z0-9]+", "-", given.lower()).strip("-")
+    if len(plain) <= names.MAX_NAME_LENGTH:
+        return plain
+    digest = hashlib.sha256(given.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+    beginning = plain[: names.MAX_NAME_LENGTH - len(digest) - 1].rstrip("-")
+    return f"{beginning}-{digest}"
 
 
 def _from(read: Modelfile) -> Command:
     return read.named(grammar.FROM)[0]
 
 
-def _answers_to(model: Object, given: str) -> bool:
+def answers_to(model: Object, given: str) -> bool:
     known = model["spec"]["model"]
     its = {model["metadata"]["name"], known.get("name"), *known.get("aliases", ())}
     return bool(its & {given, given.removesuffix(":latest")})
@@ -98,7 +108,7 @@ def _is_name(text: str) -> bool:
 
 
 def _at(command: Command, text: str) -> str:
-    return f"line {command.line}: {text}"
+    return grammar.at(command.line, text)
 
 
 def _said(command: Command, base: Object | None) -> Said:
@@ -204,7 +214,9 @@ def _of_engine(read: Modelfile, parts: Iterable[Part], base: Object | None) -> I
     if read.named(grammar.ADAPTER):
         yield _at(line, f"{name} has not this adapter: another engine")
         return
-    yield _at(line, f"its engine is {name}'s, word for word; it runs in pods of its own")
+    pool = base["spec"].get("pool")
+    where = f"pool {pool} loads it once for both" if pool else "it runs in pods of its own"
+    yield _at(line, f"its engine is {name}'s, word for word; {where}")
 
 
 def _model(name: str, parts: Iterable[Part], base: Object | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ the other reads.
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from berth_api import names
@@ -28,6 +28,16 @@ async def prepare(api: KubeApi, namespace: str, random_bytes: RandomBytes) -> by
         names.SECRET_ENGINE_MASTER, {names.MASTER_KEY_FIELD: random_bytes(KEY_BYTES)}
     )
     await _first_api_key(secrets, random_bytes)
+    return _master_key(master, namespace)
+
+
+async def master_key(api: KubeApi, namespace: str) -> bytes:
+    """Of a release whose leader has made it; NotFound until then."""
+    found = await api.get(kinds.SECRET, namespace, names.SECRET_ENGINE_MASTER)
+    return _master_key(_decoded(found), namespace)
+
+
+def _master_key(master: Mapping[str, bytes], namespace: str) -> bytes:
     key = master.get(names.MASTER_KEY_FIELD, b"")
     if len(key) < KEY_BYTES:
         raise ConfigurationError(
@@ -53,6 +63,10 @@ async def _first_api_key(secrets: "_Secrets", random_bytes: RandomBytes) -> None
     await secrets.get_or_create(names.SECRET_API_KEYS, {FIRST_KEY_ID: digest.encode()})
 
 
+def _decoded(secret: Json) -> dict[str, bytes]:
+    return {field: base64.b64decode(value) for field, value in secret.get("data", {}).items()}
+
+
 class _Secrets:
     """Secrets of the release's namespace by name, decoded."""
 
@@ -64,8 +78,7 @@ class _Secrets:
         return await self._find(name) is not None
 
     async def get_or_create(self, name: str, data: dict[str, bytes]) -> dict[str, bytes]:
-        found = await self._find(name) or await self._create(name, data)
-        return {field: base64.b64decode(value) for field, value in found.get("data", {}).items()}
+        return _decoded(await self._find(name) or await self._create(name, data))
 
     async def _find(self, name: str) -> Json | None:
         try:

@@ -144,8 +144,10 @@ class KubernetesApi:
             if not query["continue"]:
                 return
 
-    async def apply(self, obj: Json) -> Json:
-        return await self._apply(kinds.of(obj), obj, manager=names.FIELD_MANAGER)
+    async def apply(
+        self, obj: Json, *, manager: str = names.FIELD_MANAGER, force: bool = True
+    ) -> Json:
+        return await self._apply(kinds.of(obj), obj, manager=manager, force=force)
 
     async def apply_status(self, obj: Json) -> Json:
         return await self._apply(
@@ -275,11 +277,17 @@ class KubernetesApi:
             raise self._unreachable("GET", target, error) from error
 
     async def _apply(
-        self, kind: Kind, obj: Json, *, manager: str, subresource: str | None = None
+        self,
+        kind: Kind,
+        obj: Json,
+        *,
+        manager: str,
+        force: bool = True,
+        subresource: str | None = None,
     ) -> Json:
         metadata = obj["metadata"]
         path = kind.path(metadata.get("namespace"), metadata["name"], subresource)
-        query = {"fieldManager": manager, "force": "true"}
+        query = {"fieldManager": manager, "force": str(force).lower()}
         return await self._write("PATCH", kind, path, query, obj, content=_APPLY)
 
     async def _read(

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 
+from berth_api import names
 from berth_operator.cluster.kinds import Kind
 
 Json = dict[str, Any]
@@ -45,8 +46,14 @@ class KubeApi(Protocol):
         """The same, page by page: a list of everything need never be in memory at once."""
         ...
 
-    async def apply(self, obj: Json) -> Json:
-        """Server-side apply, by force, as names.FIELD_MANAGER; returns the live object."""
+    async def apply(
+        self, obj: Json, *, manager: str = names.FIELD_MANAGER, force: bool = True
+    ) -> Json:
+        """Server-side apply; returns the live object.
+
+        Conflict without `force` where others own a field, and where `metadata.resourceVersion`, if
+        given, is not the live one's.
+        """
         ...
 
     async def apply_status(self, obj: Json) -> Json:

@@ -24,6 +24,7 @@ class ApiKey:
     sha256: str = field(repr=False)  # hex
     models: tuple[str, ...] | None = None  # any of a model's names; None: every model
     requests_per_minute: int | None = None  # over all gateways; None: no limit
+    manages: bool = False  # may create, pull, copy and delete models
 
     def admits(self, model: Model, snapshot: Snapshot) -> bool:
         """A name in the list stands for the model that it leads to now, as in a request.
@@ -31,6 +32,10 @@ class ApiKey:
         So whoever gives his model a name from somebody's list, while another has it, gains nothing.
         """
         return self.models is None or any(snapshot.find(name) is model for name in self.models)
+
+    def may_name(self, name: str) -> bool:
+        """Whether it may give a model this name, which none has yet."""
+        return self.models is None or name in self.models
 
 
 class Keyring:

@@ -19,6 +19,7 @@ class Board:
     def __init__(self, queues: Queues, meters: Meters) -> None:
         self.snapshot = Snapshot()
         self.keyring = Keyring((), b"")
+        self.models_key: str | None = None  # for the operator's models API; None: not known
         self.synced = False  # the source has been read once, so the snapshot means something
         self.queues = queues
         self._meters = meters

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any, Final, TypeVar
 
 from berth_api import names
+from berth_api.keys import models_api_key
 from berth_gateway.settings import Settings
 from berth_gateway.state.board import Board
 from berth_gateway.world import keys, objects
@@ -74,6 +75,7 @@ class ClusterWorld:
         self._board.publish(
             objects.snapshot(_items(self._models), _items(self._slices), master or None)
         )
+        self._board.models_key = models_api_key(master) if master else None
         self._board.admit_keys(keys.from_secret(_only(self._api_keys)))
         self._board.synced = True
 

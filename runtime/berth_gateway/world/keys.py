@@ -28,6 +28,7 @@ class _Entry(BaseModel):
 
     sha256: str = Field(pattern=_SHA256)
     models: list[Annotated[str, Field(min_length=1)]] | None = None
+    manage: bool = False
     requests_per_minute: int | None = Field(default=None, ge=1, le=MAX_REQUESTS_PER_MINUTE)
 
 
@@ -56,6 +57,7 @@ def entry(name: str, document: Any) -> ApiKey:
         sha256=read.sha256.lower(),
         models=None if read.models is None else tuple(read.models),
         requests_per_minute=read.requests_per_minute,
+        manages=read.manage,
     )
 
 

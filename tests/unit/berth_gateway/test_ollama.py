@@ -21,10 +21,7 @@ ASK = {"model": "llama", "messages": QUESTION}
 COLD = Model(key="uid-llama", name="llama", namespace="team")
 BUSY = {"error": "server busy, please try again.  maximum pending requests exceeded"}
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
-MANAGED = [
-    ("POST", "/api/create"), ("POST", "/api/pull"), ("POST", "/api/push"), ("POST", "/api/copy"),
-    ("DELETE", "/api/delete"), ("HEAD", "/api/blobs/sha256:0"), ("POST", "/api/blobs/sha256:0"),
-]  # fmt: skip
+FILES = [("POST", "/api/push"), ("HEAD", "/api/blobs/sha256:0"), ("POST", "/api/blobs/sha256:0")]
 
 
 def _event(**delta: Any) -> dict[str, Any]:
@@ -450,18 +447,13 @@ async def test_the_official_client_reads_the_lists(gateway, client, engine, kit)
     assert shown.capabilities == ["completion"]
 
 
-@pytest.mark.parametrize(("method", "path"), MANAGED)
-async def test_models_are_managed_elsewhere(gateway, http, method, path) -> None:
+@pytest.mark.parametrize(("method", "path"), FILES)
+async def test_files_are_neither_taken_nor_given(gateway, http, method, path) -> None:
     response = await http.request(method, gateway.url + path)
 
     assert response.status == 501
     if method != "HEAD":
-        assert "ModelDeployment" in (await response.json())["error"]
-
-
-async def test_the_official_client_shows_what_to_do_instead(client) -> None:
-    with pytest.raises(ollama.ResponseError, match="ModelDeployment"):
-        await client.pull("llama")
+        assert "fetched from a hub" in (await response.json())["error"]
 
 
 @pytest.mark.parametrize(

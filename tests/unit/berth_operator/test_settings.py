@@ -36,3 +36,12 @@ def test_without_nodes_every_card_is_declared_and_what_is_missing_is_named() -> 
     assert "nvidia needs memory and gpusPerNode; cpu needs memory" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not builders.configured(readNodes=False).read_nodes
+
+
+def test_models_are_made_in_a_namespace_that_is_served() -> None:
+    team = ["team-a", "team-b"]
+    assert builders.configured().models_namespace is None
+    assert builders.configured(modelsNamespace="anywhere").models_namespace == "anywhere"
+    builders.configured(watchNamespaces=team, modelsNamespace="team-b")
+    with pytest.raises(ConfigurationError, match=r"modelsNamespace is other, .*watchNamespaces"):
+        builders.configured(watchNamespaces=team, modelsNamespace="other")

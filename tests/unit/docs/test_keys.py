@@ -38,11 +38,12 @@ def run(script: str, folder: Path) -> tuple[str, dict[str, str | None]]:
 def test_every_value_of_the_table_is_read() -> None:
     values = [value.replace("3f0c…", SHA256) for value in VALUES.findall(PAGE)]
     found = keys.from_secret({f"k{n}": value.encode() for n, value in enumerate(values)})
-    assert [(key.models, key.requests_per_minute) for key in found] == [
-        (None, None),
-        (None, None),
-        (("smollm2",), None),
-        (None, 600),
+    assert [(key.models, key.requests_per_minute, key.manages) for key in found] == [
+        (None, None, False),
+        (None, None, False),
+        (("smollm2",), None, False),
+        (None, 600, False),
+        (None, None, True),
     ]
 
 

@@ -84,6 +84,14 @@ def test_a_name_of_ollama_is_kept_for_clients(name, plain):
     assert ModelDeployment.model_validate(found).spec.model.name == name
 
 
+def test_long_names_that_differ_in_their_ends_are_two_objects():
+    names = [f"hf.co/HuggingFaceTB/SmolLM2-135M-Instruct-v0.{n}" for n in (1, 2)]
+    first, second = (translation.object_name(name) for name in names)
+    assert first != second
+    assert len(first) == len(second) == 40
+    assert translation.object_name(f"{names[0]}:latest") == first
+
+
 @pytest.mark.parametrize("name", ["7b", "a b", "", "-", "é", "x" * 256])
 def test_a_name_that_nobody_could_ask_for_is_refused(name):
     assert problem("FROM hf://a/b", name).startswith(f"the name {name!r} must ")
@@ -109,6 +117,14 @@ def test_another_context_is_told_to_be_another_engine():
     assert said == "line 1: num_ctx 2048 is not qwen3's maxModelLen, 8192: another engine"
     (said,) = translate("FROM qwen3\nPARAMETER num_ctx 8192", base=BASE).remarks
     assert said == "line 1: its engine is qwen3's, word for word; it runs in pods of its own"
+
+
+def test_in_a_pool_two_models_are_told_to_be_one_engine():
+    pooled = BASE | {"spec": BASE["spec"] | {"pool": "shared"}}
+    (said,) = translate("FROM qwen3", base=pooled).remarks
+    assert (
+        said == "line 1: its engine is qwen3's, word for word; pool shared loads it once for both"
+    )
 
 
 @pytest.mark.parametrize(

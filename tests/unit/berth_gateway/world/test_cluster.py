@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from berth_api import names
-from berth_api.keys import engine_key
+from berth_api.keys import engine_key, models_api_key
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.settings import Settings
@@ -103,6 +103,7 @@ async def test_keys_are_read_from_the_two_secrets_and_from_no_other(
     await kit.until(
         lambda: [m.engine_key for m in board.snapshot.models] == [engine_key(b"m", "u-1")]
     )
+    assert board.models_key == models_api_key(b"m")
 
     asked = [query for path, query in api_server.requests if path == SECRETS]
     assert {query["fieldSelector"] for query in asked} == {

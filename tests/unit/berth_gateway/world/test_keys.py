@@ -20,9 +20,18 @@ def test_an_entry_may_name_models_and_a_rate() -> None:
     ]
 
 
+def test_an_entry_may_give_the_right_to_manage_and_else_there_is_none() -> None:
+    entry = {"sha256": DIGEST, "manage": True}
+
+    (managing,) = keys.from_secret({"a": json.dumps(entry).encode()})
+    (other,) = keys.from_secret({"a": DIGEST.encode()})
+    assert (managing.manages, other.manages) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
+        (b'{"sha256": "%s", "manage": "yes"}' % DIGEST.encode(), "manage: Input should be a valid"),
         (b"sk-plain", "sha256: String should match pattern"),
         (b"\xff", "can't decode"),
         (b'{"sha256": ', "not JSON"),

@@ -8,7 +8,7 @@ from fakes.cluster import FakeCluster
 
 from berth_api import names
 from berth_operator.cluster import bootstrap, kinds
-from berth_operator.errors import ConfigurationError, Unavailable
+from berth_operator.errors import ConfigurationError, NotFound, Unavailable
 
 SPACE = "berth-system"
 
@@ -110,3 +110,11 @@ async def test_a_master_key_that_is_too_short_is_refused() -> None:
     )
     with pytest.raises(ConfigurationError, match="at least 32 bytes"):
         await bootstrap.prepare(cluster, SPACE, fixed(b"a"))
+
+
+async def test_a_standby_reads_the_master_key_that_the_leader_made() -> None:
+    cluster = FakeCluster()
+    with pytest.raises(NotFound):
+        await bootstrap.master_key(cluster, SPACE)
+    made = await bootstrap.prepare(cluster, SPACE, fixed(b"a"))
+    assert await bootstrap.master_key(cluster, SPACE) == made

@@ -1,0 +1,1 @@
+"""Models that Ollama's clients make: what is applied for them, and what they are told."""
