@@ -1,6 +1,7 @@
 """Accelerators whose memory is a file, and `nvidia-smi` for them: `python -m standins.card`.
 
-    STANDIN_CARDS  the file: JSON, {"total": [bytes by card], "used": [[pid, card, bytes, kept]]}
+    STANDIN_CARDS  the file: JSON, {"total": [bytes by card], "used": [[pid, card, bytes, kept]],
+                   "refused": how often somebody asked for more than was free}
 
 A process's memory is free when it has ended, however it ended, as a driver has it; what is `kept`
 stays in use all the same, as a driver's fault has it, until somebody takes it out of the file.
@@ -30,7 +31,7 @@ class Cards:
         return cls(Path(given)) if given else None
 
     def write(self, totals: list[int]) -> None:
-        self.path.write_text(json.dumps({"total": totals, "used": []}))
+        self.path.write_text(json.dumps({"total": totals, "used": [], "refused": 0}))
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[TextIO, dict[str, Any]]]:
@@ -51,10 +52,19 @@ class Cards:
             total = found["total"][card]
             free = total - _used(found, card)
             if size > free:
+                _rewrite(opened, found | {"refused": found["refused"] + 1})
                 return total, free
-            found["used"].append([os.getpid(), card, size, kept])
-            _rewrite(opened, found)
+            # A process id comes again: whoever has ended must not be taken for his successor.
+            there = [row for row in found["used"] if row[3] or _lives(row[0])]
+            rows = [*there, [os.getpid(), card, size, kept]]
+            _rewrite(opened, found | {"used": rows})
         return None
+
+    @property
+    def refused(self) -> int:
+        """How often somebody asked for more than was free."""
+        with self._opened() as (_, found):
+            return int(found["refused"])
 
     def give_back(self) -> None:
         """What was kept."""

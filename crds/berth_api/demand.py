@@ -32,7 +32,9 @@ class ModelDemand(Wire):
     oldest_held_seconds: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, description="How long the first of them has."
     )
-    in_flight: dict[str, Count] = Field(default_factory=dict, description="Requests, by pod uid.")
+    in_flight: dict[str, Count] = Field(
+        default_factory=dict, description="Requests, by pod uid; in a pool by names.pool_endpoint."
+    )
     arrivals: Count = Field(default=0, description="Requests let in, counted.")
     answered: Count = Field(default=0, description="Answers ended, counted; not those that failed.")
     keep_alive_seconds: float | None = Field(

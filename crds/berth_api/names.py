@@ -169,3 +169,8 @@ def pool_revision(pool: str, revision: str) -> str:
 def pool_engine(pool_uid: str, identity: str) -> str:
     """What the engine key of a shared engine is derived from, in place of a model's uid."""
     return f"{pool_uid}/{identity}"
+
+
+def pool_endpoint(pod_uid: str, engine: str) -> str:
+    """How the requests at one of a pod's engines are counted, in place of the pod's uid alone."""
+    return f"{pod_uid}/{engine}"

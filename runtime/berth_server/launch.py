@@ -184,4 +184,5 @@ def reap(ours: dict[int, Process]) -> None:
         if engine := ours.get(ended.si_pid):
             engine.poll()
         else:
-            os.waitpid(ended.si_pid, os.WNOHANG)
+            with contextlib.suppress(ChildProcessError):  # the thread that ran it was faster
+                os.waitpid(ended.si_pid, os.WNOHANG)

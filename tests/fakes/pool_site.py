@@ -137,7 +137,7 @@ class Client:
     """Requests for one model: held while no slice routes them, else in flight for a while."""
 
     held: list[float] = field(default_factory=list)  # since
-    sent: list[tuple[float, float, str, Loaded]] = field(default_factory=list)  # until, pod
+    sent: list[tuple[float, str, Loaded]] = field(default_factory=list)  # until, endpoint
     last: float | None = None
     answered: list[str] = field(default_factory=list)  # the engines that did
 
@@ -232,8 +232,8 @@ class Site:
     def load(self, key: ModelKey) -> Load:
         client = self.clients.get(key.name, Client())
         flying: dict[str, int] = {}
-        for _, _, pod, _ in client.sent:
-            flying[pod] = flying.get(pod, 0) + 1
+        for _, endpoint, _ in client.sent:
+            flying[endpoint] = flying.get(endpoint, 0) + 1
         idle = None if client.last is None else self.seconds - client.last
         return Load(
             held=len(client.held),
@@ -378,14 +378,15 @@ class Site:
         for name, client in self.clients.items():
             for one in [one for one in client.sent if one[0] <= self.seconds]:
                 client.sent.remove(one)
-                one[3].in_flight -= 1
+                one[2].in_flight -= 1
                 client.last = self.seconds
-                client.answered.append(one[3].order.id)
+                client.answered.append(one[2].order.id)
             for pod, port in self.routes(name)[:1]:
                 served = self._at(pod, port)
                 for _ in client.held if served else ():
                     served.in_flight += 1
-                    client.sent.append((self.seconds + 1.0, pod, self._uid(pod), served))
+                    endpoint = names.pool_endpoint(self._uid(pod), served.order.id)
+                    client.sent.append((self.seconds + 1.0, endpoint, served))
                 client.held[:] = [] if served else client.held
 
     def _at(self, pod: str, port: int) -> Loaded | None:

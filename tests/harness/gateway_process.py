@@ -16,12 +16,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from dev import progress
 
 START_SECONDS = 30.0  # what takes a second here may take ten on a busy machine
+_AT_ONCE = ("--settle-seconds", "0")
 _PORTS = re.compile(r"on port (\d+), management on (\d+)")
 
 
 @dataclass
 class GatewayProcess:
-    """`python -m berth_gateway` on ports of its own; `arguments` say where its routes come from."""
+    """`python -m berth_gateway` on ports of its own; `arguments` say where its routes come from.
+
+    It has the same ports when it is started again, as a container has.
+    """
 
     directory: Path
     arguments: tuple[str, ...]
@@ -31,11 +35,11 @@ class GatewayProcess:
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> "GatewayProcess":
-        ports = ("--port", "0", "--management-port", "0", "--settle-seconds", "0")
+        chosen = ("--port", str(self.port), "--management-port", str(self.management_port))
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(self.python_path)}
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "berth_gateway", *ports, *self.arguments],
+                [sys.executable, "-m", "berth_gateway", *chosen, *_AT_ONCE, *self.arguments],
                 env=environment,
                 stdout=log,
                 stderr=log,

@@ -28,6 +28,7 @@ from dev.kubectl import Kubectl
 Object = dict[str, Any]
 START_SECONDS = 90.0  # its imports alone are seconds of a core that others may have
 SETTLE_SECONDS = 30.0  # what takes a second here may take ten on a busy machine
+OPERATOR, GATEWAY = "berth-operator", "berth-gateway"  # the chart's service accounts
 _IN_CLUSTER = "kubernetes.default.svc:443"
 # $0 is a hosts file, $1 the folder of a service account, the rest a command.
 _MOUNT = """set -e
@@ -294,9 +295,14 @@ def _in(obj: Object, namespace: str) -> Object:
 
 
 def account_kubeconfig(
-    kubectl: Kubectl, namespace: str, directory: Path, server: str | None = None
+    kubectl: Kubectl,
+    namespace: str,
+    directory: Path,
+    server: str | None = None,
+    *,
+    account: str = OPERATOR,
 ) -> Path:
-    """The chart's service account, as a kubeconfig with a token of its own.
+    """A service account of the chart, as a kubeconfig with a token of its own.
 
     `server` is the URL of something in between that speaks plain HTTP.
     """
@@ -304,7 +310,10 @@ def account_kubeconfig(
     cluster = document["clusters"][0]
     if server is not None:
         cluster |= {"cluster": {"server": server}}
-    user = {"name": "operator", "user": {"token": account_token(kubectl, namespace)}}
+    user = {
+        "name": "operator",
+        "user": {"token": account_token(kubectl, namespace, account=account)},
+    }
     context = {"cluster": cluster["name"], "user": "operator", "namespace": namespace}
     document |= {
         "users": [user],
@@ -316,6 +325,6 @@ def account_kubeconfig(
     return path
 
 
-def account_token(kubectl: Kubectl, namespace: str, *flags: str) -> str:
+def account_token(kubectl: Kubectl, namespace: str, *flags: str, account: str = OPERATOR) -> str:
     """A new one, so that the audit log tells two processes with one account apart."""
-    return kubectl("--namespace", namespace, "create", "token", "berth-operator", *flags).strip()
+    return kubectl("--namespace", namespace, "create", "token", account, *flags).strip()

@@ -72,10 +72,12 @@ def stopped(plane: ControlPlane, name: str) -> Iterator[None]:
 
 
 def install_definition(plane: ControlPlane) -> None:
-    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEFINITION))
+    """Of both kinds."""
+    for file in DEFINITION.parent.glob("*.yaml"):
+        plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(file))
     wait_for(
-        "the definition",
-        lambda: plane.kubectl.succeeds("get", names.PLURAL),
+        "the definitions",
+        lambda: plane.kubectl.succeeds("get", f"{names.PLURAL},{names.PLURAL_POOL}"),
         seconds=ESTABLISH_SECONDS,
     )
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from berth_api import names
 from berth_api.pool_server import EngineOrder, EngineOrders
 from berth_api.server import EngineConfig, EngineStatus, Phase, PodStatus
 from standins.card import Cards
@@ -84,7 +85,8 @@ class PoolPod:
     def call(self, method, port, path, payload, key):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         try:
-            connection.request(method, path, payload, {"Authorization": f"Bearer {key}"})
+            headers = {"Authorization": f"Bearer {key}", names.HEADER_POOL_KEY: key}
+            connection.request(method, path, payload, headers)
             reply = connection.getresponse()
             return reply.status, json.loads(reply.read())
         finally:

@@ -56,13 +56,13 @@ class SaidNode:
         """As its kubelet or a health system does."""
         with self._lock:
             told = {"type": condition, "status": status, "reason": reason, "message": message}
-            now = _now()
+            now = timestamp()
             self.conditions[condition] = told | {"lastTransitionTime": now}
         self.beat(self.cluster)
 
     def beat(self, cluster: ClusterClient) -> None:
         with self._lock:
-            now = _now()
+            now = timestamp()
             told = [one | {"lastHeartbeatTime": now} for one in self.conditions.values()]
             cluster.patch(self._path("status"), {"status": {"conditions": told}})
 
@@ -71,7 +71,7 @@ class SaidNode:
 
     def delete(self) -> None:
         with contextlib.suppress(RefusedError):
-            self.cluster.delete(self._path())
+            ClusterClient(self.kubeconfig).delete(self._path())  # ours may have idled too long
 
     def _patch(self, status: Object) -> None:
         self.cluster.patch(self._path("status"), {"status": status})
@@ -114,7 +114,7 @@ class SaidPods:
                 self.cluster.delete(self._path(pod) + "?gracePeriodSeconds=0")
 
     def serve(self, pod: Object) -> None:
-        ready = {"type": "Ready", "status": "True", "lastTransitionTime": _now()}
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": timestamp()}
         self.say(pod, {"phase": "Running", "conditions": [ready]})
 
     def refuse(self, pod: Object) -> None:
@@ -181,8 +181,8 @@ def _engine(restarts: int, state: Object) -> Object:
 
 
 def _ended(code: int) -> Object:
-    return {"exitCode": code, "startedAt": _now(), "finishedAt": _now()}
+    return {"exitCode": code, "startedAt": timestamp(), "finishedAt": timestamp()}
 
 
-def _now() -> str:
+def timestamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

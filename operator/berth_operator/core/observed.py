@@ -53,7 +53,9 @@ class Load:
     at: float = 0.0
     held: int = 0
     oldest_seconds: float = 0.0  # of the held
-    in_flight: Mapping[str, int] = field(default_factory=dict)  # by pod uid, over all gateways
+    in_flight: Mapping[str, int] = field(
+        default_factory=dict
+    )  # as /demand has it, over all gateways
     arrivals: int = 0  # counted, ever growing
     answered: int = 0  # counted, ever growing
     gateways: int = 0  # that the numbers are of

@@ -22,7 +22,9 @@ _UNTOLD: Final = Standing()
 class Endpoint:
     """An engine that takes requests now."""
 
-    key: str  # the pod's uid, because an address may pass to another pod; else the address
+    # The pod's uid, because an address may pass to another pod; else the address. A pool's pod has
+    # several engines, and what is counted of one says nothing of its neighbours.
+    key: str
     url: str  # http://host:port
     name: str  # the pod's, for people
     served_model: str | None = None  # what the engine calls the model, where models may share it

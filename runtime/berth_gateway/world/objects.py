@@ -168,8 +168,10 @@ def _endpoints(items: Iterable[Json], port: int, served: str | None) -> Iterable
         host = f"[{address}]" if ":" in address else address
         pod = item.get("targetRef") or {}
         url = f"http://{host}:{port}"
-        name = pod.get("name") or url
-        yield Endpoint(key=pod.get("uid") or url, url=url, name=name, served_model=served)
+        key, name = pod.get("uid") or url, pod.get("name") or url
+        if served is not None:
+            key = names.pool_endpoint(key, served)
+        yield Endpoint(key=key, url=url, name=name, served_model=served)
 
 
 def snapshot(models: Iterable[Model], slices: Iterable[Slice], master: bytes | None) -> Snapshot:

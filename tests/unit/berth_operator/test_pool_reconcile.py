@@ -1,9 +1,11 @@
 """Whole lives of a pool on a cluster in a dict: what may never be is checked at every step."""
 
 import itertools
+import math
 
 import pytest
 from fakes.cluster import READS, Call, Fault
+from fakes.obedient_pod import Loaded
 from fakes.pool_site import POOL, Died, Site
 
 from berth_api import names
@@ -66,6 +68,24 @@ async def test_an_engine_that_drains_gets_no_requests_and_loses_none() -> None:
     await site.until_answered(200)
     assert [len(site.clients[name].answered) for name in "abc"] == [60, 60, 60]
     assert len(site.swapped) >= 1
+
+
+async def test_what_a_gateway_has_sent_to_one_engine_keeps_it_and_not_its_neighbour() -> None:
+    """The pod has not counted it yet. But for that, the one of lower priority would go."""
+    site = await site_of("a")
+    for name in ("b", "c"):
+        site.model(name, priority=1)
+    await asked(site, "a", "b")
+    (engine,) = (one for one in site.pods["shared-pool-0"].loaded.values() if _folder(one) == "a")
+    endpoint = names.pool_endpoint(site._uid("shared-pool-0"), engine.order.id)
+    site.clients["a"].sent.append((math.inf, endpoint, engine))
+    site.ask("c")
+    await site.run(10)
+    assert site.serving() == {"a", "c"}
+
+
+def _folder(loaded: Loaded) -> str:
+    return loaded.order.config.model_dir.rpartition("/")[2]
 
 
 async def test_at_rest_nothing_is_written() -> None:

@@ -138,3 +138,13 @@ def test_orphans_are_reaped_and_our_own_engine_is_asked():
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+
+def test_a_child_that_another_thread_has_collected_first_is_no_error(monkeypatch):
+    """As the driver's tool is, which is run in a thread: it was there a moment ago."""
+    child = subprocess.Popen(["true"])
+    seen = iter([os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT), None])
+    child.wait()
+    monkeypatch.setattr(os, "waitid", lambda *_: next(seen))
+    launch.reap({})
+    assert next(seen, "asked for all") == "asked for all"

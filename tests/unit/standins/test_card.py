@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 
@@ -19,7 +21,9 @@ def cards(tmp_path):
 def test_what_is_taken_is_not_free(cards):
     assert cards.take(0, 10 * GIB) is None
     assert cards.memory() == [(16 * GIB, 6 * GIB), (8 * GIB, 8 * GIB)]
+    assert cards.refused == 0
     assert cards.take(0, 7 * GIB) == (16 * GIB, 6 * GIB)
+    assert cards.refused == 1
 
 
 def taken_by_another(cards, kept: bool) -> None:
@@ -34,6 +38,12 @@ def test_a_process_that_has_ended_has_given_back_what_is_not_kept(cards):
     assert cards.memory()[0] == (16 * GIB, 15 * GIB)
     cards.give_back()
     assert cards.memory()[0] == (16 * GIB, 16 * GIB)
+
+
+def test_whoever_has_ended_is_forgotten_before_his_process_id_comes_again(cards):
+    taken_by_another(cards, kept=False)
+    assert cards.take(0, GIB) is None
+    assert [row[0] for row in json.loads(cards.path.read_text())["used"]] == [os.getpid()]
 
 
 def test_it_is_said_as_the_drivers_tool_says_it(cards):

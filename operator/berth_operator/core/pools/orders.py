@@ -62,7 +62,7 @@ def placed(
 def _at(
     observed: PoolObserved, pod: Pod, wanted: Iterable[Wanted], history: Mapping[str, History]
 ) -> list[Placed]:
-    """An engine keeps the port that it has; a new one gets the lowest that nobody here has."""
+    """An engine keeps the port that it has; a new one gets its own, or the next that is free."""
     known = {one.id: one.port for one in ordered_at(observed, uid(pod)) if one.port}
     known |= {one.id or "": one.port for one in reports(pod) if one.port}
     taken: set[int | None] = set(known.values())
@@ -71,16 +71,24 @@ def _at(
         revision = observed.plans.get(one.engine)
         if revision is None:
             continue
-        port = known.get(one.engine) or _free(taken)
+        port = known.get(one.engine) or _free(one.engine, taken)
         taken.add(port)
         attempt = history.get(one.engine, History()).attempt
         found.append(Placed(pod, one, revision, port, attempt))
     return found
 
 
-def _free(taken: set[int | None]) -> int:
+def _free(engine: str, taken: set[int | None]) -> int:
+    """By the engine's id, which is hexadecimal.
+
+    A gateway that knows an old route a moment longer then finds nobody there. At a port that was
+    given on at once it would meet another engine, which refuses its key: no reason to try again.
+    """
     first, last = names.PORTS_POOL
-    return next(port for port in range(first, last + 1) if port not in taken)
+    count = last - first + 1
+    own = int(engine, 16) % count
+    ports = (first + (own + step) % count for step in range(count))
+    return next(port for port in ports if port not in taken)
 
 
 def of_pods(

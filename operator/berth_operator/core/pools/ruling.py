@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
+from berth_api import names
 from berth_api.quantity import parse_duration
 from berth_api.spec import DEFAULT_KEEP_ALIVE
 from berth_operator.core.accelerators.offer import Offer
@@ -148,11 +149,12 @@ def _before(now: datetime, seconds: float) -> float:
 
 
 def _in_flight(observed: PoolObserved, engine: str, members: Collection[Member]) -> int:
-    """What its pod counts. A gateway knows of a request first, but not of which engine's it is."""
+    """What its pod counts, or the gateways, who know of a request first."""
     counted, sent = 0, 0
     for pod in observed.active:
         for one in reports(pod):
             if one.id == engine and one.phase.value == "Serving":
                 counted += one.in_flight or 0
-                sent += sum(member.load.in_flight.get(uid(pod), 0) for member in members)
+                here = names.pool_endpoint(uid(pod), engine)
+                sent += sum(member.load.in_flight.get(here, 0) for member in members)
     return max(counted, sent)

@@ -212,6 +212,13 @@ def test_a_pools_engine_has_a_name_and_a_key_of_its_own() -> None:
     assert found.engine_key == engine_key(b"m", "u-1")
 
 
+def test_the_engines_of_a_pools_pod_are_counted_each_for_itself() -> None:
+    (one,) = objects.endpoint_slice(_shared_slice("a1", "p-1")).endpoints
+    (other,) = objects.endpoint_slice(_shared_slice("b2", "p-1")).endpoints
+
+    assert (one.key, other.key) == ("p-1/a1", "p-1/b2")
+
+
 def test_a_pools_engine_has_no_key_while_there_is_no_master_key() -> None:
     model = objects.model(_deployment())
     assert model is not None

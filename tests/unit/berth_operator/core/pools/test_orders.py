@@ -29,14 +29,21 @@ def pool(**known: Any) -> tuple[PoolObserved, list[str]]:
     return pooled.observed(*members, **known), ids
 
 
-def test_a_new_engine_gets_the_lowest_port_that_nobody_has_here() -> None:
+def own_port(engine: str) -> int:
+    return FIRST_PORT + int(engine, 16) % (LAST_PORT - FIRST_PORT + 1)
+
+
+def test_an_engine_comes_back_to_its_own_port_and_another_does_not_get_it() -> None:
+    """A gateway with an old route then meets nobody, and not an engine that refuses its key."""
     observed, ids = pool()
     found = orders.placed(observed, decision(*ids), {})
-    assert [one.port for one in found] == [FIRST_PORT, FIRST_PORT + 1]
+    assert [one.port for one in found] == [own_port(one) for one in ids]
+    assert len({one.port for one in found}) == len(ids)
 
 
-def test_an_engine_keeps_its_port_and_one_that_drains_has_its_own_still() -> None:
-    leaving = pooled.engine_report("gone", Phase.DRAINING, port=FIRST_PORT)
+def test_an_engine_keeps_its_port_and_gets_the_next_one_where_its_own_still_drains() -> None:
+    theirs = own_port(pool()[1][1])
+    leaving = pooled.engine_report("gone", Phase.DRAINING, port=theirs)
     kept = PoolEngine(
         id=pool()[1][0],
         state="Loading",
@@ -46,7 +53,8 @@ def test_an_engine_keeps_its_port_and_one_that_drains_has_its_own_still() -> Non
     )
     observed, ids = pool(pods=(pooled.pod(leaving),), status=PoolStatus(engines=[kept]))
     found = orders.placed(observed, decision(*ids), {})
-    assert [one.port for one in found] == [FIRST_PORT + 5, FIRST_PORT + 1]
+    after = FIRST_PORT if theirs == LAST_PORT else theirs + 1
+    assert [one.port for one in found] == [FIRST_PORT + 5, after]
 
 
 def test_an_order_has_all_that_its_engine_needs_and_a_key_of_its_own() -> None:
@@ -56,7 +64,7 @@ def test_an_order_has_all_that_its_engine_needs_and_a_key_of_its_own() -> None:
     assert told.orders.sequence == 9
     one, other = told.orders.engines
     assert (one.id, one.attempt, one.cards) == (ids[0], 2, [0])
-    assert (one.config.name, one.config.port) == (ids[0], FIRST_PORT)
+    assert (one.config.name, one.config.port) == (ids[0], own_port(ids[0]))
     assert one.memory_bytes == 30 * pooled.GIB
     assert one.key == engine_key(KEY, names.pool_engine(pooled.POOL_UID, ids[0]))
     assert one.key != other.key

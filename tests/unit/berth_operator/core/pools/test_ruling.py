@@ -159,7 +159,7 @@ def test_requests_in_flight_are_the_more_of_what_pod_and_gateways_count() -> Non
     (id_,) = (one.id for one in pooled.member().revisions)
     known = serving(id_)
     busy = {**known, "pods": (pooled.pod(pooled.engine_report(id_, in_flight=5)),)}
-    sent = Load(complete=True, in_flight={pooled.POD_UID: 2})
+    sent = Load(complete=True, in_flight={names.pool_endpoint(pooled.POD_UID, id_): 2})
     assert demand(sent, **known).in_flight == 2
     assert demand(sent, **busy).in_flight == 5
 
