@@ -50,6 +50,12 @@ class ModelDemand(Wire):
         allow_inf_nan=False,
         description="Since a request last arrived or ended; None: none yet.",
     )
+    asked_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Since a request last arrived; None: none yet, or an older gateway.",
+    )
 
 
 class Demand(Wire):

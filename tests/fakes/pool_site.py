@@ -138,7 +138,8 @@ class Client:
 
     held: list[float] = field(default_factory=list)  # since
     sent: list[tuple[float, str, Loaded]] = field(default_factory=list)  # until, endpoint
-    last: float | None = None
+    last: float | None = None  # that one came or ended
+    asked: float | None = None  # that one came
     answered: list[str] = field(default_factory=list)  # the engines that did
 
 
@@ -215,7 +216,7 @@ class Site:
     def ask(self, name: str) -> None:
         client = self.clients.setdefault(name, Client())
         client.held.append(self.seconds)
-        client.last = self.seconds
+        client.last = client.asked = self.seconds
 
     # What befalls the operator
 
@@ -240,6 +241,7 @@ class Site:
             oldest_seconds=self.seconds - min(client.held, default=self.seconds),
             in_flight=flying,
             idle_seconds=0.0 if flying or client.held else idle,
+            asked_seconds=None if client.asked is None else self.seconds - client.asked,
             gateways=1,
             complete=True,
         )

@@ -63,6 +63,7 @@ class Load:
     overdue: bool = False  # not complete, for longer than a start or a reconnection takes
     keep_alive_seconds: float | None = None  # as the last request asked; -1: for ever
     idle_seconds: float | None = None  # since a request last came or ended; None: not known of any
+    asked_seconds: float | None = None  # since one last came; None: not known of any
     epoch: int = 0  # another one: counts from a gateway that was not heard have come in at once
     engines: Mapping[str, int] = field(default_factory=dict)
     """By pod uid, what the engine itself runs and keeps waiting, where it was asked lately."""

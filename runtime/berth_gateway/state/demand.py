@@ -36,6 +36,7 @@ def demand(queues: Queues, gateway: str, *, synced: bool) -> Demand:
             answered=line.answered,
             keep_alive_seconds=line.residency.asked,
             idle_seconds=queues.idle_seconds(line),
+            asked_seconds=queues.asked_seconds(line),
         )
         for line in list(queues.lines.values())
         if _counts(line) or line.model.key in in_flight

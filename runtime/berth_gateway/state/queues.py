@@ -153,6 +153,7 @@ class Queues:
         if line is not None:
             line.arrivals += 1
             self.touch(line)
+            line.residency.arrived = line.residency.touched
 
     def touch(self, line: Line) -> None:
         """A request of this model has arrived or ended."""
@@ -405,8 +406,11 @@ class Queues:
 
     def idle_seconds(self, line: Line) -> float | None:
         """Since a request last arrived or ended; None: none has. From any thread."""
-        idle = line.residency.idle(self._clock())
-        return None if idle is None else round(idle, 3)
+        return _told(line.residency.idle(self._clock()))
+
+    def asked_seconds(self, line: Line) -> float | None:
+        """Since a request last arrived; None: none has. From any thread."""
+        return _told(line.residency.unasked(self._clock()))
 
     def works(self, line: Line) -> bool:
         """A request waits for the model, or is being answered by it."""
@@ -417,6 +421,10 @@ class Queues:
         """How long the first held request has waited. From any thread."""
         since = line.since
         return 0.0 if since is None else max(self._clock() - since, 0.0)
+
+
+def _told(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _waited(held: Held) -> str:

@@ -15,6 +15,7 @@ class Residency:
 
     asked: float | None = None  # seconds, FOREVER; None: as long as the model's own keepAlive
     touched: float | None = None  # seconds, monotonic: a request last arrived or ended
+    arrived: float | None = None  # the same, of arrivals alone
 
     def lengthen(self, seconds: float, own: float) -> None:
         """`own` is what holds where nobody has asked."""
@@ -24,5 +25,12 @@ class Residency:
 
     def idle(self, now: float) -> float | None:
         """Seconds; None: no request yet. From any thread."""
-        touched = self.touched
-        return None if touched is None else max(now - touched, 0.0)
+        return _since(self.touched, now)
+
+    def unasked(self, now: float) -> float | None:
+        """Seconds for which nobody has asked; None: nobody has yet. From any thread."""
+        return _since(self.arrived, now)
+
+
+def _since(at: float | None, now: float) -> float | None:
+    return None if at is None else max(now - at, 0.0)

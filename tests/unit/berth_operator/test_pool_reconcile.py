@@ -203,6 +203,19 @@ async def test_a_model_that_is_unloaded_by_name_goes_and_comes_back_when_it_is_a
     assert site.serving() == {"a"}
 
 
+async def test_a_model_that_is_unloaded_while_it_answers_goes_when_it_has_answered() -> None:
+    site = await site_of("a")
+    await asked(site, "a")
+    await site.run(2)
+    site.ask("a")
+    await site.step()
+    site.model("a", annotations={names.ANNOTATION_UNLOAD: timestamp(site.now)})
+    await site.step()
+    assert site.serving() == {"a"}
+    await site.run(5)
+    assert site.serving() == set()
+
+
 async def test_a_model_goes_when_its_keep_alive_is_over() -> None:
     site = await site_of()
     site.model("a", keepAlive="30s")

@@ -131,17 +131,21 @@ def _demand(observed: PoolObserved, engine: str) -> Demand:
     """Held requests are of the engine that a spec asks for; those in flight of where they are."""
     members = observed.asked_by.get(engine, ())
     served = _served(observed, engine)
-    idle = [one.load.idle_seconds for one in served if one.load.idle_seconds is not None]
-    known = min(idle, default=None)
+    idle = _least(one.load.idle_seconds for one in served)
+    asked = _least(one.load.asked_seconds for one in served)
     if not observed.complete:
-        known = 0.0  # until every gateway was heard, nothing has been idle
+        idle = asked = 0.0  # until every gateway was heard, nothing has been idle
     return Demand(
         held=sum(one.load.held for one in members),
         oldest_held_seconds=max((one.load.oldest_seconds for one in members), default=0.0),
         in_flight=_in_flight(observed, engine, served),
-        idle_seconds=known,
-        last_wanted=None if known is None else _before(observed.now, known),
+        idle_seconds=idle,
+        last_wanted=None if asked is None else _before(observed.now, asked),
     )
+
+
+def _least(known: Iterable[float | None]) -> float | None:
+    return min((one for one in known if one is not None), default=None)
 
 
 def _before(now: datetime, seconds: float) -> float:

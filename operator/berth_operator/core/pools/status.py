@@ -199,7 +199,11 @@ def _ordered(
         "message": "" if serving or report is None else (report.message or ""),
     }
     if not serving and report is not None:
-        told |= {"phase": report.phase.value, "percent": report.percent}
+        told |= {
+            "phase": report.phase.value,
+            "percent": report.percent,
+            "eta_seconds": report.eta_seconds,
+        }
     return told
 
 

@@ -5,7 +5,7 @@ are gone. A gateway that falls silent still has its requests: they count as it t
 the grace is over, and nothing is taken away meanwhile. Seconds are monotonic, and arguments.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final
@@ -20,9 +20,10 @@ FIRST_REPORT_SECONDS: Final = 10.0
 # kubelet's silence after 40 s: by then the pod is no longer one that serves.
 SILENCE_GRACE_SECONDS: Final = 30.0
 
-# What is news of a model: all that is told, but that it has been idle for a second more.
+# What is news of a model: all that is told, but that a second more has passed.
+_TIMES: Final = frozenset({"idle_seconds", "asked_seconds"})
 _NEWS: Final[Callable[[ModelDemand], tuple[object, ...]]] = attrgetter(
-    *(field for field in ModelDemand.model_fields if field != "idle_seconds")
+    *(field for field in ModelDemand.model_fields if field not in _TIMES)
 )
 
 Key = tuple[str, str]
@@ -142,7 +143,8 @@ class Ledger:
             arrivals=arrivals + sum(one.arrivals for one in all_told),
             answered=answered + sum(one.answered for one in all_told),
             keep_alive_seconds=_last_asked(live),
-            idle_seconds=min(_idle(live), default=None),
+            idle_seconds=_least(one.idle_seconds for one in live),
+            asked_seconds=_least(one.asked_seconds for one in live),
             gateways=len(counting),
             complete=complete,
             overdue=self._overdue(now),
@@ -171,8 +173,8 @@ def _models(told: Demand) -> dict[Key, ModelDemand]:
     return {(one.namespace, one.model): one for one in told.models}
 
 
-def _idle(told: Iterable[ModelDemand]) -> Iterator[float]:
-    return (one.idle_seconds for one in told if one.idle_seconds is not None)
+def _least(told: Iterable[float | None]) -> float | None:
+    return min((one for one in told if one is not None), default=None)
 
 
 def _last_asked(told: Sequence[ModelDemand]) -> float | None:

@@ -45,7 +45,9 @@ async def test_what_waits_is_told_beside_what_is_in_flight(queues) -> None:
     assert told.oldest_held_seconds >= 0.01
     assert told.idle_seconds is not None
     assert told.idle_seconds >= 0.01
-    timeless = {"oldest_held_seconds": 0.0, "idle_seconds": None}
+    assert told.asked_seconds is not None
+    assert told.asked_seconds >= 0.01
+    timeless = {"oldest_held_seconds": 0.0, "idle_seconds": None, "asked_seconds": None}
     assert told.model_copy(update=timeless) == ModelDemand(
         namespace="team", model="llama", held=1, in_flight={"uid-a": 2}, arrivals=3, answered=1
     )

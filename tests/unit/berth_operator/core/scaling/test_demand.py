@@ -53,7 +53,7 @@ def test_only_models_of_which_a_line_tells_something_new_are_changed() -> None:
 def test_a_model_that_rests_is_not_news_each_second() -> None:
     found = ledger("a")
     found.take("a", told(arrivals=1, idle_seconds=1.0), 0)
-    assert found.changed("a", told(arrivals=1, idle_seconds=2.0)) == set()
+    assert found.changed("a", told(arrivals=1, idle_seconds=2.0, asked_seconds=3.0)) == set()
     assert found.changed("a", told(arrivals=1, idle_seconds=2.0, keep_alive_seconds=5)) == {KEY}
 
 
