@@ -84,15 +84,6 @@ MANAGED: Final[dict[str, str]] = {
     "--max-num-batched-tokens": "set spec.runtime.maxNumBatchedTokens",
     "--dtype": "set spec.runtime.dtype",
     "--kv-cache-dtype": "set spec.runtime.kvCacheDtype",
-    # LoRA adapters, which the plan holds too.
-    "--enable-lora": _ADAPTERS,
-    "--lora-*": _ADAPTERS,
-    "--max-loras": _ADAPTERS,
-    "--max-lora-rank": _ADAPTERS,
-    "--max-cpu-loras": _ADAPTERS,
-    "--fully-sharded-loras": _ADAPTERS,
-    "--default-mm-loras": _ADAPTERS,
-    "--enable-tower-connector-lora": _ADAPTERS,
     # Life cycle, which the server watches.
     "--shutdown-timeout": _DRAIN,
     "--max-num-queued-reqs": _QUEUE,
@@ -102,22 +93,38 @@ MANAGED: Final[dict[str, str]] = {
     "--logging-config": _WATCHED,
 }
 
+# Beside spec.adapters only: who set them by hand before there was such a field may go on.
+OF_ADAPTERS: Final[dict[str, str]] = {
+    "--enable-lora": _ADAPTERS,
+    "--lora-*": _ADAPTERS,
+    "--max-loras": _ADAPTERS,
+    "--max-lora-rank": _ADAPTERS,
+    "--max-cpu-loras": _ADAPTERS,
+    "--fully-sharded-loras": _ADAPTERS,
+    "--default-mm-loras": _ADAPTERS,
+    "--enable-tower-connector-lora": _ADAPTERS,
+}
+
 # Flags of their own that happen to be the beginning of a managed one.
 _NOT_ABBREVIATIONS: Final = frozenset({"-dc"})
 
 
-def refused(extra_args: list[str]) -> list[tuple[str, str]]:
-    """The flags among `extra_args` that Berth manages, as written, each with what to do instead."""
-    found = ((arg.partition("=")[0], _fix(arg)) for arg in extra_args)
+def refused(extra_args: list[str], *, adapted: bool = False) -> list[tuple[str, str]]:
+    """The flags among `extra_args` that Berth manages, as written, each with what to do instead.
+
+    `adapted`: of a model with spec.adapters.
+    """
+    managed = MANAGED | OF_ADAPTERS if adapted else MANAGED
+    found = ((arg.partition("=")[0], _fix(arg, managed)) for arg in extra_args)
     return [(flag, fix) for flag, fix in found if fix]
 
 
-def _fix(argument: str) -> str:
+def _fix(argument: str, managed: dict[str, str]) -> str:
     """The fix of the managed flag that vLLM's parser would read from `argument`, or nothing."""
     name = _name(argument)
     if len(name.strip("-")) == 0 or not name.startswith("-") or name in _NOT_ABBREVIATIONS:
         return ""
-    return next((fix for flag, fix in MANAGED.items() if _means(name, flag)), "")
+    return next((fix for flag, fix in managed.items() if _means(name, flag)), "")
 
 
 def _name(argument: str) -> str:

@@ -30,6 +30,11 @@ class Release:
         return self.tree / f"crds/{CRD_NAME}.yaml"
 
     @property
+    def definitions(self) -> list[Path]:
+        """Of all of its kinds."""
+        return sorted((self.tree / "crds").glob("*.yaml"))
+
+    @property
     def chart(self) -> Path:
         return self.tree / "charts" / "berth"
 

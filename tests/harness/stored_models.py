@@ -142,10 +142,12 @@ class StoredModels:
 
     def define(self, release: Release) -> None:
         kubectl = self.plane.kubectl
-        kubectl("apply", "--server-side", "--force-conflicts", "-f", str(release.definition))
+        for definition in release.definitions:
+            kubectl("apply", "--server-side", "--force-conflicts", "-f", str(definition))
+        plurals = ",".join(path.name.partition(".")[0] for path in release.definitions)
         progress.wait_for(
-            "the definition",
-            lambda: kubectl.succeeds("get", names.PLURAL),
+            "the definitions",
+            lambda: kubectl.succeeds("get", plurals),
             seconds=ESTABLISHED_SECONDS,
         )
 

@@ -15,10 +15,20 @@ from releases import TODAY, Release
 from schema_changes import narrowed
 from stored_models import Model, Object, StoredModels, obeys, of_release
 
+from berth_api.rules import ADAPTED, POOLED
 from dev.controlplane import ControlPlane
 
 # What this release takes away all the same, and why it breaks no stored object.
-ACCEPTED: dict[str, str] = {}
+NO_POOL = "the earlier release refused spec.pool, spec.priority and spec.evictable"
+NO_ADAPTER = "the earlier release refused spec.adapters that are not empty"
+ACCEPTED: dict[str, str] = {
+    "spec.adapters: x-kubernetes-list-map-keys is ['name'], was None": NO_ADAPTER,
+    "spec.adapters: x-kubernetes-list-type is 'map', was None": NO_ADAPTER,
+    "spec.adapters[]: a new rule: !self.source.contains('..')": NO_ADAPTER,
+    "spec.adapters[]: a new rule: !self.source.startsWith('oci://')": NO_ADAPTER,
+    **{f"spec: a new rule: {rule['rule']}": NO_POOL for rule in POOLED},
+    **{f"spec: a new rule: {rule['rule']}": NO_ADAPTER for rule in ADAPTED},
+}
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,12 @@ def test_other_arguments_pass(written):
     assert refused([written]) == []
 
 
+@pytest.mark.parametrize("written", ["--enable-lora", "--lora-modules=a=b", "--max_loras"])
+def test_flags_of_adapters_are_managed_beside_the_field_only(written):
+    assert refused([written]) == []
+    assert refused([written], adapted=True)
+
+
 def test_values_are_not_taken_for_flags():
     assert refused(["--chat-template", "port", "--seed", "-1"]) == []
 

@@ -220,7 +220,8 @@ def _not_offered(found: offers.Found) -> list[Alternative]:
 def _plan_anew(
     observed: Observed, resolved: Resolved, context: Context, stored: list[Revision]
 ) -> Planning:
-    flags = engine_flags.refused(resolved.spec.runtime.extra_args)
+    spec = resolved.spec
+    flags = engine_flags.refused(spec.runtime.extra_args, adapted=bool(spec.adapters))
     if flags:
         return Refused(managed_flags(flags))
     found = offers.offers(context.settings, observed.nodes, resolved.spec)
