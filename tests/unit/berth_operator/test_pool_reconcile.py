@@ -293,6 +293,20 @@ async def test_an_edit_that_cannot_be_planned_leaves_what_serves() -> None:
     assert site.clients["a"].answered == [first, first]
 
 
+async def test_an_edit_that_cannot_be_read_leaves_what_serves_and_loads_it_again() -> None:
+    site = await site_of("a")
+    await asked(site, "a")
+    site.model("a", "ftp://nowhere")
+    await site.run(5)
+    await asked(site, "a")
+    assert site.status("a")["reason"] == "InvalidSpec"
+    assert len(site.starts()) == 1
+    await site.run(400, step=5)
+    assert site.serving() == set()
+    await asked(site, "a")
+    assert len(site.starts()) == 2
+
+
 async def test_an_edited_model_does_not_go_back_to_an_engine_that_others_keep() -> None:
     site = await site_of("a")
     site.model("twin", "a", keepAlive="-1")

@@ -102,6 +102,22 @@ async def test_one_that_goes_or_cannot_be_read_is_no_member() -> None:
     assert found.members == ()
 
 
+async def test_one_that_cannot_be_read_any_more_is_a_member_with_what_it_was_planned_as() -> None:
+    cr = pooled.model_cr()
+    plan = pooled.plan_of(cr)
+    broken = pooled.model_cr("a", "ftp://nowhere", priority=3)
+    watching = filled(observer(), broken)
+    stored = revision.to_object(resolve(cr), plan)
+    watching.cache.upsert(kinds.REVISION, versioned(stored, uid="r"))
+    found = await watching.observe(KEY, ())
+    assert found is not None
+    (member,) = found.members
+    wanted = found.wanted(member)
+    assert wanted is not None
+    assert wanted.id == plan.id
+    assert member.resolved.spec.priority is None
+
+
 async def test_of_a_pool_that_is_gone_or_goes_nothing_is_decided() -> None:
     watching = observer()
     assert await watching.observe(KEY, ()) is None
