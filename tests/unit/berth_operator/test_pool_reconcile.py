@@ -423,6 +423,23 @@ async def test_a_pool_that_is_deleted_takes_its_objects_and_tells_its_models() -
     assert site.status("a")["reason"] == "InvalidSpec"
 
 
+async def test_a_pool_that_cannot_be_read_is_told_so_once_and_goes_on_serving() -> None:
+    site = await site_of("a")
+    await asked(site, "a")
+    found = site.cluster.find(kinds.POOL, *POOL)
+    assert found is not None
+    site.cluster.put(found | {"spec": found["spec"] | {"replicas": "many"}})
+    await site.look()
+    assert site.pool_status["reason"] == "InvalidSpec"
+    assert site.routes("a") != []
+    site.cluster.calls.clear()
+    await site.look()
+    assert [one for one in site.cluster.writes if one.kind == "ModelPool"] == []
+    site.cluster.put(site.cluster.find(kinds.POOL, *POOL) | {"spec": found["spec"]})
+    await site.look()
+    assert site.pool_status["phase"] == "Ready"
+
+
 async def test_a_model_that_moves_into_a_pool_and_out_again_leaves_nothing_behind() -> None:
     dedicated = Site()
     dedicated.model("a", pool=None)

@@ -14,7 +14,8 @@ from berth_operator.core.drift import owned_by
 from berth_operator.core.kubernetes import is_terminating
 from berth_operator.core.observed import Load, Object, Refusal
 from berth_operator.core.pools import pool, revision
-from berth_operator.core.pools.observed import Member, PoolObserved
+from berth_operator.core.pools.observed import Member, PoolObserved, Unreadable
+from berth_operator.core.pools.pool import ResolvedPool
 from berth_operator.core.pools.revision import PooledRevision
 from berth_operator.core.resolved import Resolved
 
@@ -27,12 +28,22 @@ class PoolObserver:
     wall_clock: Callable[[], datetime]
     load: Callable[[ModelKey], Load]
 
-    async def observe(self, key: PoolKey, refusals: tuple[Refusal, ...]) -> PoolObserved | None:
+    async def observe(
+        self, key: PoolKey, refusals: tuple[Refusal, ...]
+    ) -> PoolObserved | Unreadable | None:
         """None if there is nothing to decide: no such pool, or it is being deleted."""
         cr = self.store.pool(key)
         if cr is None or is_terminating(cr):
             return None
-        found = pool.resolve(cr)
+        try:
+            found = pool.resolve(cr)
+        except ValueError as invalid:
+            return Unreadable(cr, self.wall_clock(), str(invalid))
+        return await self._seen(key, cr, found, refusals)
+
+    async def _seen(
+        self, key: PoolKey, cr: Object, found: ResolvedPool, refusals: tuple[Refusal, ...]
+    ) -> PoolObserved:
         pods = self.store.of(kinds.POD, key)
         asked = {one["metadata"]["uid"] for one in pods}
         reported = await with_reports(pods, self.pods, polled=asked)

@@ -97,6 +97,15 @@ class PoolObserved:
         return found
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A ModelPool that passed the API server's checks of another version, but not ours."""
+
+    cr: Object
+    now: datetime
+    problem: str
+
+
 def started_at(pod: Object) -> datetime | None:
     """When the engine container's present life began: a pod counts its seconds from there."""
     for one in container_statuses(pod):
