@@ -5,7 +5,7 @@ Nothing that changes by itself is in it, so that a pool at rest is not written.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from berth_api import names
 from berth_api.pool import PoolCard, PoolStatus
@@ -124,7 +124,7 @@ def pod_problem(observed: PoolObserved) -> Failure | None:
 
 def _with_truth(before: PoolStatus, truth: _Truth, generation: int, now: str) -> PoolStatus:
     """The condition keeps the time of its last turn."""
-    status = "True" if truth.ready else "False"
+    status: Literal["True", "False"] = "True" if truth.ready else "False"
     known = (one for one in before.conditions if (one.type, one.status) == ("Ready", status))
     turned = next((one.last_transition_time for one in known), now)
     ready = Condition(
