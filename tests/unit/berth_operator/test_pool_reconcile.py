@@ -10,8 +10,10 @@ from fakes.pool_site import POOL, Died, Site
 
 from berth_api import names
 from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import ModelKey
 from berth_operator.core.kubernetes import moment, timestamp
 from berth_operator.core.pools.failures import FIRST_PAUSE
+from berth_operator.errors import Unavailable
 
 ORDER = Call("proxy_put", "Pod", "shared-pool-0")
 
@@ -86,6 +88,23 @@ async def test_what_a_gateway_has_sent_to_one_engine_keeps_it_and_not_its_neighb
 
 def _folder(loaded: Loaded) -> str:
     return loaded.order.config.model_dir.rpartition("/")[2]
+
+
+async def test_models_are_told_of_their_own_engine_also_where_its_route_could_not_be_written() -> (
+    None
+):
+    site = await site_of("a", "b")
+    site.operator.reported.clear()
+    site.cluster.faults.append(Fault(Unavailable("away"), "apply", "EndpointSlice"))
+    site.ask("a")
+    with pytest.raises(Unavailable):
+        await site.until_answered()
+    assert site.engine("a")["state"] == "Serving"
+    assert site.operator.reported[-1:] == [ModelKey("team-a", "a")]
+    assert ModelKey("team-a", "b") not in site.operator.reported
+    site.operator.reported.clear()
+    await site.until_answered()
+    assert site.operator.reported == []
 
 
 async def test_at_rest_nothing_is_written() -> None:
