@@ -171,12 +171,13 @@ class _Operator:
             looks = group.create_task(
                 self.queue.run(self._reconciler(context, events), workers=WORKERS), name="looks"
             )
-            pool_looks = self._pool_reconciler(context)
+            pool_looks = group.create_task(
+                self.news.pools.run(self._pool_reconciler(context), workers=POOL_WORKERS),
+                name="pools",
+            )
             helpers = [
                 looks,
-                group.create_task(
-                    self.news.pools.run(pool_looks, workers=POOL_WORKERS), name="pools"
-                ),
+                pool_looks,
                 group.create_task(events.run(), name="events"),
                 group.create_task(self._audit(), name="audit"),
                 group.create_task(self.demand.run(), name="demand"),
@@ -187,7 +188,7 @@ class _Operator:
             await self.stopping.wait()
             self.queue.close()
             self.news.pools.close()
-            await asyncio.wait([looks], timeout=FINISH_SECONDS)
+            await asyncio.wait([looks, pool_looks], timeout=FINISH_SECONDS)
             no_more_events.set()
             await watches
             for task in helpers:

@@ -1,6 +1,6 @@
 """A pool's look: observe, decide, execute, report. `reconcile` is the same for one model.
 
-The models of a pool are looked at again when its status has changed: theirs are read from it.
+A pool's models are looked at again when its status tells of their engines: theirs are read from it.
 """
 
 import logging
@@ -16,7 +16,9 @@ from berth_operator.cluster.pools.store import PoolKey
 from berth_operator.core.observed import Refusal
 from berth_operator.core.outcome import Deletion
 from berth_operator.core.planner.context import Context
+from berth_operator.core.pools import concerned, status
 from berth_operator.core.pools import decide as pools
+from berth_operator.core.pools.observed import Unreadable
 from berth_operator.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -51,13 +53,24 @@ class PoolReconciler:
         if observed is None:
             await self._forget(key)
             return "gone", None
+        if isinstance(observed, Unreadable):
+            return await self._refuse(key, observed)
         outcome = pools.decide(observed, self.context)
-        executed = await self.executor.execute(observed, outcome)
+        try:
+            executed = await self.executor.execute(observed, outcome)
+        finally:  # also after what failed: the status may have been written before
+            names = concerned.models(observed, outcome.status)
+            self.report([ModelKey(key.namespace, name) for name in names])
         self.carried[key] = executed.refusals
-        if executed.status_written:
-            self.report(self.cache.in_pool(*key))
         again = OUTDATED_RETRY_SECONDS if executed.outdated else outcome.look_again_seconds
         return _report(key, executed), again
+
+    async def _refuse(self, key: PoolKey, seen: Unreadable) -> tuple[str, float | None]:
+        """What stands, stands; its models were told of the change as the pool was."""
+        told = status.of_unreadable(seen).wire()
+        written = await self.executor.write_status(seen.cr, told)
+        executed = PoolExecuted(status_written=bool(written), outdated=written is None)
+        return _report(key, executed), OUTDATED_RETRY_SECONDS if executed.outdated else None
 
     async def _forget(self, key: PoolKey) -> None:
         """Its routes are its models' and stay when it is deleted: to pods that are on their way."""

@@ -6,13 +6,14 @@ an early one about its namesake cannot be mixed up.
 """
 
 import json
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from berth_api import names
 from berth_operator.cluster import kinds
+from berth_operator.cluster.deletions import Deletions
 from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.packing import Packed, Packer
 from berth_operator.core.drift import owned_by
@@ -20,9 +21,6 @@ from berth_operator.core.kubernetes import is_finished, requests
 from berth_operator.core.node_health import telling
 from berth_operator.core.observed import Children, Node, Object
 
-# Uids of deleted objects that are remembered against late news of them. News is late by seconds;
-# this many deletions take minutes even in the largest cluster that was measured.
-_REMEMBERED_DELETIONS: Final = 4096
 _DROPPED_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -52,7 +50,7 @@ class Cache:
         }
         self._keys: dict[Kind, dict[str, ModelKey]] = {kind: {} for kind in kinds.WATCHED}
         self._packers = {kind: Packer() for kind in kinds.WATCHED}
-        self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._deleted = Deletions()
         self._written_status: dict[str, int] = {}  # by the model's uid, a hash
         self._reserved: dict[str, dict[str, Decimal]] = {}  # by node, of the pods that are on it
         self._models_on: dict[str, Counter[ModelKey]] = {}  # by node, how many pods of each
@@ -83,9 +81,7 @@ class Cache:
 
     def remove(self, kind: Kind, uid: str) -> tuple[ModelKey, ...]:
         """Forgets a deleted object; returns the models to look at."""
-        self._deleted[uid] = None
-        while len(self._deleted) > _REMEMBERED_DELETIONS:
-            self._deleted.popitem(last=False)
+        self._deleted.add(uid)
         self._written_status.pop(uid, None)
         keys = self._discard(kind, uid)
         if kind is kinds.NODE:

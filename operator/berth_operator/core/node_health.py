@@ -5,7 +5,7 @@ of its own, and some names are true of a healthy node. So what is believed is a 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -103,10 +103,14 @@ def faults(observed: Observed) -> Mapping[str, NodeFault]:
 
 def is_lost(observed: Observed, pod: Object) -> bool:
     """Whether it ends on a node that is gone, or not heard: nobody is there to say that it has."""
-    node = pod["spec"].get("nodeName")
-    if node is None or not is_terminating(pod) or not observed.nodes:
+    return is_terminating(pod) and is_unheard(observed.nodes, pod["spec"].get("nodeName"))
+
+
+def is_unheard(nodes: Collection[Node], name: str | None) -> bool:
+    """Whether a node is gone or not heard; not known where nodes may not be read."""
+    if name is None or not nodes:
         return False
-    found = next((one for one in observed.nodes if one.name == node), None)
+    found = next((one for one in nodes if one.name == name), None)
     return found is None or any(one["type"] == "Ready" for one in telling(found.conditions))
 
 

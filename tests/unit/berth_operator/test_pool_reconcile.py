@@ -10,8 +10,10 @@ from fakes.pool_site import POOL, Died, Site
 
 from berth_api import names
 from berth_operator.cluster import kinds
+from berth_operator.cluster.cache import ModelKey
 from berth_operator.core.kubernetes import moment, timestamp
 from berth_operator.core.pools.failures import FIRST_PAUSE
+from berth_operator.errors import Unavailable
 
 ORDER = Call("proxy_put", "Pod", "shared-pool-0")
 
@@ -86,6 +88,23 @@ async def test_what_a_gateway_has_sent_to_one_engine_keeps_it_and_not_its_neighb
 
 def _folder(loaded: Loaded) -> str:
     return loaded.order.config.model_dir.rpartition("/")[2]
+
+
+async def test_models_are_told_of_their_own_engine_also_where_its_route_could_not_be_written() -> (
+    None
+):
+    site = await site_of("a", "b")
+    site.operator.reported.clear()
+    site.cluster.faults.append(Fault(Unavailable("away"), "apply", "EndpointSlice"))
+    site.ask("a")
+    with pytest.raises(Unavailable):
+        await site.until_answered()
+    assert site.engine("a")["state"] == "Serving"
+    assert site.operator.reported[-1:] == [ModelKey("team-a", "a")]
+    assert ModelKey("team-a", "b") not in site.operator.reported
+    site.operator.reported.clear()
+    await site.until_answered()
+    assert site.operator.reported == []
 
 
 async def test_at_rest_nothing_is_written() -> None:
@@ -293,6 +312,20 @@ async def test_an_edit_that_cannot_be_planned_leaves_what_serves() -> None:
     assert site.clients["a"].answered == [first, first]
 
 
+async def test_an_edit_that_cannot_be_read_leaves_what_serves_and_loads_it_again() -> None:
+    site = await site_of("a")
+    await asked(site, "a")
+    site.model("a", "ftp://nowhere")
+    await site.run(5)
+    await asked(site, "a")
+    assert site.status("a")["reason"] == "InvalidSpec"
+    assert len(site.starts()) == 1
+    await site.run(400, step=5)
+    assert site.serving() == set()
+    await asked(site, "a")
+    assert len(site.starts()) == 2
+
+
 async def test_an_edited_model_does_not_go_back_to_an_engine_that_others_keep() -> None:
     site = await site_of("a")
     site.model("twin", "a", keepAlive="-1")
@@ -407,6 +440,23 @@ async def test_a_pool_that_is_deleted_takes_its_objects_and_tells_its_models() -
     await site.run(1)
     assert site.cluster.of_kind(kinds.DEPLOYMENT) == []
     assert site.status("a")["reason"] == "InvalidSpec"
+
+
+async def test_a_pool_that_cannot_be_read_is_told_so_once_and_goes_on_serving() -> None:
+    site = await site_of("a")
+    await asked(site, "a")
+    found = site.cluster.find(kinds.POOL, *POOL)
+    assert found is not None
+    site.cluster.put(found | {"spec": found["spec"] | {"replicas": "many"}})
+    await site.look()
+    assert site.pool_status["reason"] == "InvalidSpec"
+    assert site.routes("a") != []
+    site.cluster.calls.clear()
+    await site.look()
+    assert [one for one in site.cluster.writes if one.kind == "ModelPool"] == []
+    site.cluster.put(site.cluster.find(kinds.POOL, *POOL) | {"spec": found["spec"]})
+    await site.look()
+    assert site.pool_status["phase"] == "Ready"
 
 
 async def test_a_model_that_moves_into_a_pool_and_out_again_leaves_nothing_behind() -> None:

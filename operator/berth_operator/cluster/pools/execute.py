@@ -48,7 +48,7 @@ class PoolExecutor:
         brought = await children.bring(outcome.apply, live, observed.cr)
         namespace = observed.pool.namespace
         gone = await self.delete_all(namespace, () if brought.refusals else outcome.delete)
-        written = await self._write_status(observed.cr, outcome.status)
+        written = await self.write_status(observed.cr, outcome.status)
         done = [*brought.applied, *gone]
         if written is None:
             return PoolExecuted(tuple(done), brought.refusals, outdated=True)
@@ -60,7 +60,7 @@ class PoolExecutor:
             refusals += tuple(one for one in told if isinstance(one, Refusal))
         return PoolExecuted((*done, *routed), refusals, status_written=written)
 
-    async def _write_status(self, cr: Object, status: Json | None) -> bool | None:
+    async def write_status(self, cr: Object, status: Json | None) -> bool | None:
         """Whether it was written; None if it was decided about another version of the pool."""
         if status is None or status == cr.get("status"):
             return False

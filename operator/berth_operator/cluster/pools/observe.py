@@ -1,10 +1,8 @@
 """A pool's only reader: one frozen `PoolObserved` per look."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-from pydantic import ValidationError
 
 from berth_api.pool import PoolStatus
 from berth_operator.cluster import kinds
@@ -16,7 +14,10 @@ from berth_operator.core.drift import owned_by
 from berth_operator.core.kubernetes import is_terminating
 from berth_operator.core.observed import Load, Object, Refusal
 from berth_operator.core.pools import pool, revision
-from berth_operator.core.pools.observed import Member, PoolObserved
+from berth_operator.core.pools.observed import Member, PoolObserved, Unreadable
+from berth_operator.core.pools.pool import ResolvedPool
+from berth_operator.core.pools.revision import PooledRevision
+from berth_operator.core.resolved import Resolved
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,22 @@ class PoolObserver:
     wall_clock: Callable[[], datetime]
     load: Callable[[ModelKey], Load]
 
-    async def observe(self, key: PoolKey, refusals: tuple[Refusal, ...]) -> PoolObserved | None:
+    async def observe(
+        self, key: PoolKey, refusals: tuple[Refusal, ...]
+    ) -> PoolObserved | Unreadable | None:
         """None if there is nothing to decide: no such pool, or it is being deleted."""
         cr = self.store.pool(key)
         if cr is None or is_terminating(cr):
             return None
-        found = pool.resolve(cr)
+        try:
+            found = pool.resolve(cr)
+        except ValueError as invalid:
+            return Unreadable(cr, self.wall_clock(), str(invalid))
+        return await self._seen(key, cr, found, refusals)
+
+    async def _seen(
+        self, key: PoolKey, cr: Object, found: ResolvedPool, refusals: tuple[Refusal, ...]
+    ) -> PoolObserved:
         pods = self.store.of(kinds.POD, key)
         asked = {one["metadata"]["uid"] for one in pods}
         reported = await with_reports(pods, self.pods, polled=asked)
@@ -68,15 +79,26 @@ class PoolObserver:
                 yield found
 
     def _member(self, model: ModelKey, key: PoolKey) -> Member | None:
-        """None for one that goes, or that only its own look can tell what is wrong with."""
+        """None for one that goes, or that was never planned: only its own look tells why."""
         cr = self.cache.model(model)
         if cr is None or is_terminating(cr):
             return None
-        try:
-            typed = resolved.resolve(cr)
-        except (ValidationError, ValueError):
-            return None
-        children = self.cache.children(model, typed.uid)
+        children = self.cache.children(model, cr["metadata"]["uid"])
         stored = revision.readable(children.revisions)
         mine = tuple(one for one in stored if one.pool == key.name)
-        return Member(cr, typed, mine, children.jobs, self.load(model))
+        typed = _resolved(cr, mine)
+        return None if typed is None else Member(cr, typed, mine, children.jobs, self.load(model))
+
+
+def _resolved(cr: Object, plans: Sequence[PooledRevision]) -> Resolved | None:
+    """One whose spec cannot be read is taken as it was planned last, so that it goes on serving.
+
+    What it said of its residency is not known any more: it counts as if it had said nothing.
+    """
+    try:
+        return resolved.resolve(cr)
+    except ValueError:
+        if not plans:
+            return None
+    last = plans[-1]
+    return resolved.resolve({**cr, "spec": {"model": {"source": last.source}, "pool": last.pool}})

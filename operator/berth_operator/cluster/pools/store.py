@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import pruned, version_of
+from berth_operator.cluster.deletions import Deletions
 from berth_operator.cluster.kinds import Kind
 from berth_operator.core.observed import Object
 
@@ -31,7 +32,7 @@ class PoolKey(NamedTuple):
 class PoolStore:
     def __init__(self, occupy: Occupy) -> None:
         self._objects: dict[Kind, dict[str, Object]] = {kind: {} for kind in STORED}
-        self._deleted: set[str] = set()  # a namesake has another uid; there are few
+        self._deleted = Deletions()
         self._occupy = occupy
 
     def upsert(self, kind: Kind, obj: Object) -> tuple[PoolKey, ...]:

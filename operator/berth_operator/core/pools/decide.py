@@ -15,10 +15,11 @@ from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import is_reachable, is_terminating
 from berth_operator.core.objects import endpoint_slice, pool_pods
 from berth_operator.core.objects.pool_pods import PoolPods
+from berth_operator.core.observed import Object
 from berth_operator.core.outcome import Deletion
 from berth_operator.core.planner.context import Context
 from berth_operator.core.pools import cards, failures, orders, ruling, status
-from berth_operator.core.pools.observed import Member, PoolObserved
+from berth_operator.core.pools.observed import Member, PoolObserved, uid
 from berth_operator.core.pools.orders import Order, Placed
 from berth_operator.core.residency import law
 
@@ -47,8 +48,7 @@ def decide(observed: PoolObserved, context: Context) -> PoolOutcome:
         return PoolOutcome()  # Kubernetes deletes the pods: they are owned
     offer = cards.offer(observed.pool, context.settings, observed.nodes)
     if isinstance(offer, Failure):
-        told = status.of_refused(observed, offer)
-        return PoolOutcome(status=told.wire(), look_again_seconds=_REFUSED_SECONDS)
+        return _refused(observed, offer)
     history = failures.histories(observed)
     question = ruling.question(observed, offer, history)
     decision = law.decide(question)
@@ -73,6 +73,27 @@ def decide(observed: PoolObserved, context: Context) -> PoolOutcome:
         orders=orders.of_pods(observed, where, context.master_key, told.sequence),
         look_again_seconds=min(one for one in wishes if one is not None),
     )
+
+
+def _refused(observed: PoolObserved, failure: Failure) -> PoolOutcome:
+    """What stands, stands; but no route leads to a pod that is gone, or is of a model that left."""
+    there = {uid(one) for one in observed.active}
+    lost = (one for one in observed.slices if not _targets(one) <= there)
+    strangers = _strangers(observed)
+    left = {one.uid for one in strangers}
+    return PoolOutcome(
+        status=status.of_refused(observed, failure).wire(),
+        routes=tuple(
+            endpoint_slice.emptied(one) for one in lost if one["metadata"]["uid"] not in left
+        ),
+        withdraw=strangers,
+        look_again_seconds=_REFUSED_SECONDS,
+    )
+
+
+def _targets(route: Object) -> set[str]:
+    """Uids of the pods that it leads to."""
+    return {one["targetRef"]["uid"] for one in route.get("endpoints") or ()}
 
 
 def _moves(told: PoolStatus) -> bool:

@@ -11,7 +11,14 @@ from functools import cached_property
 
 from berth_api import names
 from berth_api.pool import PoolStatus
-from berth_operator.core.kubernetes import annotation, container_statuses, is_active, moment
+from berth_operator.core.kubernetes import (
+    annotation,
+    container_statuses,
+    is_active,
+    is_ready,
+    moment,
+)
+from berth_operator.core.node_health import is_unheard
 from berth_operator.core.observed import Load, Node, Object, Pod, Refusal
 from berth_operator.core.pools import files, planning
 from berth_operator.core.pools.pool import ResolvedPool
@@ -71,8 +78,14 @@ class PoolObserved:
 
     @cached_property
     def active(self) -> tuple[Pod, ...]:
-        """Pods that are neither finished nor on their way out."""
-        return tuple(one for one in self.pods if is_active(one.object))
+        """Pods that are neither finished, nor on their way out, nor lost with their node."""
+        return tuple(one for one in self.pods if is_active(one.object) and not self._is_lost(one))
+
+    def _is_lost(self, pod: Pod) -> bool:
+        """So its models are loaded elsewhere. Should it answer again, it is told what to hold."""
+        if pod.report is not None or is_ready(pod.object):
+            return False
+        return is_unheard(self.nodes, pod.object["spec"].get("nodeName"))
 
     @cached_property
     def plans(self) -> Mapping[str, PooledRevision]:
@@ -95,6 +108,15 @@ class PoolObserved:
             if wanted is not None:
                 found[wanted.id] = (*found.get(wanted.id, ()), member)
         return found
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A ModelPool that passed the API server's checks of another version, but not ours."""
+
+    cr: Object
+    now: datetime
+    problem: str
 
 
 def started_at(pod: Object) -> datetime | None:

@@ -12,6 +12,7 @@ from berth_operator.cluster.pools.observe import PoolObserver
 from berth_operator.cluster.pools.store import PoolKey, PoolStore
 from berth_operator.core.observed import Load, Refusal
 from berth_operator.core.pools import revision
+from berth_operator.core.pools.observed import PoolObserved, Unreadable
 from berth_operator.core.resolved import resolve
 
 KEY = PoolKey("team-a", "shared")
@@ -50,7 +51,7 @@ async def test_a_pool_is_seen_with_its_pods_and_what_each_says() -> None:
     watching.store.upsert(kinds.POD, pooled.pod_object(resourceVersion="1"))
     refusals = (Refusal("Pod", "p", "no"),)
     found = await watching.observe(KEY, refusals)
-    assert found is not None
+    assert isinstance(found, PoolObserved)
     assert found.pool.name == "shared"
     assert [one.report.sequence for one in found.pods if one.report] == [7]
     assert found.refusals == refusals
@@ -64,7 +65,7 @@ async def test_a_model_that_names_the_pool_is_a_member_with_its_plans_of_this_po
     watching = filled(observer(), cr, pooled.model_cr("elsewhere") | {"spec": _without_pool()})
     watching.cache.upsert(kinds.REVISION, versioned(stored, uid="r"))
     found = await watching.observe(KEY, ())
-    assert found is not None
+    assert isinstance(found, PoolObserved)
     (member,) = found.members
     assert member.name == "a"
     assert [one.id for one in member.revisions] == [plan.id]
@@ -81,7 +82,7 @@ async def test_plans_of_another_pool_are_none_of_its() -> None:
     watching = filled(observer(), cr)
     watching.cache.upsert(kinds.REVISION, versioned(stored, uid="r"))
     found = await watching.observe(KEY, ())
-    assert found is not None
+    assert isinstance(found, PoolObserved)
     assert found.members[0].revisions == ()
 
 
@@ -89,8 +90,8 @@ async def test_a_pools_demand_is_known_when_every_models_is() -> None:
     models = [pooled.model_cr("a"), pooled.model_cr("b")]
     known = await filled(observer(), *models).observe(KEY, ())
     unknown = await filled(observer({"b": Load(complete=False)}), *models).observe(KEY, ())
-    assert known is not None
-    assert unknown is not None
+    assert isinstance(known, PoolObserved)
+    assert isinstance(unknown, PoolObserved)
     assert (known.complete, unknown.complete) == (True, False)
 
 
@@ -98,8 +99,24 @@ async def test_one_that_goes_or_cannot_be_read_is_no_member() -> None:
     going = versioned(pooled.model_cr("a"), deletionTimestamp="2026-01-02T03:04:05Z")
     broken = pooled.model_cr("b", "ftp://nowhere")
     found = await filled(observer(), going, broken).observe(KEY, ())
-    assert found is not None
+    assert isinstance(found, PoolObserved)
     assert found.members == ()
+
+
+async def test_one_that_cannot_be_read_any_more_is_a_member_with_what_it_was_planned_as() -> None:
+    cr = pooled.model_cr()
+    plan = pooled.plan_of(cr)
+    broken = pooled.model_cr("a", "ftp://nowhere", priority=3)
+    watching = filled(observer(), broken)
+    stored = revision.to_object(resolve(cr), plan)
+    watching.cache.upsert(kinds.REVISION, versioned(stored, uid="r"))
+    found = await watching.observe(KEY, ())
+    assert isinstance(found, PoolObserved)
+    (member,) = found.members
+    wanted = found.wanted(member)
+    assert wanted is not None
+    assert wanted.id == plan.id
+    assert member.resolved.spec.priority is None
 
 
 async def test_of_a_pool_that_is_gone_or_goes_nothing_is_decided() -> None:
@@ -109,6 +126,14 @@ async def test_of_a_pool_that_is_gone_or_goes_nothing_is_decided() -> None:
     going["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
     watching.store.upsert(kinds.POOL, going)
     assert await watching.observe(KEY, ()) is None
+
+
+async def test_a_pool_that_cannot_be_read_is_seen_with_what_is_wrong() -> None:
+    watching = observer()
+    watching.store.upsert(kinds.POOL, pooled.pool_cr(replicas="many"))
+    found = await watching.observe(KEY, ())
+    assert isinstance(found, Unreadable)
+    assert "spec.replicas" in found.problem
 
 
 async def test_what_another_owns_is_not_the_pools() -> None:
@@ -125,7 +150,7 @@ async def test_what_another_owns_is_not_the_pools() -> None:
     }
     watching.store.upsert(kinds.DEPLOYMENT, foreign)
     found = await watching.observe(KEY, ())
-    assert found is not None
+    assert isinstance(found, PoolObserved)
     assert found.deployments == ()
 
 

@@ -11,7 +11,7 @@ from berth_api import names
 from berth_api.pool import PoolEngine, PoolStatus
 from berth_operator.core.drift import stamp
 from berth_operator.core.objects import endpoint_slice
-from berth_operator.core.observed import Load, Refusal
+from berth_operator.core.observed import Load, Node, Refusal
 from berth_operator.core.pools.decide import MOVING_SECONDS, REST_SECONDS, PoolOutcome, decide
 from berth_operator.core.pools.observed import Member, PoolObserved
 
@@ -74,6 +74,18 @@ def test_a_pool_that_cannot_have_pods_says_why_and_is_judged_again() -> None:
     assert outcome.look_again_seconds is not None
 
 
+def test_of_a_pool_that_can_have_no_more_pods_no_route_leads_to_one_that_is_gone() -> None:
+    before = served(asked())
+    (kept,) = look(before).routes
+    kept["metadata"]["uid"] = "s"
+    nowhere = pooled.observed(asked(), spec={"accelerator": {"profile": "a100"}}, slices=(kept,))
+    assert look(nowhere).routes == ()
+    (wanted,) = look(replace(nowhere, pods=())).routes
+    assert (wanted["metadata"]["name"], wanted["endpoints"]) == (names.model_slice("a"), [])
+    left = look(replace(nowhere, members=(), pods=()))
+    assert ([one.uid for one in left.withdraw], left.routes) == (["s"], ())
+
+
 def test_what_is_asked_for_is_ordered_and_told_before_it_is_there() -> None:
     outcome = look(pooled.observed(asked()))
     (engine,) = told(outcome).engines
@@ -111,6 +123,19 @@ def test_what_cannot_be_reached_is_not_routed(gone: dict[str, Any]) -> None:
     lost = replace(pooled.pod(**gone), report=report)
     (wanted,) = look(replace(before, pods=(lost,), slices=(route,))).routes
     assert wanted["endpoints"] == []
+
+
+def test_what_was_in_a_pod_that_is_lost_with_its_node_is_loaded_in_another() -> None:
+    before = served(asked())
+    lost = replace(pooled.pod(ready=False), report=None)
+    other = pooled.pod(name="shared-pool-1")
+    other.object["spec"]["nodeName"] = "node-2"
+    node = Node(name="node-2", labels={}, allocatable={})
+    known = replace(before, pods=(lost, other))
+    (engine,) = told(look(known)).engines
+    assert engine.pod == "shared-pool-0"
+    (engine,) = told(look(replace(known, nodes=(node,)))).engines
+    assert (engine.pod, engine.state) == ("shared-pool-1", "Loading")
 
 
 def test_the_route_of_a_model_that_left_is_withdrawn() -> None:
