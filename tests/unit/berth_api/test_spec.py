@@ -13,6 +13,10 @@ def test_a_name_and_a_source_are_enough():
     assert spec.keep_alive is None
 
 
+def test_a_queue_is_as_long_as_ollamas_unless_it_is_said_how_long():
+    assert Spec.model_validate(MINIMAL["spec"]).queue.max_pending == 512
+
+
 def test_a_field_of_a_newer_definition_is_ignored():
     newer = MINIMAL["spec"] | {"fieldOfTomorrow": 1}
     assert Spec.model_validate(newer) == Spec.model_validate(MINIMAL["spec"])

@@ -9,8 +9,8 @@ import pytest
 
 MESSAGES = "/v1/messages"
 PATHS = [
-    "/v1/responses", MESSAGES, "/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score",
-    "/tokenize", "/detokenize",
+    "/v1/completions", "/v1/embeddings", "/v1/responses", MESSAGES, "/v1/rerank", "/v2/rerank",
+    "/rerank", "/v1/score", "/score", "/tokenize", "/detokenize",
 ]  # fmt: skip
 BUSY = {"error": {"message": "busy", "type": "Service Unavailable", "param": None, "code": 503}}
 

@@ -72,6 +72,20 @@ async def test_an_engine_that_drains_gets_no_requests_and_loses_none() -> None:
     assert len(site.swapped) >= 1
 
 
+async def test_a_model_that_serves_answers_while_another_is_loading() -> None:
+    site = await site_of("a", "b")
+    await asked(site, "a")
+    site.ask("b")
+    while site.engine("b")["state"] != "Loading":
+        await site.step()
+    site.ask("a")
+    await site.step()
+    assert site.clients["a"].held == []
+    assert site.engine("b")["state"] == "Loading"
+    assert site.clients["b"].held != []
+    await site.until_answered()
+
+
 async def test_what_a_gateway_has_sent_to_one_engine_keeps_it_and_not_its_neighbour() -> None:
     """The pod has not counted it yet. But for that, the one of lower priority would go."""
     site = await site_of("a")

@@ -59,6 +59,10 @@ def test_keep_alive_is_the_specs(keep_alive: str, expected: float | None) -> Non
     assert of(keepAlive=keep_alive).keep_alive_seconds == expected
 
 
+def test_a_model_that_does_not_say_how_long_it_stays_does_so_for_ollamas_five_minutes() -> None:
+    assert of().keep_alive_seconds == 5 * 60
+
+
 @pytest.mark.parametrize(("asked", "expected"), [(7.0, 7.0), (-1.0, None)])
 def test_keep_alive_is_as_the_last_request_asked(asked: float, expected: float | None) -> None:
     load = Load(complete=True, keep_alive_seconds=asked)
