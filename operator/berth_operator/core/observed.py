@@ -12,8 +12,10 @@ from typing import Any
 
 from berth_api import names
 from berth_api.adapters import AdapterReport
+from berth_api.quantity import parse_duration
 from berth_api.server import PodStatus
 from berth_api.shape import ShapeReport
+from berth_api.spec import DEFAULT_KEEP_ALIVE
 from berth_operator.core.planner.learned import Record
 from berth_operator.core.scaling.replicas import Memory
 
@@ -67,6 +69,15 @@ class Load:
     epoch: int = 0  # another one: counts from a gateway that was not heard have come in at once
     engines: Mapping[str, int] = field(default_factory=dict)
     """By pod uid, what the engine itself runs and keeps waiting, where it was asked lately."""
+
+    def keep_alive(self, own: str | None) -> float | None:
+        """Seconds that the model is to stay without requests; None: for ever.
+
+        As the last request asked, else as `own`, the spec, says.
+        """
+        if self.keep_alive_seconds is not None:
+            return None if self.keep_alive_seconds < 0 else self.keep_alive_seconds
+        return parse_duration(own or DEFAULT_KEEP_ALIVE)
 
     def at_pod(self, uid: str) -> int:
         """The larger: not every request comes through a gateway, and engines tell later."""

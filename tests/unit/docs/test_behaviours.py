@@ -7,7 +7,7 @@ import fields
 import plans
 import pytest
 
-from berth_api.engine_flags import MANAGED
+from berth_api.engine_flags import MANAGED, OF_ADAPTERS
 from berth_api.pool import MAX_ENGINES, PoolSpec, Residency
 from berth_api.server import EngineAdapters, EngineConfig
 from berth_api.spec import Queue, Spec
@@ -92,7 +92,7 @@ def flags() -> dict[str, str]:
 
 def test_every_flag_that_is_refused_has_a_row_with_the_field_that_its_fix_names() -> None:
     decided = flags()
-    for flag, fix in MANAGED.items():
+    for flag, fix in (MANAGED | OF_ADAPTERS).items():
         assert fields.named(fix) <= fields.named(decided[flag]), flag
 
 
@@ -102,7 +102,7 @@ def test_every_flag_that_berth_sets_has_a_row() -> None:
     families = tuple(flag.rstrip("*") for flag in flags() if flag.endswith("*"))
     spelled = {word for word in argv if word.startswith("--") and not word.startswith(families)}
     assert spelled - set(flags()) == set()
-    assert set(flags()) - set(MANAGED) <= spelled
+    assert set(flags()) - set(MANAGED | OF_ADAPTERS) <= spelled
 
 
 def test_every_field_that_is_named_exists() -> None:

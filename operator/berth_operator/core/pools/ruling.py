@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Final
 
 from berth_api import names
 from berth_api.quantity import parse_duration
@@ -17,8 +16,6 @@ from berth_operator.core.pools.observed import Member, PoolObserved, uid
 from berth_operator.core.pools.residents import reports, residents
 from berth_operator.core.pools.revision import PooledRevision
 from berth_operator.core.residency.pool import Demand, Engine, PodRoom, Policy, Pool
-
-FOREVER: Final = -1.0  # as /demand says it
 
 
 def question(observed: PoolObserved, offer: Offer, history: Mapping[str, History]) -> Pool:
@@ -105,18 +102,10 @@ def _served(observed: PoolObserved, engine: str) -> tuple[Member, ...]:
 
 def _keep_alive(members: Iterable[Member]) -> float | None:
     """The longest of its models'; None: for ever. Without models it goes as soon as it is idle."""
-    found = [_keep_alive_of(one) for one in members]
+    found = [one.load.keep_alive(one.resolved.spec.keep_alive) for one in members]
     if any(one is None for one in found):
         return None
     return max((one for one in found if one is not None), default=0.0)
-
-
-def _keep_alive_of(member: Member) -> float | None:
-    asked = member.load.keep_alive_seconds
-    if asked is not None:
-        return None if asked == FOREVER else asked
-    seconds = parse_duration(_own_keep_alive(member))
-    return None if seconds is None else float(seconds)
 
 
 def _supersedes(

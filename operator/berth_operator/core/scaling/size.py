@@ -11,8 +11,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from berth_api.quantity import parse_duration
-from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode
+from berth_api.spec import ScalingMode
 from berth_api.status import QueueStatus, ScalingStatus
 from berth_operator.core import node_health, problems
 from berth_operator.core.accelerators import room
@@ -159,7 +158,7 @@ def _law(
         max_replicas=scaling.max_replicas,
         target_queue_depth=target,
         scale_down_delay_seconds=scaling.scale_down_delay_seconds,
-        keep_alive_seconds=parse_duration(resolved.spec.keep_alive or DEFAULT_KEEP_ALIVE),
+        keep_alive_seconds=observed.load.keep_alive(resolved.spec.keep_alive),
         cold_start_seconds=start,
         room=room.replicas(observed, revision, settings),
         headroom=float(scaling.headroom),

@@ -183,6 +183,21 @@ def test_a_negative_keep_alive_is_for_ever() -> None:
     assert model.asked == 1
 
 
+def test_a_request_says_how_long_it_stays() -> None:
+    model = Model({"keepAlive": "1h", "scaling": {"scaleDownDelaySeconds": 5}})
+    model.for_seconds(3, held=1)
+    model.for_seconds(60, held=0, keep_alive_seconds=10.0)
+    model.look(keep_alive_seconds=10.0)
+    assert model.asked == 0
+
+
+def test_a_request_has_it_stay_for_ever() -> None:
+    model = Model({"keepAlive": "30s"})
+    model.for_seconds(3, held=1)
+    model.for_seconds(400, held=0, keep_alive_seconds=-1.0)
+    assert model.asked == 1
+
+
 def test_an_engine_that_works_for_someone_keeps_its_replica() -> None:
     model = Model({"keepAlive": "10s", "scaling": {"scaleDownDelaySeconds": 5}})
     model.for_seconds(3, held=1)
