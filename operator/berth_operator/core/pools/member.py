@@ -37,23 +37,29 @@ class _Given:
 
     pool: ResolvedPool
     offer: Offer
-    status: PoolStatus
 
 
 def decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome:
     given = _given(observed, resolved, context)
     if isinstance(given, Failure):
-        view = View(observed, resolved, Refused(given))
+        view = _unplanned(observed, resolved, Refused(given))
         return _outcome(view, context, apply=[], retry=_REFUSED_SECONDS)
     planned = planning.plan(observed, resolved, context, given.pool, given.offer)
     if isinstance(planned, Reading):
         job = _absent(observed.children.jobs, [planned.job])
-        return _outcome(View(observed, resolved, planned), context, apply=job, retry=None)
+        view = _unplanned(observed, resolved, planned)
+        return _outcome(view, context, apply=job, retry=None)
     if isinstance(planned, Refused):
-        view = View(observed, resolved, planned)
+        view = _unplanned(observed, resolved, planned)
         wait = planned.retry_seconds
         return _outcome(view, context, apply=[], retry=wait or _REFUSED_SECONDS)
     return _planned(observed, resolved, context, given, planned)
+
+
+def _unplanned(observed: Observed, resolved: Resolved, planned: Reading | Refused) -> View:
+    """What it had before goes on serving: the spec asks for something else that is not there."""
+    serving = _serving(observed, resolved, _engines(observed))
+    return View(observed, resolved, planned, serving=serving)
 
 
 def _planned(
@@ -71,14 +77,14 @@ def _planned(
         pool=given.pool,
         offer=given.offer,
     )
-    engines = {one.id: one for one in given.status.engines}
+    engines = _engines(observed)
     view = View(
         observed,
         resolved,
         planned,
         files=found,
         engine=engines.get(planned.id),
-        serving=_serving(observed, engines, planned),
+        serving=_serving(observed, resolved, engines, planned.id),
     )
     wanted = _absent(observed.children.revisions, [revision.to_object(resolved, planned)])
     wanted += _absent(observed.children.jobs, [found.job] if found.job else [])
@@ -103,17 +109,24 @@ def _given(observed: Observed, resolved: Resolved, context: Context) -> _Given |
     offer = cards.offer(found, context.settings, observed.nodes)
     if isinstance(offer, Failure):
         return offer.model_copy(update={"message": f"ModelPool {name}: {offer.message}"})
+    return _Given(found, offer)
+
+
+def _engines(observed: Observed) -> Mapping[str, PoolEngine]:
+    """As the pool tells of them; a pool that goes has taken the routes back."""
+    if observed.pool is None or is_terminating(observed.pool):
+        return {}
     status = PoolStatus.model_validate(observed.pool.get("status") or {})
-    return _Given(found, offer, status)
+    return {one.id: one for one in status.engines}
 
 
 def _serving(
-    observed: Observed, engines: Mapping[str, PoolEngine], planned: PooledRevision
+    observed: Observed, resolved: Resolved, engines: Mapping[str, PoolEngine], *wanted: str
 ) -> PoolEngine | None:
     """The engine that answers for the model now; of an update, it may be the one before."""
     stored = revision.readable(observed.children.revisions)
-    newest_first = [planned.id, *(one.id for one in reversed(stored))]
-    found = (engines[id_] for id_ in newest_first if id_ in engines)
+    mine = (one.id for one in reversed(stored) if one.pool == resolved.spec.pool)
+    found = (engines[id_] for id_ in (*wanted, *mine) if id_ in engines)
     return next((one for one in found if one.state == "Serving"), None)
 
 
@@ -167,8 +180,7 @@ def _is_over(view: View, stored: Object) -> bool:
 
 
 def _resident(observed: Observed) -> frozenset[str]:
-    status = PoolStatus.model_validate((observed.pool or {}).get("status") or {})
-    return frozenset(one.id for one in status.engines if one.pod_uid)
+    return frozenset(one.id for one in _engines(observed).values() if one.pod_uid)
 
 
 def _ended_jobs(view: View) -> list[Object]:

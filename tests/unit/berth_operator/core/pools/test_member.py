@@ -172,6 +172,34 @@ def test_the_plan_before_is_gone_with_its_engine_where_that_does_not_serve() -> 
     assert [one.name for one in outcome.delete] == [before["metadata"]["name"]]
 
 
+def refused(pool: dict[str, Any], stored: dict[str, Any] | None = None) -> Outcome:
+    """After an edit that cannot be planned; `pool` tells of what was planned before."""
+    wrong = pooled.model_cr(runtime={"maxModelLen": 10**6})
+    children = Children(revisions=(stored or planned(),))
+    return decide(observed(wrong, children=children, pool=pool), CONTEXT)
+
+
+def test_an_edit_that_is_refused_while_the_plan_before_serves_is_degraded() -> None:
+    outcome = refused(engine_of(planned(), "Serving", pod="p", pod_uid="u"))
+    assert (ready(outcome)["status"], ready(outcome)["reason"]) == ("True", "Degraded")
+    assert (status(outcome)["phase"], status(outcome)["readyReplicas"]) == ("Serving", 1)
+    assert "maxModelLen" in status(outcome)["message"]
+
+
+def test_a_pool_that_is_being_deleted_serves_nothing() -> None:
+    pool = engine_of(planned(), "Serving", pod="p", pod_uid="u")
+    going = {**pool["metadata"], "deletionTimestamp": "2026-01-02T03:04:05Z"}
+    outcome = refused(pool | {"metadata": going})
+    assert (status(outcome)["phase"], ready(outcome)["status"]) == ("Failed", "False")
+
+
+def test_the_same_engine_of_another_pool_is_not_its_own() -> None:
+    stored = planned()
+    pool = engine_of(stored, "Serving", pod="p", pod_uid="u")
+    stored["data"]["pooled"]["pool"] = "another"
+    assert ready(refused(pool, stored))["status"] == "False"
+
+
 def test_an_edit_that_is_refused_keeps_what_tells_that_the_files_are_there() -> None:
     source = "hf://org/model"
     cr = pooled.model_cr(source=source)
