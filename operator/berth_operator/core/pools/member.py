@@ -19,7 +19,7 @@ from berth_operator.core.planner import planning as dedicated
 from berth_operator.core.planner.context import Context
 from berth_operator.core.planner.reading import Reading, Refused
 from berth_operator.core.pools import cards, files, member_status, planning, pool, revision
-from berth_operator.core.pools.member_status import View
+from berth_operator.core.pools.member_view import View
 from berth_operator.core.pools.pool import ResolvedPool
 from berth_operator.core.pools.revision import PooledRevision
 from berth_operator.core.resolved import Resolved

@@ -4,72 +4,25 @@ The same phases, conditions and reasons as a dedicated model has; where that has
 one while its engine serves.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from berth_api import names
-from berth_api.pool import PoolEngine
 from berth_api.server import Phase
-from berth_api.shape import Failure
-from berth_api.status import ConditionType, Load, Plan, QueueStatus, Status
+from berth_api.status import Load, Plan, QueueStatus, Status
 from berth_operator.core import status
-from berth_operator.core.conditions import Truth, with_fix
-from berth_operator.core.observed import Observed
+from berth_operator.core.conditions import with_fix
 from berth_operator.core.planner import deviation
 from berth_operator.core.planner.reading import Reading, Refused
-from berth_operator.core.pools.files import Files
-from berth_operator.core.pools.planning import Planning
+from berth_operator.core.pools import member_conditions
+from berth_operator.core.pools.member_view import View
 from berth_operator.core.pools.revision import PooledRevision
-from berth_operator.core.problems import Problem, of_refusal
-from berth_operator.core.resolved import Resolved
 from berth_operator.core.status import Told
 from berth_operator.core.view import IDLE, PLANNING
 from berth_operator.settings import Settings
 
 
-@dataclass(frozen=True)
-class View:
-    """Everything that a status is computed from."""
-
-    observed: Observed
-    resolved: Resolved
-    planned: Planning
-    files: Files | None = None
-    engine: PoolEngine | None = None  # of the wanted plan; None: the pool has not looked yet
-    serving: PoolEngine | None = None  # that answers now
-
-    @property
-    def problem(self) -> Problem | None:
-        """The cause that a user should mend first."""
-        if isinstance(self.planned, Refused):
-            return Problem(ConditionType.PLANNED.value, self.planned.failure)
-        if self.observed.refusals:
-            return of_refusal(self.observed.refusals[0])
-        if self.files is not None and self.files.problem is not None:
-            return self.files.problem
-        return None if self.engine is None else _of_engine(self.engine)
-
-
-def _of_engine(engine: PoolEngine) -> Problem | None:
-    if engine.state == "Refused":
-        failure = Failure(reason="DoesNotFit", message=engine.message, fix=engine.failure_fix or "")
-        return Problem(ConditionType.SCHEDULED.value, failure)
-    if engine.failure_reason is None:
-        return None
-    return Problem(
-        ConditionType.RUNTIME_HEALTHY.value,
-        Failure(
-            reason=engine.failure_reason,
-            message=engine.failure_message or engine.failure_reason,
-            fix=engine.failure_fix or "",
-        ),
-        pod=engine.pod,
-        count=engine.attempt,
-    )
-
-
 def of(view: View, settings: Settings) -> Told:
-    truths = [truth for compute in _CONDITIONS if (truth := compute(view)) is not None]
+    truths = member_conditions.of(view)
     ready = truths[0]
     problem = view.problem
     reason, message = ready.reason, ready.message
@@ -85,7 +38,7 @@ def of(view: View, settings: Settings) -> Told:
         url=settings.url,
         replicas=int(view.engine is not None and view.engine.pod is not None),
         ready_replicas=int(view.serving is not None),
-        updated_replicas=int(_serves(view)),
+        updated_replicas=int(view.serves),
         selector=f"{names.LABEL_POOL}={view.resolved.spec.pool},{names.LABEL_ROLE}={names.ROLE_POOL}",
         current_revision=_current(view),
         update_revision=revision.name if revision else None,
@@ -99,14 +52,10 @@ def of(view: View, settings: Settings) -> Told:
     return Told(told, status.events_of(view.observed, told))
 
 
-def _serves(view: View) -> bool:
-    return view.engine is not None and view.engine.state == "Serving"
-
-
 def _current(view: View) -> str | None:
     """The plan that served last."""
     told: str | None = view.observed.cr.get("status", {}).get("currentRevision")
-    if _serves(view) and isinstance(view.planned, PooledRevision):
+    if view.serves and isinstance(view.planned, PooledRevision):
         return view.planned.name
     return told
 
@@ -168,95 +117,3 @@ def _queue(view: View) -> QueueStatus | None:
     if not load.held and not told:
         return None
     return QueueStatus(depth=load.held, oldest_seconds=int(load.oldest_seconds))
-
-
-# Conditions, the roll-up first: it is what people look for.
-
-
-def _ready(view: View) -> Truth:
-    kind = ConditionType.READY
-    if view.serving is not None and view.problem is not None:
-        return Truth(kind, True, "Degraded", with_fix(view.problem.failure))
-    if view.serving is not None:
-        return Truth(kind, True, "Serving", _where(view.serving))
-    if view.problem is not None:
-        return Truth(kind, False, "Failed", with_fix(view.problem.failure))
-    if view.engine is not None and view.engine.state == "Absent":
-        message = "not loaded; the first request has the pool load it"
-        return Truth(kind, True, "ScaledToZero", message)
-    return Truth(kind, False, "Activating", _doing(view))
-
-
-def _where(engine: PoolEngine) -> str:
-    cards = f" on card {', '.join(map(str, engine.cards))}" if engine.cards else ""
-    return f"loaded in {engine.pod}{cards}"
-
-
-def _doing(view: View) -> str:
-    if isinstance(view.planned, Reading):
-        return "reading the model's shape"
-    if view.files is not None and view.files.state != "There":
-        report = view.files.report
-        return report.message if report and report.message else "fetching the model's files"
-    if view.engine is None:
-        return "the pool has not looked at it yet"
-    return view.engine.message or view.engine.state
-
-
-def _planned(view: View) -> Truth:
-    kind = ConditionType.PLANNED
-    match view.planned:
-        case PooledRevision(plan=plan):
-            return Truth(kind, True, "Fits", "; ".join(plan.explain))
-        case Refused(failure=failure):
-            return Truth(kind, False, failure.reason, with_fix(failure))
-        case _:
-            message = "reading the model's config.json and safetensors headers"
-            return Truth(kind, None, "ReadingShape", message)
-
-
-def _scheduled(view: View) -> Truth:
-    kind = ConditionType.SCHEDULED
-    if problem := _problem_of(view, kind):
-        return problem
-    engine = view.engine
-    if engine is not None and engine.pod is not None:
-        return Truth(kind, True, "Scheduled", _where(engine))
-    if engine is not None and engine.state == "Waiting":
-        return Truth(kind, False, "WaitingForEviction", engine.message)
-    return Truth(kind, None, "Waiting", "nobody has asked for it")
-
-
-def _cached(view: View) -> Truth:
-    kind = ConditionType.MODEL_CACHED
-    if problem := _problem_of(view, kind):
-        return problem
-    if view.files is not None and view.files.state == "There":
-        return Truth(kind, True, "Verified", "the model's files are in the pool's cache")
-    return Truth(kind, None if view.files is None else False, "Downloading", _doing(view))
-
-
-def _healthy(view: View) -> Truth:
-    kind = ConditionType.RUNTIME_HEALTHY
-    if problem := _problem_of(view, kind):
-        return problem
-    if _serves(view):
-        return Truth(kind, True, "Serving", "the engine has generated a token")
-    loading = view.engine is not None and view.engine.state == "Loading"
-    return Truth(kind, False if loading else None, "EngineStarting", _doing(view))
-
-
-def _routed(view: View) -> Truth:
-    if view.serving is not None:
-        return Truth(ConditionType.ROUTED, True, "Routed", "its engine takes requests")
-    return Truth(ConditionType.ROUTED, False, "NoReadyPods", "no engine of it takes requests")
-
-
-def _problem_of(view: View, kind: ConditionType) -> Truth | None:
-    problem = view.problem
-    if problem is None or problem.condition != kind.value:
-        return None
-    return Truth(kind, False, problem.failure.reason, with_fix(problem.failure))
-
-
-_CONDITIONS: Final = (_ready, _planned, _scheduled, _cached, _healthy, _routed)
