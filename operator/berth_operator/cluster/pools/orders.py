@@ -17,6 +17,15 @@ from berth_operator.errors import Conflict, Denied, Unavailable
 # A pod answers within milliseconds; the next look tries again.
 TIMEOUT: Final = aiohttp.ClientTimeout(total=3.0)
 _MAX_ANSWER_BYTES: Final = 256 * 1024
+# What the same orders will be answered with again, and a user should hear of: a key that the pod
+# does not have, more than it reads, what it cannot hold.
+_NEVER: Final = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    }
+)
 _JSON: Final = "application/json"
 
 
@@ -74,6 +83,6 @@ def judge(status: int, body: bytes, pod: Object) -> None:
     message = f"pod {pod['metadata']['name']} answered its orders with {status}: {said}"
     if status == HTTPStatus.CONFLICT:
         raise Conflict(message, status=status)
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+    if status in _NEVER:
         raise Denied(message, status=status)
     raise Unavailable(message, status=status)

@@ -6,13 +6,14 @@ back before its engine is told to go, so no request is sent to one that drains.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from berth_api import names
 from berth_api.pool import PoolStatus
 from berth_api.shape import Failure
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.kubernetes import is_reachable, is_terminating
+from berth_operator.core.kubernetes import condition, is_reachable, is_terminating, moment
 from berth_operator.core.objects import endpoint_slice, pool_pods
 from berth_operator.core.objects.pool_pods import PoolPods
 from berth_operator.core.observed import Object
@@ -28,6 +29,8 @@ from berth_operator.core.residency import law
 MOVING_SECONDS: Final = 0.5
 REST_SECONDS: Final = 5.0
 _REFUSED_SECONDS: Final = 10.0
+# Volumes are there within seconds, and those of a cloud within some ten.
+_MOUNTED: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ def _own(
     wanted = pool_pods.revision(given, name, number)
     kept = stored.get(wanted["metadata"]["name"])
     wanted_objects: list[dict[str, Any]] = []
-    if not pool_pods.key_written(observed.budgets, pool_pods.key_hash(given)):
+    key = pool_pods.key_hash(given)
+    if not pool_pods.key_written(observed.budgets, key) or _waits_for_volumes(observed):
         wanted_objects.append(pool_pods.secret(given))
     if kept is None:
         wanted_objects.append(wanted)
@@ -119,6 +123,14 @@ def _own(
     wanted_objects += [pool_pods.deployment(given, template), pool_pods.budget(given)]
     over = [one for key, one in stored.items() if key != wanted["metadata"]["name"]]
     return tuple(wanted_objects), tuple(Deletion.of(one) for one in over)
+
+
+def _waits_for_volumes(observed: PoolObserved) -> bool:
+    """A pod's sandbox is made when all is mounted: it may be the key's Secret that was deleted."""
+    found = (condition(one.object, "PodReadyToStartContainers") for one in observed.active)
+    waits = (one.get("lastTransitionTime") for one in found if one.get("status") == "False")
+    since = min((at for text in waits if (at := moment(text))), default=observed.now)
+    return observed.now - since > _MOUNTED
 
 
 # Routes

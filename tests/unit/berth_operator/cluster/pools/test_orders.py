@@ -35,7 +35,7 @@ async def test_orders_go_through_the_api_server_with_the_pools_key() -> None:
     [
         (HTTPStatus.CONFLICT, Conflict),
         (HTTPStatus.UNPROCESSABLE_ENTITY, Denied),
-        (HTTPStatus.UNAUTHORIZED, Unavailable),
+        (HTTPStatus.UNAUTHORIZED, Denied),
         (HTTPStatus.BAD_GATEWAY, Unavailable),
     ],
 )

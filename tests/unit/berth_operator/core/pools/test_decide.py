@@ -1,6 +1,7 @@
 """One look at a pool; whole lives of one are in `test_pool_reconcile`."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import builders
@@ -10,8 +11,9 @@ import pytest
 from berth_api import names
 from berth_api.pool import PoolEngine, PoolStatus
 from berth_operator.core.drift import stamp
+from berth_operator.core.kubernetes import timestamp
 from berth_operator.core.objects import endpoint_slice
-from berth_operator.core.observed import Load, Node, Refusal
+from berth_operator.core.observed import Load, Node, Pod, Refusal
 from berth_operator.core.pools.decide import MOVING_SECONDS, REST_SECONDS, PoolOutcome, decide
 from berth_operator.core.pools.observed import Member, PoolObserved
 
@@ -54,6 +56,19 @@ def test_what_stands_is_not_wanted_anew() -> None:
     assert [one["kind"] for one in second.apply] == ["Deployment", "PodDisruptionBudget"]
     assert second.delete == ()
     assert second.status == first.status
+
+
+@pytest.mark.parametrize(("seconds", "wanted"), [(30, False), (90, True)])
+def test_a_key_that_someone_deleted_is_written_again_when_a_pod_waits_for_it(
+    *, seconds: int, wanted: bool
+) -> None:
+    first = look(pooled.observed())
+    waiting = Pod(pooled.pod_object(ready=False))
+    since = timestamp(builders.NOW - timedelta(seconds=seconds))
+    mounts = {"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": since}
+    waiting.object["status"]["conditions"].append(mounts)
+    outcome = look(again(pooled.observed(), first, pods=(waiting,)))
+    assert ("Secret" in [one["kind"] for one in outcome.apply]) == wanted
 
 
 def test_a_pods_template_is_the_one_that_was_kept_whatever_this_berth_would_render() -> None:
