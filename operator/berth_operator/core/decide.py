@@ -73,14 +73,19 @@ def _decided(observed: Observed, context: Context) -> Outcome:
     try:
         resolved = resolve(observed.cr)
     except (ValidationError, ValueError) as invalid:
-        told = status.of_invalid(observed, str(invalid))
+        told = status.of_invalid(observed, str(invalid), in_pool=_in_pool(observed))
         return Outcome(status=told, patch=draining.reopened(observed))
     if resolved.spec.paused:
-        told = status.of_paused(observed, resolved)
+        told = status.of_paused(observed, resolved, in_pool=_in_pool(observed))
         return Outcome(status=told, patch=draining.reopened(observed))
     if resolved.spec.pool is not None:
         return pooled.decide(observed, resolved, context)
     return _decide(observed, resolved, context)
+
+
+def _in_pool(observed: Observed) -> bool:
+    """Whether an engine of its pool answers for it."""
+    return pooled.answering(observed) is not None
 
 
 def _decide(seen: Observed, resolved: Resolved, context: Context) -> Outcome:

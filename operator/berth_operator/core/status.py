@@ -97,23 +97,22 @@ def _serves(observed: Observed, revision: Revision) -> bool:
     return any(is_serving(pod.object) for pod in observed.pods_of(revision.name))
 
 
-def of_invalid(observed: Observed, message: str) -> dict[str, Any]:
+def of_invalid(observed: Observed, message: str, *, in_pool: bool) -> dict[str, Any]:
     """For an object that passed the API server's checks of another version, but not ours."""
     generation = observed.cr["metadata"].get("generation", 0)
-    return _frozen(
-        observed, generation, Truth(ConditionType.PLANNED, False, "InvalidSpec", message)
-    )
+    truth = Truth(ConditionType.PLANNED, False, "InvalidSpec", message)
+    return _frozen(observed, generation, truth, in_pool=in_pool)
 
 
-def of_paused(observed: Observed, resolved: Resolved) -> dict[str, Any]:
+def of_paused(observed: Observed, resolved: Resolved, *, in_pool: bool) -> dict[str, Any]:
     truth = Truth(ConditionType.PAUSED, True, "Paused", "spec.paused is true: nothing is changed")
-    return _frozen(observed, resolved.generation, truth)
+    return _frozen(observed, resolved.generation, truth, in_pool=in_pool)
 
 
-def _frozen(observed: Observed, generation: int, truth: Truth) -> dict[str, Any]:
+def _frozen(observed: Observed, generation: int, truth: Truth, *, in_pool: bool) -> dict[str, Any]:
     """What was told before, the pods as they are, and why nothing more is done."""
     previous = dict(observed.cr.get("status", {}))
-    ready = sum(is_serving(pod.object) for pod in observed.engines)
+    ready = sum(is_serving(pod.object) for pod in observed.engines) + in_pool
     roll_up = Truth(ConditionType.READY, ready > 0, truth.reason, truth.message)
     changed = {truth.type.value, roll_up.type.value}
     kept = [c for c in previous.get("conditions", []) if c["type"] not in changed]
@@ -123,7 +122,7 @@ def _frozen(observed: Observed, generation: int, truth: Truth) -> dict[str, Any]
         "phase": Phase.SERVING.value if ready else _phase_without(previous),
         "reason": truth.reason,
         "message": truth.message,
-        "replicas": views.replica_count(observed),
+        "replicas": views.replica_count(observed) + in_pool,
         "readyReplicas": ready,
         "conditions": [*(one.wire() for one in shown), *kept],
     }

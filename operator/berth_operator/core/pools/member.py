@@ -58,8 +58,7 @@ def decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome:
 
 def _unplanned(observed: Observed, resolved: Resolved, planned: Reading | Refused) -> View:
     """What it had before goes on serving: the spec asks for something else that is not there."""
-    serving = _serving(observed, resolved, _engines(observed))
-    return View(observed, resolved, planned, serving=serving)
+    return View(observed, resolved, planned, serving=answering(observed))
 
 
 def _planned(
@@ -84,7 +83,7 @@ def _planned(
         planned,
         files=found,
         engine=engines.get(planned.id),
-        serving=_serving(observed, resolved, engines, planned.id),
+        serving=answering(observed, planned.id),
     )
     wanted = _absent(observed.children.revisions, [revision.to_object(resolved, planned)])
     wanted += _absent(observed.children.jobs, [found.job] if found.job else [])
@@ -120,12 +119,11 @@ def _engines(observed: Observed) -> Mapping[str, PoolEngine]:
     return {one.id: one for one in status.engines}
 
 
-def _serving(
-    observed: Observed, resolved: Resolved, engines: Mapping[str, PoolEngine], *wanted: str
-) -> PoolEngine | None:
+def answering(observed: Observed, *wanted: str) -> PoolEngine | None:
     """The engine that answers for the model now; of an update, it may be the one before."""
+    engines, pool = _engines(observed), observed.cr.get("spec", {}).get("pool")
     stored = revision.readable(observed.children.revisions)
-    mine = (one.id for one in reversed(stored) if one.pool == resolved.spec.pool)
+    mine = (one.id for one in reversed(stored) if one.pool == pool)
     found = (engines[id_] for id_ in (*wanted, *mine) if id_ in engines)
     return next((one for one in found if one.state == "Serving"), None)
 

@@ -186,6 +186,25 @@ def test_an_edit_that_is_refused_while_the_plan_before_serves_is_degraded() -> N
     assert "maxModelLen" in status(outcome)["message"]
 
 
+@pytest.mark.parametrize(
+    ("cr", "reason"),
+    [
+        (pooled.model_cr(paused=True), "Paused"),
+        (pooled.model_cr(source="ftp://nowhere"), "InvalidSpec"),
+    ],
+)
+def test_what_nothing_is_changed_of_is_told_to_serve_while_its_engine_does(
+    cr: dict[str, Any], reason: str
+) -> None:
+    stored = planned()
+    children = Children(revisions=(stored,))
+    for state, serves in (("Serving", 1), ("Absent", 0)):
+        pool = engine_of(stored, state, pod="p", pod_uid="u")
+        outcome = decide(observed(cr, children=children, pool=pool), CONTEXT)
+        assert ready(outcome)["status"] == str(bool(serves))
+        assert (status(outcome)["reason"], status(outcome)["readyReplicas"]) == (reason, serves)
+
+
 def test_a_pool_that_is_being_deleted_serves_nothing() -> None:
     pool = engine_of(planned(), "Serving", pod="p", pod_uid="u")
     going = {**pool["metadata"], "deletionTimestamp": "2026-01-02T03:04:05Z"}
