@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cluster_client import RefusedError
 from clusterapi import CRD_NAME
 from kubelet import ending_shape_jobs, restarting
 from operator_site import (
@@ -98,7 +99,15 @@ def poison(site: Site) -> None:
     """A condition without a type, which the definition of today would not take."""
     site.create("poison")
     status = {"status": {"conditions": [{"reason": "Unknown"}]}}
-    site.cluster.patch(f"{site.path(kinds.MODEL, 'poison')}/status", status)
+
+    def taken() -> bool:
+        try:
+            site.cluster.patch(f"{site.path(kinds.MODEL, 'poison')}/status", status)
+        except RefusedError:
+            return False  # the API server takes a moment to go by a changed definition
+        return True
+
+    wait_for("the looser definition", taken, seconds=CONVERGE_SECONDS)
 
 
 def median_latency(site: Site, prefix: str) -> float:
