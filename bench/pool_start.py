@@ -1,12 +1,17 @@
 """From an order to the first token in a pool's pod, beside `vllm serve` with the same weights.
 
-    BERTH_ENGINE_PYTHON=.../bin/python python3 -m bench.pool_start [--rounds 3]
+    BERTH_ENGINE_PYTHON=.../bin/python python3 -m bench.pool_start [--rounds 3] \
+        [--model FOLDER] [--ollama BINARY]
 
 Variants take turns, so that a noisy machine is noisy for all: `vllm serve` from its exec, an
 engine that a pool's pod executes, and one that it forks from its warm interpreter. What the pod
 did before the order, its imports too, is not counted: it is done once, when the pod is made. The
 first token is a completion of one token, asked for every 50 ms. All of them must then say the same
 words to the same question.
+
+`--model` names a folder with weights instead of a small made model. With `--ollama` an Ollama of
+these weights takes its turn too: from a request to its first token, of a model that was unloaded.
+Its numbers are of another precision, so its words are its own.
 """
 
 import argparse
@@ -22,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.engine import replica
@@ -41,6 +47,7 @@ FLAGS = replica.Flags(max_model_len=2048, max_num_seqs=16, kv_cache_bytes=256 * 
 POOL_BYTES = 8 * 2**30
 SHARE_BYTES = 3 * 2**30
 PLAIN, COLD, WARM = "vllm serve", "a pool's pod, executed", "a pool's pod, forked"
+OLLAMA = "Ollama, loading on request"
 _ENTRY_POINTS = "[vllm.general_plugins]\nberth = berth_server.plugin:register\n"
 
 
@@ -93,24 +100,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", action="append", choices=[PLAIN, COLD, WARM])
+    parser.add_argument("--model", type=Path, help="a folder with weights")
+    parser.add_argument("--ollama", type=Path, help="its binary")
     options = parser.parse_args()
     python = replica.engine_python()
-    names = options.only or [PLAIN, COLD, WARM]
-    found: dict[str, list[Start]] = {name: [] for name in names}
+    variants = options.only or [PLAIN, COLD, WARM]
+    variants += [OLLAMA] if options.ollama else []
+    found: dict[str, list[Start]] = {name: [] for name in variants}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        model.write(_made(folder / "model"))
+        weights = options.model or _made(folder / "model")
+        if options.model is None:
+            model.write(weights)
         pods = {
-            name: stack.enter_context(pool(python, folder, warm=name == WARM))
-            for name in names
-            if name != PLAIN
+            name: stack.enter_context(pool(python, folder, weights, warm=name == WARM))
+            for name in variants
+            if name in {COLD, WARM}
         }
+        starters = {name: partial(ordered, pod) for name, pod in pods.items()}
+        starters[PLAIN] = partial(plain, python, weights)
+        if options.ollama:
+            peer = stack.enter_context(ollama(options.ollama, _made(folder / "ollama"), weights))
+            starters[OLLAMA] = partial(asked, peer)
         for turn in range(options.rounds):
             for name, starts in found.items():
-                starts.append(ordered(pods[name]) if name in pods else plain(python, folder))
+                starts.append(starters[name]())
                 print(f"round {turn + 1}: {name}: {starts[-1]}", file=sys.stderr, flush=True)
     print(f"load average at the end: {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    said = {start.words for starts in found.values() for start in starts}
+    ours = (starts for name, starts in found.items() if name != OLLAMA)
+    said = {start.words for starts in ours for start in starts}
     if len(said) > 1:
         raise DevError(f"the engines do not say the same: {said}")
     print(table({name: [one.seconds for one in starts] for name, starts in found.items()}))
@@ -123,9 +141,9 @@ class Start:
     words: str
 
 
-def plain(python: Path, folder: Path) -> Start:
+def plain(python: Path, weights: Path) -> Start:
     started = time.monotonic()
-    with replica.vllm(python, folder / "model", FLAGS, core=0) as one:
+    with replica.vllm(python, weights, FLAGS, core=0) as one:
         port = int(one.url.rpartition(":")[2])
         _until(lambda: _answers(port))
         seconds = time.monotonic() - started
@@ -149,7 +167,55 @@ def ordered(pod: PoolPod) -> Start:
 
 
 @contextlib.contextmanager
-def pool(python: Path, folder: Path, *, warm: bool) -> Iterator[PoolPod]:
+def ollama(binary: Path, home: Path, weights: Path) -> Iterator[int]:
+    """The port of a server that has the weights, and has not loaded them."""
+    port = replica.free_port()
+    environment = os.environ | {
+        "HOME": str(home),
+        "OLLAMA_HOST": f"127.0.0.1:{port}",
+        "OLLAMA_MODELS": str(home / "models"),
+    }
+    (home / "Modelfile").write_text(f"FROM {weights}\n")
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [binary, "serve"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        _until(lambda: _call(port, "GET", "/api/version")[0] == http.HTTPStatus.OK)
+        create = [binary, "create", replica.MODEL, "-f", home / "Modelfile"]
+        subprocess.run(create, env=environment, check=True, capture_output=True)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_SECONDS)
+
+
+def asked(port: int) -> Start:
+    """One request to a model that is not loaded, which is unloaded again."""
+    question = {
+        "model": replica.MODEL,
+        "prompt": "w5 w6 w7",
+        "raw": True,
+        "stream": False,
+        "options": {"num_predict": 1, "temperature": 0},
+    }
+    started = time.monotonic()
+    code, body = _call(port, "POST", "/api/generate", json.dumps(question))
+    seconds = time.monotonic() - started
+    if code != http.HTTPStatus.OK:
+        raise DevError(f"Ollama answers {code}: {body.decode()}")
+    _call(port, "POST", "/api/generate", json.dumps({"model": replica.MODEL, "keep_alive": 0}))
+    _until(lambda: not json.loads(_call(port, "GET", "/api/ps")[1])["models"])
+    return Start(seconds, str(json.loads(body)["response"]))
+
+
+@contextlib.contextmanager
+def pool(python: Path, folder: Path, weights: Path, *, warm: bool) -> Iterator[PoolPod]:
     """The server as in an image: run by the engine's Python, and a plugin of the engine."""
     home = _made(folder / ("warm" if warm else "cold"))
     replica.name_the_wheel(python, home)
@@ -187,7 +253,7 @@ def pool(python: Path, folder: Path, *, warm: bool) -> Iterator[PoolPod]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    pod = PoolPod(config.status_port, folder / "model", command, log)
+    pod = PoolPod(config.status_port, weights, command, log)
     try:
         _until(lambda: pod.status().phase is Phase.SERVING)
         yield pod
