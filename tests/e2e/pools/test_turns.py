@@ -91,6 +91,25 @@ def test_an_edit_takes_the_place_of_what_serves(berth: Berth, pool: str) -> None
     assert sorted(engines(berth)["beta"]["models"]) == ["alpha", "beta"]
 
 
+def test_a_model_moves_out_and_is_served_by_a_pod_of_its_own(berth: Berth, pool: str) -> None:
+    patch = {"spec": {"pool": None}}
+    berth.kubectl(
+        *("patch", "mdep", "beta", "-n", NAMESPACE, "--type=merge", f"--patch={json.dumps(patch)}")
+    )
+    selector = "berth.dev/model=beta,berth.dev/role=engine"
+    berth.wait_until(
+        "it has a pod of its own",
+        lambda: bool(berth.all("pods", NAMESPACE, selector)),
+        seconds=60,
+    )
+    berth.wait(
+        "beta", lambda told: told.get("phase") == "Serving", seconds=240, namespace=NAMESPACE
+    )
+    slices = berth.all("endpointslices", NAMESPACE, "berth.dev/model=beta")
+    assert [one for one in slices if "berth.dev/pool" in one["metadata"]["labels"]] == []
+    assert "beta" not in engines(berth)
+
+
 def test_a_model_leaves_the_pool_and_nothing_of_it_stays(berth: Berth, pool: str) -> None:
     berth.kubectl("delete", "mdep", "gamma", "-n", NAMESPACE, "--wait")
     berth.wait_until("the pool has let go", lambda: "gamma" not in engines(berth), seconds=60)
