@@ -20,6 +20,7 @@ from berth_operator.core.drift import owned_by
 from berth_operator.core.kubernetes import is_finished, requests
 from berth_operator.core.node_health import telling
 from berth_operator.core.observed import Children, Node, Object
+from berth_operator.core.pools.pool import named_by
 
 _DROPPED_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -117,7 +118,7 @@ class Cache:
         return tuple(key for key in mine if key.namespace == namespace)
 
     def _join(self, key: ModelKey, model: Object) -> None:
-        pool = model.get("spec", {}).get("pool")
+        pool = named_by(model)
         if pool is None:
             self._pools.pop(key, None)
         else:

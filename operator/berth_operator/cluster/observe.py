@@ -11,6 +11,7 @@ from berth_operator.cluster.pod_status import PodReader, with_reports
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.kubernetes import is_terminating
 from berth_operator.core.observed import Load, Object, Observed, Refusal, Remembered
+from berth_operator.core.pools.pool import named_by
 
 Loads = Callable[[ModelKey, Sequence[Object]], Load]
 """A model's load now, given its pods."""
@@ -72,7 +73,7 @@ class Observer:
         )
 
     def _pool_of(self, cr: Object) -> Object | None:
-        name = cr.get("spec", {}).get("pool")
+        name = named_by(cr)
         return None if name is None else self.pool(cr["metadata"]["namespace"], name)
 
 

@@ -121,9 +121,9 @@ def _engines(observed: Observed) -> Mapping[str, PoolEngine]:
 
 def answering(observed: Observed, *wanted: str) -> PoolEngine | None:
     """The engine that answers for the model now; of an update, it may be the one before."""
-    engines, pool = _engines(observed), observed.cr.get("spec", {}).get("pool")
+    engines, named = _engines(observed), pool.named_by(observed.cr)
     stored = revision.readable(observed.children.revisions)
-    mine = (one.id for one in reversed(stored) if one.pool == pool)
+    mine = (one.id for one in reversed(stored) if one.pool == named)
     found = (engines[id_] for id_ in (*wanted, *mine) if id_ in engines)
     return next((one for one in found if one.state == "Serving"), None)
 

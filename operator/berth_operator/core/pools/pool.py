@@ -45,6 +45,13 @@ def resolve(cr: Object) -> ResolvedPool:
     )
 
 
+def named_by(model: Object) -> str | None:
+    """The pool of a ModelDeployment that may be stored in any shape; None: none that can be read."""
+    spec = model.get("spec")
+    name = spec.get("pool") if isinstance(spec, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
 def labels(pool: ResolvedPool, role: str = names.ROLE_POOL) -> dict[str, str]:
     """Of what the pool owns; the operator's watches and the NetworkPolicies select by them."""
     return {

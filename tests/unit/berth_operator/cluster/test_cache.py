@@ -199,3 +199,19 @@ def test_a_node_without_pods_of_ours_concerns_nobody() -> None:
     cache.upsert(kinds.POD, placed(1))
     cache.upsert(kinds.POD, placed(2, phase="Failed"))
     assert cache.upsert(kinds.NODE, node(1, {"type": "Ready", "status": "False"})) == ()
+
+
+@pytest.mark.parametrize("spec", [None, "words", [], {"pool": 7}, {"pool": None}, {}])
+def test_a_model_of_any_shape_is_in_no_pool(spec: Any) -> None:
+    cache = Cache()
+    assert cache.upsert(kinds.MODEL, model(spec=spec)) == (KEY,)
+    assert cache.pool_of(KEY) is None
+
+
+def test_a_model_is_in_the_pool_that_it_names() -> None:
+    cache = Cache()
+    cache.upsert(kinds.MODEL, model(1, spec={"pool": "shared"}))
+    assert cache.pool_of(KEY) == "shared"
+    assert cache.in_pool("team", "shared") == (KEY,)
+    cache.upsert(kinds.MODEL, model(2, spec={}))
+    assert cache.in_pool("team", "shared") == ()
