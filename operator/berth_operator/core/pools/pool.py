@@ -46,7 +46,7 @@ def resolve(cr: Object) -> ResolvedPool:
 
 
 def named_by(model: Object) -> str | None:
-    """The pool of a ModelDeployment that may be stored in any shape; None: none that can be read."""
+    """The pool of a ModelDeployment of any shape, for it may be stored so; None: none."""
     spec = model.get("spec")
     name = spec.get("pool") if isinstance(spec, Mapping) else None
     return name if isinstance(name, str) else None
