@@ -134,7 +134,9 @@ def options(engine) -> list[list[str]]:
 
 def test_there_is_a_golden_file_for_each_device():
     assert {engine.device for engine in ENGINES.values()} >= {"cuda", "cpu"}
-    assert len(GIVEN) >= len(list(GOLDEN.glob("*.yaml"))) > 0
+    # A pool's pod is told its engines later, so that none is in its template.
+    dedicated = [one for one in GOLDEN.glob("*.yaml") if not one.name.startswith("pool-")]
+    assert len(GIVEN) >= len(dedicated) > 0
 
 
 def test_every_field_of_a_configuration_is_looked_for():
