@@ -54,8 +54,13 @@ def facts(case: dict, folder: Path) -> dict:
 
 @contextlib.contextmanager
 def amx(pretended: bool):
-    """FP8 layers are refused on a CPU without AMX, which says nothing of their sizes."""
+    """FP8 layers are refused on a CPU without AMX, which says nothing of their sizes.
+
+    And whatever CPU this is: one with AVX512-BF16 holds states in float32 (vllm/platforms/cpu.py,
+    "Accelerated GDN", 0.32), which says nothing of a GPU's.
+    """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch("torch.cpu._is_avx512_bf16_supported", return_value=False))
         if pretended:
             stack.enter_context(mock.patch("torch.cpu._is_amx_tile_supported", return_value=True))
             stack.enter_context(mock.patch("vllm._custom_ops._supports_cpu_fp8_w8a16", new=True))
