@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -49,11 +50,12 @@ def running(folder: Path, *, pods: bool) -> Iterator[World]:
         folder, controller_flags=_CONTROLLER_FLAGS, scheduler_flags=_SCHEDULER_FLAGS
     ) as plane:
         etcd, apiserver, *controllers = plane.daemons
-        definition = places.REPOSITORY / f"crds/{names.PLURAL}.{names.GROUP}.yaml"
-        plane.kubectl("apply", "--server-side", "-f", str(definition))
-        progress.wait_for(
-            "the definition", lambda: plane.kubectl.succeeds("get", names.PLURAL), seconds=30
-        )
+        for plural in (names.PLURAL, names.PLURAL_POOL):
+            definition = places.REPOSITORY / f"crds/{plural}.{names.GROUP}.yaml"
+            plane.kubectl("apply", "--server-side", "-f", str(definition))
+            progress.wait_for(
+                "the definition", partial(plane.kubectl.succeeds, "get", plural), seconds=30
+            )
         if not pods:
             for daemon in controllers:
                 daemon.stop()

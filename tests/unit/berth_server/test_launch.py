@@ -80,7 +80,7 @@ def test_what_another_process_has_forked_is_waited_for_and_signalled():
     assert adopted.poll() is None
     adopted.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + 5
-    while adopted.poll() is None and time.monotonic() < deadline:
+    while adopted.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 -- not ours
         time.sleep(0.01)
     assert adopted.poll() == -signal.SIGTERM
     adopted.send_signal(signal.SIGTERM)  # it is gone, and its number may be another's
@@ -104,7 +104,7 @@ async def test_destroying_an_engine_ends_its_whole_group(started):
 async def _ends(pid: int) -> bool:
     """What was killed has closed its files a moment before the kernel calls it dead."""
     deadline = time.monotonic() + 5
-    while (running := runs(pid)) and time.monotonic() < deadline:
+    while (running := runs(pid)) and time.monotonic() < deadline:  # noqa: ASYNC110 -- not ours
         await asyncio.sleep(0.01)
     return not running
 
