@@ -151,6 +151,10 @@ bench-startup: ## a pod's start by phase, beside a plain vllm serve; on the clus
 bench-pool-start: venv ## from an order to the first token in a pool's pod, beside vllm serve; BERTH_ENGINE_PYTHON
 	$(PYTHON) -m bench.pool_start $(BENCH_FLAGS)
 
+.PHONY: bench-compiled-start
+bench-compiled-start: venv ## the same of an engine that compiles, with and without what another pod kept; BERTH_ENGINE_PYTHON
+	$(PYTHON) -m bench.compiled_start $(BENCH_FLAGS)
+
 .PHONY: bench-wake
 bench-wake: venv ## from zero to the first token, by step, on real vLLM; on the cluster of `make up`
 	$(PYTHON) -m bench.cluster.wake $(BENCH_FLAGS)

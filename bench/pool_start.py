@@ -34,7 +34,7 @@ from bench.engine import replica
 from bench.prefix import model
 from berth_api import names
 from berth_api.pool_server import EngineOrder, EngineOrders, PoolConfig
-from berth_api.server import EngineConfig, Phase, PodStatus
+from berth_api.server import CompiledConfig, EngineConfig, Phase, PodStatus
 from dev import places
 from dev.errors import DevError
 
@@ -57,6 +57,7 @@ class PoolPod:
     model_dir: Path
     command: list[str]
     log: Path
+    eager: bool = True
     sequence: int = 0
 
     def order(self, *engines: EngineOrder) -> PodStatus:
@@ -83,7 +84,7 @@ class PoolPod:
             max_model_len=FLAGS.max_model_len,
             max_num_seqs=FLAGS.max_num_seqs,
             max_num_batched_tokens=FLAGS.max_num_batched_tokens,
-            enforce_eager=True,
+            enforce_eager=self.eager,
         )
         return EngineOrder(
             id=f"engine-{self.sequence}",
@@ -215,8 +216,13 @@ def asked(port: int) -> Start:
 
 
 @contextlib.contextmanager
-def pool(python: Path, folder: Path, weights: Path, *, warm: bool) -> Iterator[PoolPod]:
-    """The server as in an image: run by the engine's Python, and a plugin of the engine."""
+def pool(
+    python: Path, folder: Path, weights: Path, *, warm: bool, compiled: Path | None = None
+) -> Iterator[PoolPod]:
+    """The server as in an image: run by the engine's Python, and a plugin of the engine.
+
+    With `compiled`, a folder, its engines compile, and keep there what they have compiled.
+    """
     home = _made(folder / ("warm" if warm else "cold"))
     replica.name_the_wheel(python, home)
     plugin = _made(home / "berth-0.dist-info")
@@ -236,6 +242,7 @@ def pool(python: Path, folder: Path, weights: Path, *, warm: bool) -> Iterator[P
         run_dir=str(home),
         drain_timeout_seconds=5,
         warm=warm,
+        compiled=compiled and CompiledConfig(folder=str(compiled), image="bench"),
     )
     folders = (home, places.REPOSITORY / "crds", places.REPOSITORY / "runtime")
     environment = {
@@ -253,7 +260,7 @@ def pool(python: Path, folder: Path, weights: Path, *, warm: bool) -> Iterator[P
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    pod = PoolPod(config.status_port, weights, command, log)
+    pod = PoolPod(config.status_port, weights, command, log, eager=compiled is None)
     try:
         _until(lambda: pod.status().phase is Phase.SERVING)
         yield pod
@@ -304,13 +311,13 @@ def _until(happened: Callable[[], bool]) -> None:
     raise DevError("it did not happen in time")
 
 
-def table(found: dict[str, list[float]]) -> str:
-    """Medians, and each beside the plain server's."""
+def table(found: dict[str, list[float]], beside: str = PLAIN) -> str:
+    """Medians, and each in parts of that of `beside`."""
     medians = {name: statistics.median(seconds) for name, seconds in found.items()}
-    beside = medians.get(PLAIN, float("nan"))
+    whole = medians.get(beside, float("nan"))
     rows = [
         f"| {name} | {', '.join(f'{one:.1f}' for one in found[name])} | {median:.1f} | "
-        f"{median / beside:.2f} |"
+        f"{median / whole:.2f} |"
         for name, median in medians.items()
     ]
     head = "| variant | seconds to the first token | median | ratio |\n|---|---|---:|---:|"

@@ -87,6 +87,7 @@ PATH_DEMAND: Final = "/demand"
 # Places inside a runtime pod.
 DIR_SERVER: Final = "/berth/server"  # berth_server, berth_api and their dist-info, copied in
 DIR_MODEL: Final = "/berth/model"  # the model's files, or a folder above them
+DIR_COMPILED: Final = "/berth/compiled"  # what engines have compiled, a folder of a claim
 DIR_RUN: Final = "/berth/run"  # the pod's writable home: caches, sockets, logs
 DIR_ENGINE_KEY: Final = "/berth/engine-key"  # the engine key's Secret, mounted as a folder
 DIR_POOL_KEY: Final = "/berth/pool-key"  # a pool's key, mounted as a folder

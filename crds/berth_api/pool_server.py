@@ -7,7 +7,7 @@ pool's pod is told again and again. It answers with `server.PodStatus`.
 from pydantic import Field
 
 from berth_api import names
-from berth_api.server import PROTOCOL, EngineConfig, Wire
+from berth_api.server import PROTOCOL, CompiledConfig, EngineConfig, Wire
 
 # Orders of the most engines that cards hold, with every field in use, are a twentieth of it.
 MAX_ORDERS_BYTES = 2**20
@@ -35,6 +35,7 @@ class PoolConfig(Wire):
     run_dir: str = Field(default=names.DIR_RUN, description="Where engine keys are written.")
     drain_timeout_seconds: int = Field(description="After SIGTERM, for streams in flight.")
     warm: bool = Field(default=True, description="Keep a process with the imports done.")
+    compiled: CompiledConfig | None = Field(default=None, description="None: nothing is kept.")
 
 
 class EngineOrder(Wire):

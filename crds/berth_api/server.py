@@ -97,6 +97,13 @@ class EngineConfig(Wire):
     adapters: EngineAdapters | None = None
 
 
+class CompiledConfig(Wire):
+    """Where what engines compile is kept between pods."""
+
+    folder: str = Field(description="On the models' claim, for this purpose alone.")
+    image: str = Field(description="The engine's: another one compiles otherwise.")
+
+
 class ServerConfig(Wire):
     """ENV_SERVER_CONFIG of a runtime pod. A list of engines, because pools will hold several."""
 
@@ -112,6 +119,7 @@ class ServerConfig(Wire):
     stall_timeout_seconds: int = Field(description="Work in flight and no progress for so long.")
     start_timeout_seconds: int = Field(description="From exec to the first generated token.")
     expected_start_seconds: int | None = Field(default=None, description="For estimates.")
+    compiled: CompiledConfig | None = Field(default=None, description="None: nothing is kept.")
 
 
 class FetchConfig(Wire):

@@ -134,6 +134,11 @@ class Cache(ApiModel):
     claim_name: DnsLabel = Field(
         description="A PersistentVolumeClaim that keeps model files between pods."
     )
+    keep_compiled: bool = Field(
+        default=True,
+        description="Keep what engines compile in a folder of the claim too, which they then write "
+        "to; false for a claim that they must not or cannot write to.",
+    )
 
 
 class Model(ApiModel):

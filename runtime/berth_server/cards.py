@@ -15,11 +15,9 @@ from berth_server.errors import CardsUnreadable, ConfigurationError
 from berth_server.ledger import HOST
 
 _MIB: Final = 2**20
-_QUERY: Final = (
-    "nvidia-smi",
-    "--query-gpu=index,memory.total,memory.free",
-    "--format=csv,noheader,nounits",
-)
+_TOOL: Final = "nvidia-smi"
+_MEMORY: Final = "index,memory.total,memory.free"
+_NAME: Final = "index,name"
 # A look takes a tenth of a second; a driver that hangs must not hang the pod.
 _LOOK_SECONDS: Final = 20.0
 
@@ -34,18 +32,28 @@ class Memory:
 
 async def read() -> dict[int, Memory]:
     """By index. Raises CardsUnreadable."""
-    return await asyncio.to_thread(_look)
+    return parse(await asyncio.to_thread(_asked, _MEMORY))
 
 
-def _look() -> dict[int, Memory]:
+def kinds() -> str:
+    """What the cards are called, each name once; it blocks. Raises CardsUnreadable."""
+    said = _asked(_NAME)
+    rows = [line.partition(", ") for line in said.splitlines()]
+    if not rows or not all(index.isdecimal() and name for index, _, name in rows):
+        raise CardsUnreadable(f"{_TOOL} says {said[:200]!r}")
+    return "\n".join(sorted({name.strip() for _, _, name in rows}))
+
+
+def _asked(fields: str) -> str:
     """The exit code says nothing here: PID 1 may have collected it as an orphan's."""
+    query = (_TOOL, f"--query-gpu={fields}", "--format=csv,noheader,nounits")
     try:
-        done = subprocess.run(  # noqa: S603 -- a constant
-            _QUERY, capture_output=True, timeout=_LOOK_SECONDS, check=False, text=True
+        done = subprocess.run(  # noqa: S603 -- constants
+            query, capture_output=True, timeout=_LOOK_SECONDS, check=False, text=True
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-        raise CardsUnreadable(f"{_QUERY[0]}: {error}") from error
-    return parse(done.stdout or done.stderr)
+        raise CardsUnreadable(f"{_TOOL}: {error}") from error
+    return done.stdout or done.stderr
 
 
 def parse(text: str) -> dict[int, Memory]:
@@ -54,9 +62,9 @@ def parse(text: str) -> dict[int, Memory]:
         rows = [[int(cell) for cell in line.split(",")] for line in text.splitlines() if line]
         found = {index: Memory(total * _MIB, free * _MIB) for index, total, free in rows}
     except ValueError as error:
-        raise CardsUnreadable(f"{_QUERY[0]} says {text[:200]!r}") from error
+        raise CardsUnreadable(f"{_TOOL} says {text[:200]!r}") from error
     if not found:
-        raise CardsUnreadable(f"{_QUERY[0]} names no card")
+        raise CardsUnreadable(f"{_TOOL} names no card")
     return found
 
 

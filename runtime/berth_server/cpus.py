@@ -9,6 +9,9 @@ from berth_server.binding import Cpus
 # cgroup v2, as a container sees its own; "max 100000" or "<quota> <period>" in microseconds.
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 _TOPOLOGY: Final = Path("/sys/devices/system/cpu")
+_INFO: Final = Path("/proc/cpuinfo")
+# The lines by which a compiler tells one CPU from another, as x86 and Arm call them.
+_INSTRUCTIONS: Final = ("model name", "flags", "Features", "CPU part")
 
 
 def available(quota: Path = _QUOTA, topology: Path = _TOPOLOGY) -> Cpus:
@@ -20,6 +23,15 @@ def available(quota: Path = _QUOTA, topology: Path = _TOPOLOGY) -> Cpus:
     except (OSError, ValueError):
         count = len(allowed)  # no quota, or cgroup v1, whose nodes Kubernetes no longer supports
     return Cpus(tuple(allowed), count)
+
+
+def kind(info: Path = _INFO) -> str:
+    """Alike where code that was compiled for this CPU runs; empty where nothing is known."""
+    try:
+        lines = info.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return "\n".join(sorted({one for one in lines if one.startswith(_INSTRUCTIONS)}))
 
 
 def _place(topology: Path, cpu: int) -> tuple[int, int]:

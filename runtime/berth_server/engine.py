@@ -28,6 +28,7 @@ from berth_server import (
     stall,
 )
 from berth_server.client import Client
+from berth_server.compiled import Brought, Compiled
 from berth_server.errors import EngineFailed, EngineUnreachable
 from berth_server.status import Requests, State
 
@@ -74,6 +75,12 @@ class Engine:
         self._limits = limits
         self._state = state
         self._clock = clock
+        self._brought: Brought | None = None
+
+    async def prepare(self, compiled: Compiled | None) -> None:
+        """Before the start: has what earlier ones have compiled."""
+        if compiled is not None:
+            self._brought = await asyncio.to_thread(compiled.bring, self._config)
 
     def command(self, admits: args.Admits) -> args.Command:
         """Raises EngineFailed and ConfigurationError."""
@@ -114,6 +121,7 @@ class Engine:
 
     async def watch(self) -> Failure:
         """Returns when the engine has stalled."""
+        await self._keep_compiled()
         watch = stall.Watch(since_seconds=self._clock())
         limit = self._limits.stall_seconds
         while True:
@@ -123,6 +131,11 @@ class Engine:
             if left <= 0:
                 return crash.stalled(limit, self._state.in_flight)
             await asyncio.sleep(min(_WATCH_SECONDS, left))
+
+    async def _keep_compiled(self) -> None:
+        brought, self._brought = self._brought, None
+        if brought is not None:
+            await asyncio.to_thread(brought.keep)
 
     async def _gauges(self) -> metrics.Gauges | None:
         try:

@@ -13,7 +13,7 @@ from typing import Final
 
 from berth_api.server import EngineConfig, Phase, ServerConfig
 from berth_api.shape import Failure
-from berth_server import drain, launch
+from berth_server import compiled, drain, launch
 from berth_server.engine import Engine, Limits, unexecutable
 from berth_server.errors import ConfigurationError, EngineFailed
 from berth_server.status import State
@@ -43,6 +43,9 @@ class Pod:
 
     async def run(self, inherited: dict[str, str], stop: asyncio.Event) -> Outcome:
         """From exec to the end; `stop` is set by SIGTERM. Raises ConfigurationError."""
+        self._state.enter(Phase.STARTING, self._clock())
+        engine = only_engine(self._config)
+        await self._engine.prepare(compiled.of(self._config.compiled, engine.device, inherited))
         try:
             process = self._start(inherited)
         except EngineFailed as error:
@@ -61,7 +64,6 @@ class Pod:
         return self._failed(found.failure, code)
 
     def _start(self, inherited: dict[str, str]) -> launch.Process:
-        self._state.enter(Phase.STARTING, self._clock())
         command = self._engine.command(self._config)
         _log.info("engine: %s", " ".join(command.argv))
         try:

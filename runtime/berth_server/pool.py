@@ -13,7 +13,7 @@ from typing import Final
 
 from berth_api.pool_server import EngineOrder, EngineOrders, PoolConfig
 from berth_api.server import CardStatus, EngineStatus, Phase, PodStatus
-from berth_server import cards, cpus, orders, processes
+from berth_server import cards, compiled, cpus, orders, processes
 from berth_server.cards import Driver, Memory
 from berth_server.errors import CardsUnreadable, OrdersTooLate
 from berth_server.ledger import Ledger, share_of
@@ -56,7 +56,10 @@ class Pool:
         self._draining = False
         self._starts = Starts(config, inherited)
         keys = Path(config.run_dir) / _KEYS
-        self._means = Means(self._starts.start, self._withheld, self._changed.set, keys, clock)
+        kept = compiled.of(config.compiled, config.device, inherited)
+        self._means = Means(
+            self._starts.start, self._withheld, self._changed.set, keys, clock, kept
+        )
 
     async def run(self, stop: asyncio.Event) -> Outcome:
         """Until SIGTERM was obeyed."""

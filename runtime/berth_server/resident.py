@@ -16,6 +16,7 @@ from berth_api.server import EngineStatus, Phase
 from berth_api.shape import Failure
 from berth_server import drain, launch, reasons, variables
 from berth_server.args import Command, Door
+from berth_server.compiled import Compiled
 from berth_server.engine import Engine, Limits
 from berth_server.errors import ConfigurationError, EngineFailed
 from berth_server.ledger import Share, share_of
@@ -49,6 +50,7 @@ class Means:
     changed: Callable[[], None]
     keys: Path
     clock: Callable[[], float]
+    compiled: Compiled | None = None
 
 
 class Resident:
@@ -165,6 +167,7 @@ class Resident:
     async def _run(self) -> Failure | None:
         """Why the engine has ended; None if it was to end. Raises EngineFailed."""
         self._enter(Phase.STARTING)
+        await self._engine.prepare(self._means.compiled)
         key_file = self._write_key()
         try:
             command = self._engine.command(Door(str(key_file), self.order.max_queued_requests))

@@ -45,6 +45,24 @@ async def test_the_tool_on_the_path_is_asked(monkeypatch, tmp_path):
     assert await cards.read() == {0: Memory(16 * GIB, 16000 * 2**20)}
 
 
+def _says(text: str, monkeypatch, folder) -> None:
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{text}'\n")
+    (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_cards_of_one_kind_are_one_kind(monkeypatch, tmp_path):
+    _says(r"0, NVIDIA H100 80GB HBM3\n1, NVIDIA H100 80GB HBM3\n", monkeypatch, tmp_path)
+    assert cards.kinds() == "NVIDIA H100 80GB HBM3"
+
+
+@pytest.mark.parametrize("text", ["", r"No devices were found\n", r"0, \n"])
+def test_what_names_no_card_is_no_kind(monkeypatch, tmp_path, text):
+    _says(text, monkeypatch, tmp_path)
+    with pytest.raises(CardsUnreadable, match="nvidia-smi"):
+        cards.kinds()
+
+
 def config(**changes) -> PoolConfig:
     return POOL.model_copy(update=changes)
 

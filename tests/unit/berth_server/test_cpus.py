@@ -28,6 +28,17 @@ def test_without_a_cgroup_the_affinity_decides(tmp_path):
     assert set(found.ids) == os.sched_getaffinity(0)
 
 
+def test_cpus_of_one_kind_are_one_kind_and_others_are_others(tmp_path):
+    info = tmp_path / "cpuinfo"
+    one = "model name\t: EPYC\ncpu MHz\t\t: {mhz}\nflags\t\t: fpu avx512f{more}\n"
+    info.write_text(one.format(mhz=2000, more="") + "\n" + one.format(mhz=3000, more=""))
+    kind = cpus.kind(info)
+    assert kind == "flags\t\t: fpu avx512f\nmodel name\t: EPYC"
+    info.write_text(one.format(mhz=2000, more=" amx_tile"))
+    assert cpus.kind(info) != kind
+    assert cpus.kind(tmp_path / "nothing") == ""
+
+
 @pytest.fixture
 def two_sockets(tmp_path, monkeypatch):
     """Two nodes of two cores of two threads, numbered as such machines are."""

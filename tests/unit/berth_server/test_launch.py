@@ -80,7 +80,7 @@ def test_what_another_process_has_forked_is_waited_for_and_signalled():
     assert adopted.poll() is None
     adopted.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + 5
-    while adopted.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 -- not ours
+    while adopted.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert adopted.poll() == -signal.SIGTERM
     adopted.send_signal(signal.SIGTERM)  # it is gone, and its number may be another's

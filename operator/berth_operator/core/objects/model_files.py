@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from berth_api import names
-from berth_api.server import FetchConfig
+from berth_api.server import CompiledConfig, FetchConfig
 from berth_api.source import ClaimSource, HubSource, OciSource
-from berth_api.spec import SecretKeyRef
+from berth_api.spec import Cache, SecretKeyRef
 from berth_operator.core.objects.pods import container_security, env
 from berth_operator.core.resolved import Resolved
 from berth_operator.settings import Settings
 
 VOLUME_MODEL: Final = "model"
 VOLUME_SERVER: Final = "server"
+# Of a cache claim; the only one of its folders that engines write to.
+_COMPILED_FOLDER: Final = "berth-compiled"
 _BUSYBOX: Final = f"{names.DIR_SERVER}/bin/busybox"
 # As much of each weights file as the shape Job may need; headers are far smaller.
 _HEAD_BYTES: Final = 32 * 2**20
@@ -163,6 +165,21 @@ def engine_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "HF_HUB_OFFLINE": "1",
     }
+
+
+def compiled(cache: Cache | None, image: str) -> CompiledConfig | None:
+    """None where nothing is kept of what engines compile."""
+    if cache is None or not cache.keep_compiled:
+        return None
+    return CompiledConfig(folder=names.DIR_COMPILED, image=image)
+
+
+def compiled_mounts(cache: Cache | None) -> list[dict[str, Any]]:
+    """Of the model's volume, in the containers that run engines."""
+    if cache is None or not cache.keep_compiled:
+        return []
+    place = {"mountPath": names.DIR_COMPILED, "subPath": _COMPILED_FOLDER}
+    return [{"name": VOLUME_MODEL} | place]
 
 
 def server_mount(*, read_only: bool = False) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from berth_api.adapters import AdapterReport
 from berth_api.quantity import mebibytes
 from berth_api.server import EngineAdapters, EngineConfig, ServerConfig, queue_limit
 from berth_api.shape import ShapeReport
+from berth_api.source import HubSource
+from berth_api.spec import Cache
 from berth_api.status import Plan
 from berth_operator.core.objects import adapter_files, model_files
 from berth_operator.core.objects.pods import container_security, env, pod_spec
@@ -103,6 +105,7 @@ def _engine(
             {"name": "engine-key", "mountPath": names.DIR_ENGINE_KEY, "readOnly": True},
             model_files.tmp_mount(),
             files.mount,
+            *model_files.compiled_mounts(_cache(given)),
             *adapters.mounts,
         ],
     }
@@ -127,7 +130,14 @@ def server_config(given: Build, model_dir: str) -> ServerConfig:
         stall_timeout_seconds=STALL_SECONDS,
         start_timeout_seconds=start_timeout_seconds(plan),
         expected_start_seconds=expected_start_seconds(plan),
+        compiled=model_files.compiled(_cache(given), plan.image),
     )
+
+
+def _cache(given: Build) -> Cache | None:
+    """The claim that the model's volume is of; only a hub's files have one beside them."""
+    resolved = given.resolved
+    return resolved.spec.model.cache if isinstance(resolved.source, HubSource) else None
 
 
 def _adapters(given: Build) -> EngineAdapters | None:

@@ -180,6 +180,7 @@ def _container(given: PoolPods) -> dict[str, Any]:
             {"name": "pool-key", "mountPath": names.DIR_POOL_KEY, "readOnly": True},
             {"name": model_files.VOLUME_MODEL, "mountPath": names.DIR_MODEL, "readOnly": True},
             model_files.tmp_mount(),
+            *model_files.compiled_mounts(given.pool.spec.cache),
         ],
     }
 
@@ -201,6 +202,7 @@ def config(given: PoolPods) -> PoolConfig:
         status_port=names.PORT_SERVER_STATUS,
         pool_key_file=f"{names.DIR_POOL_KEY}/{names.POOL_KEY_FIELD}",
         drain_timeout_seconds=given.pool.spec.drain_timeout_seconds,
+        compiled=model_files.compiled(given.pool.spec.cache, image_of(given.pool, offer)),
     )
 
 
@@ -222,7 +224,10 @@ _SHM_ENGINES: Final = 8
 def _volumes(given: PoolPods) -> list[dict[str, Any]]:
     device: Device = given.offer.engine.device
     shm = mebibytes(SHM_BYTES[device] * _SHM_ENGINES)
-    claim = {"claimName": given.pool.spec.cache.claim_name, "readOnly": True}
+    cache = given.pool.spec.cache
+    claim: dict[str, Any] = {"claimName": cache.claim_name}
+    if not cache.keep_compiled:
+        claim |= {"readOnly": True}
     secret_volume = {"secretName": names.pool_key_secret(given.pool.name), "defaultMode": 0o440}
     return [
         model_files.server_volume(),

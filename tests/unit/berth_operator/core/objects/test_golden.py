@@ -37,7 +37,8 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "image-copied": {"model": {"source": "oci://example.test/smollm2:1"}},
     "image-mounted": {"model": {"source": "oci://example.test/smollm2:1"}},
-    "claim": {"model": {"source": "pvc://models/smollm2"}},
+    # No cache holds a claim's files, so that nothing is kept beside them either.
+    "claim": {"model": {"source": "pvc://models/smollm2", "cache": {"claimName": "unused"}}},
     "adapters": {
         "model": {
             "source": "hf://meta-llama/Llama-3.2-1B@main",

@@ -32,6 +32,7 @@ POOLS: dict[str, dict[str, Any]] = {
     "pool-cpu": {
         "accelerator": {"profile": "cpu"},
         "resources": {"memory": "12Gi", "cpu": "4"},
+        "cache": {"claimName": "models", "keepCompiled": False},
         "drainTimeoutSeconds": 60,
         "podTemplate": {
             "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
@@ -131,12 +132,24 @@ def test_every_container_is_restricted(case: str) -> None:
 def test_only_the_fetcher_sees_the_token_and_only_it_writes_to_the_cache(case: str) -> None:
     for thing in CASES[case](case):
         for container in _containers(thing):
-            mounts = {one["name"]: one for one in container.get("volumeMounts", [])}
+            mounts = {one["mountPath"]: one for one in container.get("volumeMounts", [])}
             fetches = thing["kind"] == "Job" and container["name"] != "install"
             sees = any("valueFrom" in one for one in container.get("env", []))
             assert sees == (fetches and case == "pool-fetch-hub")
-            if "model" in mounts:
-                assert mounts["model"].get("readOnly", False) != fetches
+            if names.DIR_MODEL in mounts:
+                assert mounts[names.DIR_MODEL].get("readOnly", False) != fetches
+
+
+def test_engines_write_to_one_folder_of_the_claim_and_to_none_where_nothing_is_kept() -> None:
+    (keeps,), (not_,) = (
+        [_containers(one)[-1] for one in own_objects(case) if one["kind"] == "Deployment"]
+        for case in ("pool-gpu", "pool-cpu")
+    )
+    of_the_claim = [one for one in keeps["volumeMounts"] if one["name"] == "model"]
+    assert [one for one in of_the_claim if not one.get("readOnly")] == [
+        {"name": "model", "mountPath": names.DIR_COMPILED, "subPath": "berth-compiled"}
+    ]
+    assert all(one["mountPath"] != names.DIR_COMPILED for one in not_["volumeMounts"])
 
 
 def test_the_pods_configuration_is_the_contracts() -> None:
