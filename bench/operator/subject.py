@@ -49,7 +49,8 @@ class Operator:
         return any(value == 1 for _, value in self._samples("berth_operator_leading"))
 
     def _samples(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{_PORT}/metrics", timeout=30) as answer:
+        url = f"http://127.0.0.1:{_PORT}/metrics?name[]={name}"  # the models' would be work
+        with urllib.request.urlopen(url, timeout=30) as answer:
             text = answer.read().decode()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:

@@ -30,20 +30,12 @@ class ModelGauges(Collector):
         self._cache = cache
         self._rows: dict[ModelKey, _Row] = {}  # a scrape reads anew only what has changed
 
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """A scrape that asks for others by name reads no model."""
+        yield from _families()
+
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        replicas = GaugeMetricFamily(
-            "berth_model_replicas", "Replicas, by whether they serve.", labels=(*_LABELS, "state")
-        )
-        desired = GaugeMetricFamily(
-            "berth_model_desired_replicas",
-            "Replicas by the last decision, or by spec.replicas where Berth does not decide.",
-            labels=_LABELS,
-        )
-        rollouts = GaugeMetricFamily(
-            "berth_model_rollouts",
-            "1 while a new revision takes over, or has been given up for the one before.",
-            labels=(*_LABELS, "state"),
-        )
+        replicas, desired, rollouts = _families()
         self._rows = {key: self._row(key) for key in self._cache.models()}
         for key, row in self._rows.items():
             replicas.add_metric((*key, "ready"), row.ready)
@@ -58,6 +50,24 @@ class ModelGauges(Collector):
         if known is not None and known.version == version:
             return known
         return _shown(version, self._cache.model(key) or {})
+
+
+def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
+    return (
+        GaugeMetricFamily(
+            "berth_model_replicas", "Replicas, by whether they serve.", labels=(*_LABELS, "state")
+        ),
+        GaugeMetricFamily(
+            "berth_model_desired_replicas",
+            "Replicas by the last decision, or by spec.replicas where Berth does not decide.",
+            labels=_LABELS,
+        ),
+        GaugeMetricFamily(
+            "berth_model_rollouts",
+            "1 while a new revision takes over, or has been given up for the one before.",
+            labels=(*_LABELS, "state"),
+        ),
+    )
 
 
 def _shown(version: int, model: Mapping[str, Any]) -> _Row:

@@ -40,6 +40,12 @@ def test_metrics_are_prometheus_text() -> None:
     assert 'berth_operator_writes_total{kind="Service",method="PATCH"} 1.0' in text
 
 
+def test_a_scrape_may_ask_for_some_by_name() -> None:
+    text = client().get("/metrics", params={"name[]": "berth_operator_leading"}).text
+    assert "berth_operator_leading 0.0" in text
+    assert "berth_operator_writes_total" not in text
+
+
 async def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]

@@ -66,3 +66,18 @@ def test_a_standby_tells_of_no_model() -> None:
     found = CollectorRegistry()
     found.register(ModelGauges(Cache()))
     assert [sample for family in found.collect() for sample in family.samples] == []
+
+
+def test_a_scrape_that_asks_for_others_by_name_reads_no_model() -> None:
+    class Unread(Cache):
+        def models(self) -> tuple[Any, ...]:
+            raise AssertionError("read")
+
+    found = CollectorRegistry()
+    found.register(ModelGauges(Unread()))
+    assert list(found.restricted_registry(["another_metric"]).collect()) == []
+
+
+def test_a_scrape_that_asks_for_one_of_them_has_that_one() -> None:
+    found = registry({"replicas": 3}, {}).restricted_registry(["berth_model_desired_replicas"])
+    assert [one.name for one in found.collect()] == ["berth_model_desired_replicas"]
