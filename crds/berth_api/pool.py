@@ -15,6 +15,8 @@ from berth_api.spec import (
     ApiModel,
     Cache,
     DnsLabel,
+    EngineImage,
+    EngineProfileName,
     PodTemplate,
     Resources,
 )
@@ -37,17 +39,8 @@ class PoolAccelerator(ApiModel):
 
 
 class PoolRuntime(ApiModel):
-    engine_profile: DnsLabel = Field(
-        default="auto",
-        description="An engine profile of the chart's values; auto follows the accelerator.",
-    )
-    image: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=512,
-        description="Overrides the engine profile's image. A digest or a version, never latest.",
-        json_schema_extra=rules.validations(*rules.IMAGE),
-    )
+    engine_profile: EngineProfileName = "auto"
+    image: EngineImage = None
 
 
 class Residency(ApiModel):

@@ -181,19 +181,25 @@ class KvCacheDType(str, Enum):
     FP8 = "fp8"
 
 
-class Runtime(ApiModel):
-    engine: EngineKind = EngineKind.VLLM
-    engine_profile: DnsLabel = Field(
-        default="auto",
-        description="An engine profile of the chart's values; auto follows the accelerator.",
-    )
-    image: str | None = Field(
-        default=None,
+EngineProfileName = Annotated[
+    DnsLabel,
+    Field(description="An engine profile of the chart's values; auto follows the accelerator."),
+]
+EngineImage = Annotated[
+    str | None,
+    Field(
         min_length=1,
         max_length=512,
         description="Overrides the engine profile's image. A digest or a version, never latest.",
         json_schema_extra=rules.validations(*rules.IMAGE),
-    )
+    ),
+]
+
+
+class Runtime(ApiModel):
+    engine: EngineKind = EngineKind.VLLM
+    engine_profile: EngineProfileName = "auto"
+    image: EngineImage = None
     dtype: DType = DType.AUTO
     kv_cache_dtype: KvCacheDType = KvCacheDType.AUTO
     max_model_len: Tokens | Auto = Field(

@@ -23,7 +23,6 @@ _DIM: Final = "\x1b[2m"
 _PLAIN: Final = "\x1b[0m"
 
 Look = Callable[[], Awaitable[Status]]
-Clock = Callable[[], float]
 
 
 @dataclass

@@ -44,6 +44,7 @@ from berth_operator.cluster.pools.orders import DirectOrders, OrderSender, Proxi
 from berth_operator.cluster.pools.store import PoolKey, PoolStore
 from berth_operator.cluster.port import KubeApi
 from berth_operator.cluster.reflector import Reflector
+from berth_operator.cluster.store import K
 from berth_operator.cluster.sync import Feed
 from berth_operator.cluster.warnings import WarningReader
 from berth_operator.core.decide import decide
@@ -352,38 +353,38 @@ def _assemble(settings: Settings, client: Any, session: aiohttp.ClientSession) -
             Feed(cache, kinds.handled(nodes=settings.read_nodes), news.of_models),
             Feed(store, (kinds.POOL,), news.of_pools),
         ],
-        reflectors=[*_of_models(api, settings, news), *_of_pools(api, settings, news)],
+        reflectors=[
+            *_reflectors(
+                api,
+                settings,
+                Feed(cache, kinds.OWNED, news.of_models),
+                labels=names.LABEL_MODEL,
+            ),
+            *_reflectors(
+                api,
+                settings,
+                Feed(store, kinds.POOL_OWNED, news.of_pools),
+                labels=names.LABEL_POOL,
+            ),
+        ],
     )
 
 
-def _of_models(api: KubeApi, settings: Settings, news: News) -> list[Reflector[ModelKey]]:
+def _reflectors(
+    api: KubeApi, settings: Settings, feed: Feed[K], *, labels: str
+) -> list[Reflector[K]]:
+    """Of what Berth owns, by the label that says so."""
     return [
         Reflector(
             api,
-            news.cache,
+            feed.store,
             kind,
             namespace,
-            labels=names.LABEL_MODEL,
-            report=news.add,
+            labels=labels,
+            report=partial(feed.report, kind),
             chance=_chance(),
         )
-        for kind in kinds.OWNED
-        for namespace in settings.watch_namespaces or (None,)
-    ]
-
-
-def _of_pools(api: KubeApi, settings: Settings, news: News) -> list[Reflector[PoolKey]]:
-    return [
-        Reflector(
-            api,
-            news.pool_store,
-            kind,
-            namespace,
-            labels=names.LABEL_POOL,
-            report=partial(news.of_pools, kind),
-            chance=_chance(),
-        )
-        for kind in kinds.POOL_OWNED
+        for kind in feed.watched
         for namespace in settings.watch_namespaces or (None,)
     ]
 

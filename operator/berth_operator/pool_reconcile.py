@@ -4,11 +4,11 @@ A pool's models are looked at again when its status tells of their engines: thei
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from berth_operator import looks
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.pools.execute import PoolExecuted, PoolExecutor
 from berth_operator.cluster.pools.observe import PoolObserver
@@ -19,6 +19,7 @@ from berth_operator.core.planner.context import Context
 from berth_operator.core.pools import concerned, status
 from berth_operator.core.pools import decide as pools
 from berth_operator.core.pools.observed import Unreadable
+from berth_operator.looks import Looked
 from berth_operator.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -39,16 +40,9 @@ class PoolReconciler:
 
     async def __call__(self, key: PoolKey) -> float | None:
         """One look at one pool; returns the seconds until the next one without any event."""
-        started_at = time.perf_counter()
-        result = "error"
-        try:
-            result, again_after = await self._look(key)
-        finally:
-            seconds = time.perf_counter() - started_at
-            self.metrics.reconcile_seconds.labels(result=result).observe(seconds)
-        return again_after
+        return await looks.timed(self.metrics, self._look(key))
 
-    async def _look(self, key: PoolKey) -> tuple[str, float | None]:
+    async def _look(self, key: PoolKey) -> Looked:
         observed = await self.observer.observe(key, self.carried.get(key, ()))
         if observed is None:
             await self._forget(key)
@@ -65,7 +59,7 @@ class PoolReconciler:
         again = OUTDATED_RETRY_SECONDS if executed.outdated else outcome.look_again_seconds
         return _report(key, executed), again
 
-    async def _refuse(self, key: PoolKey, seen: Unreadable) -> tuple[str, float | None]:
+    async def _refuse(self, key: PoolKey, seen: Unreadable) -> Looked:
         """What stands, stands; its models were told of the change as the pool was."""
         told = status.of_unreadable(seen).wire()
         written = await self.executor.write_status(seen.cr, told)
@@ -83,13 +77,5 @@ class PoolReconciler:
 
 
 def _report(key: PoolKey, executed: PoolExecuted) -> str:
-    """One line per look that did something; returns the result for the metrics."""
-    done = [
-        *executed.done,
-        *(f"refused {one.kind}/{one.name}: {one.message}" for one in executed.refusals),
-        *(("status",) if executed.status_written else ()),
-    ]
-    if not done:
-        return "rest"
-    log.info("%s: %s", key, "; ".join(done))
-    return "refused" if executed.refusals else "changed"
+    written = executed.status_written
+    return looks.report(log, key, executed.done, executed.refusals, status=written)

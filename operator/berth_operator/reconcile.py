@@ -10,12 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from berth_operator import looks
 from berth_operator.cluster.cache import ModelKey
 from berth_operator.cluster.execute import Executed, Executor, refused
 from berth_operator.cluster.observe import Carried, Observer
+from berth_operator.core.known import least
 from berth_operator.core.observed import Observed
 from berth_operator.core.outcome import Attention, Outcome
 from berth_operator.core.planner.context import Context
+from berth_operator.looks import Looked
 from berth_operator.metrics import Metrics
 from berth_operator.spec_pace import SpecPace
 
@@ -50,16 +53,9 @@ class Reconciler:
 
     async def __call__(self, key: ModelKey) -> float | None:
         """One look at one model; returns the seconds until the next one without any event."""
-        started_at = time.perf_counter()
-        result = "error"
-        try:
-            result, again_after = await self._look(key)
-        finally:
-            seconds = time.perf_counter() - started_at
-            self.metrics.reconcile_seconds.labels(result=result).observe(seconds)
-        return again_after
+        return await looks.timed(self.metrics, self._look(key))
 
-    async def _look(self, key: ModelKey) -> tuple[str, float | None]:
+    async def _look(self, key: ModelKey) -> Looked:
         observed = await self.observer.observe(key, self.carried.get(key, Carried()))
         if observed is None:
             self._forget(key)
@@ -83,29 +79,20 @@ def next_look(observed: Observed, outcome: Outcome, executed: Executed) -> float
     before, after = refused(observed.refusals), refused(executed.refusals)
     if not after <= before:
         return 0.0
-    wishes = [
-        seconds
-        for seconds in (
+    return least(
+        (
             outcome.look_again_seconds,
             REFUSED_RETRY_SECONDS if executed.refusals else None,
             OUTDATED_RETRY_SECONDS if executed.outdated or after < before else None,
         )
-        if seconds is not None
-    ]
-    return min(wishes, default=None)
+    )
 
 
 def _report(key: ModelKey, executed: Executed) -> str:
-    """One line per look that did something; returns the result for the metrics."""
     done = [
         *(f"patched {name}" for name in executed.patched),
         *(f"applied {name}" for name in executed.applied),
         *(f"deleted {name}" for name in executed.deleted),
-        *(f"refused {one.kind}/{one.name}: {one.message}" for one in executed.refusals),
-        *(("learned",) if executed.learned else ()),
-        *(("status",) if executed.status_written else ()),
     ]
-    if not done:
-        return "rest"
-    log.info("%s: %s", key, "; ".join(done))
-    return "refused" if executed.refusals else "changed"
+    learned, written = executed.learned, executed.status_written
+    return looks.report(log, key, done, executed.refusals, learned=learned, status=written)

@@ -3,7 +3,6 @@
 As `berth_server.fetch` does for a model, one adapter after the other; they are small.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from berth_api.server import AdaptersConfig
-from berth_server import adapters, fetch, hub, request, termination
-from berth_server.errors import ConfigurationError
+from berth_server import adapters, fetch, hub, once, request
 from berth_server.selection import RemoteFile
-
-_log = logging.getLogger("berth.fetch")
 
 
 @dataclass
@@ -57,16 +53,14 @@ def jobs(config: AdaptersConfig, environment: dict[str, str]) -> list[fetch.Fetc
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="berth-fetch %(levelname)s %(message)s")
-    log = Path(sys.argv[1]) if len(sys.argv) > 1 else termination.DEFAULT_PATH
-    try:
-        config = request.read_adapters(os.environ)
-        parts = jobs(config, dict(os.environ))
-        above = Path(os.path.commonpath([one.directory for one in parts]))
-        return fetch.ran(config, Several(above, parts), log)
-    except ConfigurationError as error:
-        _log.error("%s", error)
-        return 2
+    return once.run("berth-fetch", _fetched)
+
+
+def _fetched(log: Path) -> int:
+    config = request.read_adapters(os.environ)
+    parts = jobs(config, dict(os.environ))
+    above = Path(os.path.commonpath([one.directory for one in parts]))
+    return fetch.ran(config, Several(above, parts), log)
 
 
 if __name__ == "__main__":

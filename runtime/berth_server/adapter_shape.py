@@ -5,7 +5,6 @@ folders, loads nothing, and ends well where a person must mend the cause.
 """
 
 import hashlib
-import logging
 import os
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from berth_api.source import HubSource, parse
 from berth_server import (
     adapter_fetch,
     adapters,
+    once,
     request,
     shape,
     strangers_json,
@@ -25,8 +25,6 @@ from berth_server import (
     weights,
 )
 from berth_server.errors import ConfigurationError, SourceError
-
-_log = logging.getLogger("berth.adapters")
 
 # The kubelet keeps 12 KiB of a pod's containers together (types.MaxPodTerminationMessageLogLength
 # of Kubernetes); a Job has at most four.
@@ -118,16 +116,11 @@ def _tensors(part: shape.Read) -> tuple[tuple[Any, ...], bytes]:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="berth-adapters %(levelname)s %(message)s")
-    log = Path(sys.argv[1]) if len(sys.argv) > 1 else termination.DEFAULT_PATH
-    try:
-        found = answer(request.read_adapters(os.environ).adapters, dict(os.environ))
-    except ConfigurationError as error:
-        _log.error("%s", error)
-        return 2
-    _log.info("%s", found.model_dump_json())
-    termination.write(log, found)
-    return 0
+    return once.run("berth-adapters", _tell)
+
+
+def _tell(log: Path) -> int:
+    return once.tell(log, answer(request.read_adapters(os.environ).adapters, dict(os.environ)))
 
 
 if __name__ == "__main__":

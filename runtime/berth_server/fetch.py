@@ -21,8 +21,8 @@ from typing import Final, Protocol
 from berth_api.quantity import format_bytes
 from berth_api.server import Phase
 from berth_api.shape import Failure, FetchError
-from berth_server import hub, reasons, request, selection, status, store, termination, weights
-from berth_server.errors import ConfigurationError, SourceError
+from berth_server import hub, once, reasons, request, selection, status, store, termination, weights
+from berth_server.errors import SourceError
 from berth_server.selection import RemoteFile
 
 _log = logging.getLogger("berth.fetch")
@@ -198,15 +198,13 @@ async def _watch(job: Job, state: status.State) -> None:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="berth-fetch %(levelname)s %(message)s")
-    log = Path(sys.argv[1]) if len(sys.argv) > 1 else termination.DEFAULT_PATH
-    try:
-        config = request.read(os.environ)
-        repository = request.repository(config, os.environ)
-        return ran(config, Fetch(repository, config.commit, Path(config.directory)), log)
-    except ConfigurationError as error:
-        _log.error("%s", error)
-        return 2
+    return once.run("berth-fetch", _fetched)
+
+
+def _fetched(log: Path) -> int:
+    config = request.read(os.environ)
+    repository = request.repository(config, os.environ)
+    return ran(config, Fetch(repository, config.commit, Path(config.directory)), log)
 
 
 def ran(config: Order, job: Job, log: Path) -> int:

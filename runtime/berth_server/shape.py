@@ -6,7 +6,6 @@ not try again by itself; anything else is a crash.
 """
 
 import hashlib
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -24,6 +23,7 @@ from berth_server import (
     fetch,
     hub,
     model_files,
+    once,
     parts,
     request,
     selection,
@@ -33,8 +33,6 @@ from berth_server import (
     weights,
 )
 from berth_server.errors import ConfigurationError, EngineFailed, SourceError
-
-_log = logging.getLogger("berth.shape")
 
 Read = Callable[[str, int, int], bytes]
 """(path, start, count) -> at most count bytes."""
@@ -272,16 +270,11 @@ def _unreadable(message: str) -> SourceError:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="berth-shape %(levelname)s %(message)s")
-    log = Path(sys.argv[1]) if len(sys.argv) > 1 else termination.DEFAULT_PATH
-    try:
-        found = report(request.read(os.environ), dict(os.environ))
-    except ConfigurationError as error:
-        _log.error("%s", error)
-        return 2
-    _log.info("%s", found.model_dump_json())
-    termination.write(log, found)
-    return 0
+    return once.run("berth-shape", _tell)
+
+
+def _tell(log: Path) -> int:
+    return once.tell(log, report(request.read(os.environ), dict(os.environ)))
 
 
 if __name__ == "__main__":

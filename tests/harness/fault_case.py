@@ -27,7 +27,6 @@ OPERATOR, GATEWAY = "operator", "gateway"
 REST_SECONDS = 3.0
 RESTS_WITHIN_SECONDS = 30.0
 _SURGE = 1
-_POLL_SECONDS = 0.5
 
 
 @dataclass

@@ -29,7 +29,7 @@ Object = dict[str, Any]
 START_SECONDS = 90.0  # its imports alone are seconds of a core that others may have
 SETTLE_SECONDS = 30.0  # what takes a second here may take ten on a busy machine
 OPERATOR, GATEWAY = "berth-operator", "berth-gateway"  # the chart's service accounts
-_IN_CLUSTER = "kubernetes.default.svc:443"
+_API_HOST, _API_PORT = "kubernetes.default.svc", 443  # as a pod knows the API server
 # $0 is a hosts file, $1 the folder of a service account, the rest a command.
 _MOUNT = """set -e
 mount --bind "$0" /etc/hosts
@@ -63,20 +63,17 @@ class OperatorProcess:
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "OperatorProcess":
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         config = self.directory / f"config-{self.port}.json"
         config.write_text(json.dumps(self._settings()))
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": ":".join(self.python_path),
-            "KUBECONFIG": str(self.kubeconfig),
             "BERTH_CONFIG": str(config),
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "berth_operator"], env=environment, stdout=log, stderr=log
+                self._command(), env=environment | self._access(), stdout=log, stderr=log
             )
         return self
 
@@ -140,6 +137,22 @@ class OperatorProcess:
 
     def _proc(self, name: str) -> str:
         return Path(f"/proc/{self._started.pid}/{name}").read_text()
+
+    def _access(self) -> dict[str, str]:
+        """How it finds the API server."""
+        if self.mounted is None:
+            return {"KUBECONFIG": str(self.kubeconfig)}
+        return {"KUBERNETES_SERVICE_HOST": _API_HOST, "KUBERNETES_SERVICE_PORT": str(_API_PORT)}
+
+    def _command(self) -> list[str]:
+        """In a pod's mounts where it has them; it is the process that is started, either way."""
+        command = [sys.executable, "-m", "berth_operator"]
+        if self.mounted is None:
+            return command
+        hosts = self.directory / "hosts"
+        hosts.write_text(f"127.0.0.1 localhost {_API_HOST}\n")
+        in_mounts = ["unshare", "--mount", "sh", "-c", _MOUNT]
+        return [*in_mounts, str(hosts), str(self.mounted), *command]
 
     def _settings(self) -> Object:
         found = builders.configured(

@@ -1,7 +1,8 @@
 """A pool of two cards, and orders for it."""
 
+from engine_configs import engine_config
+
 from berth_api.pool_server import EngineOrder, PoolConfig
-from berth_api.server import EngineConfig
 
 GIB = 2**30
 KEY = "a-secret-that-no-error-repeats"
@@ -18,21 +19,11 @@ POOL = PoolConfig(
 
 
 def order(name="one", *, gib=4, cards=(0,), attempt=0, **config) -> EngineOrder:
-    values = {
-        "name": name,
-        "command": ["vllm", "serve"],
-        "device": "cuda",
-        "port": 8001,
-        "model_dir": "/model",
-        "dtype": "bfloat16",
-        "max_model_len": 2048,
-        "max_num_seqs": 8,
-        "tensor_parallel_size": len(cards) or 1,
-    }
+    values = {"name": name, "port": 8001, "tensor_parallel_size": len(cards) or 1}
     return EngineOrder(
         id=name,
         attempt=attempt,
-        config=EngineConfig(**(values | config)),
+        config=engine_config(**(values | config)),
         key=KEY,
         cards=list(cards),
         memory_bytes=gib * GIB,

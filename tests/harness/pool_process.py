@@ -6,13 +6,14 @@ import http.client
 import json
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from engine_configs import standin_config
+
 from berth_api import names
 from berth_api.pool_server import EngineOrder, EngineOrders
-from berth_api.server import EngineConfig, EngineStatus, Phase, PodStatus
+from berth_api.server import EngineStatus, Phase, PodStatus
 from standins.card import Cards
 
 # A loaded machine starts two interpreters in a few seconds.
@@ -49,16 +50,12 @@ class PoolPod:
     ) -> EngineOrder:
         port = self.ports.setdefault(name, free_port())
         on_card = self.device == "cuda"
-        config = EngineConfig(
+        config = standin_config(
+            port,
+            self.folder / "model",
             name=name,
-            command=[sys.executable, "-m", "standins.engine"],
             device=self.device,
-            port=port,
-            model_dir=str(self.folder / "model"),
-            dtype="bfloat16",
             gpu_memory_fraction=str(gib * GIB / CARD) if on_card else None,
-            max_model_len=2048,
-            max_num_seqs=4,
             tensor_parallel_size=max(1, len(cards)) if on_card else 1,
             extra_args=list(extra_args),
             env=knobs,

@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import builders
+from engine_configs import engine_config
 from plans import gpu_plan
 
 from berth_api import names
 from berth_api.pool import PoolStatus
-from berth_api.server import EngineConfig, EngineStatus, Phase, PodStatus
+from berth_api.server import EngineStatus, Phase, PodStatus
 from berth_api.shape import ShapeReport
 from berth_operator.core.kubernetes import timestamp
 from berth_operator.core.observed import Load, Pod
@@ -50,16 +51,7 @@ def model_cr(name: str = "a", source: str = "pvc://models/a", **spec: Any) -> di
 def plan_of(cr: dict[str, Any], *, number: int = 1, gib: int = 30, **fields: Any) -> PooledRevision:
     """That was made for the spec as it is, with a share of so many GiB."""
     resolved = resolve(cr)
-    config = {
-        "command": ["vllm", "serve"],
-        "device": "cuda",
-        "model_dir": f"/models/{resolved.spec.model.source}",
-        "dtype": "bfloat16",
-        "max_model_len": 4096,
-        "max_num_seqs": 8,
-        "name": "",
-        "port": 0,
-    }
+    config = {"name": "", "port": 0, "model_dir": f"/models/{resolved.spec.model.source}"}
     return revision.make(
         resolved,
         gpu_plan(usable_bytes=gib * GIB, **fields.pop("plan", {})),
@@ -67,7 +59,7 @@ def plan_of(cr: dict[str, Any], *, number: int = 1, gib: int = 30, **fields: Any
         number=number,
         pool="shared",
         pool_hash=pool.resolve(pool_cr()).plan_hash,
-        engine=EngineConfig(**(config | fields.pop("engine", {}))),
+        engine=engine_config(**(config | fields.pop("engine", {}))),
         files=fields.pop("files", ""),
     )
 

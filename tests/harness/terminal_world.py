@@ -227,6 +227,15 @@ POOL: dict[str, Any] = {
         ],
     },
 }
+STAYS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "forever"),
+    ({"keepAlive": "1m"}, "forever"),
+    ({"scaling": {"mode": "Auto"}}, "5m idle"),
+    ({"scaling": {"mode": "Auto"}, "keepAlive": "1h"}, "1h idle"),
+    ({"scaling": {"mode": "Auto"}, "keepAlive": "-1"}, "forever"),
+    ({"scaling": {"mode": "Auto", "minReplicas": 1}}, "forever"),
+)
+"""Specs, and how long users are told that a model of each stays."""
 MODELS = (SERVING, LOADING, IDLE, UNPLACED, REFUSED, POOLED, WAITING)
 
 

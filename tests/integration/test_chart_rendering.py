@@ -4,11 +4,11 @@
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import chart
+import golden
 import pytest
 import yaml
 
@@ -41,10 +41,7 @@ def environment(deployment: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("case", CASES)
 def test_the_rendering_is_the_golden_one(case: str) -> None:
     found = chart.render("--values", chart.case(case), "--set", "crds.enabled=false")
-    path = chart.GOLDEN / f"{case}.yaml"
-    if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(found)
-    assert found == path.read_text()
+    golden.compare(chart.GOLDEN / f"{case}.yaml", found)
 
 
 def test_the_chart_has_no_lint() -> None:

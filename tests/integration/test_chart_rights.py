@@ -4,10 +4,10 @@
 used is for the audit log of a real cluster to say: tests/e2e/test_rights.py.
 """
 
-import os
 from pathlib import Path
 
 import chart
+import golden
 import pytest
 import yaml
 from rights import Right, granted
@@ -45,10 +45,7 @@ def listed(rights: set[Right]) -> dict[str, dict[str, list[str]]]:
 
 def test_what_is_granted_is_in_the_golden_file() -> None:
     found = {name: listed(rights(*values)) for name, values in INSTALLATIONS.items()}
-    text = yaml.safe_dump(found, sort_keys=False, width=100)
-    if os.environ.get("UPDATE_GOLDEN"):
-        GOLDEN.write_text(text)
-    assert text == GOLDEN.read_text()
+    golden.compare(GOLDEN, yaml.safe_dump(found, sort_keys=False, width=100))
 
 
 @pytest.mark.parametrize("values", INSTALLATIONS.values(), ids=INSTALLATIONS)

@@ -17,7 +17,6 @@ from gateway_process import GatewayProcess
 from litellm_proxy import LiteLLM
 
 from dev import progress
-from standins import engine_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "litellm.md"
 CONFIGURATION = re.compile(r"(?<=^```yaml\n)(.*?)(?=^```$)", re.MULTILINE | re.DOTALL)
@@ -25,7 +24,6 @@ KEY, OTHER_KEY, MASTER_KEY = "sk-berth-litellm", "sk-berth-team-a", "sk-litellm"
 SLOW_KEY = "sk-berth-once-a-minute"
 QUESTION = [{"role": "user", "content": "Which words do you know?"}]
 TOKENS = 5
-ANSWER = "".join(engine_text.answer(engine_text.key(engine_text.chat(QUESTION)), TOKENS))
 START_SECONDS = 30.0
 
 

@@ -11,6 +11,7 @@ from enum import Enum
 from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache
 from berth_operator.cluster.children import Children
+from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.learned import Memory
 from berth_operator.cluster.port import Json, KubeApi
 from berth_operator.core.observed import Object, Observed, Refusal
@@ -110,7 +111,7 @@ class Executor:
             return _Write.NEEDLESS
         self.cache.writing_status(cr["metadata"]["uid"], status)
         try:
-            written = await self.api.apply_status(_status_body(cr, status))
+            written = await self.api.apply_status(status_body(kinds.MODEL, cr, status))
         except (NotFound, Conflict):
             return _Write.OUTDATED
         self.cache.upsert(kinds.MODEL, written)
@@ -128,15 +129,15 @@ def refused(refusals: Iterable[Refusal]) -> frozenset[tuple[str, str]]:
     return frozenset((one.kind, one.name) for one in refusals)
 
 
-def _status_body(cr: Object, status: Mapping[str, object]) -> Json:
+def status_body(kind: Kind, cr: Object, status: Mapping[str, object]) -> Json:
     """With the resource version: what was decided about a spec must not be told of another one.
 
     A uid would not do: the API server ignores it in a status.
     """
     identity = {name: cr["metadata"][name] for name in ("namespace", "name", "resourceVersion")}
     return {
-        "apiVersion": kinds.MODEL.api_version,
-        "kind": kinds.MODEL.kind,
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
         "metadata": identity,
         "status": status,
     }

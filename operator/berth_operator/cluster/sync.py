@@ -31,7 +31,7 @@ RETRY_SECONDS: Final = 2.0
 
 @dataclass(frozen=True)
 class Feed(Generic[K]):
-    """Kinds that kopf watches, where their objects are kept, and who is told of changes."""
+    """Kinds that are watched, where their objects are kept, and who is told of changes."""
 
     store: Store[K]
     watched: Sequence[Kind]

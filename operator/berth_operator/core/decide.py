@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from berth_api.server import Phase
 from berth_operator.core import node_health, pace, status
 from berth_operator.core.accelerators import room
-from berth_operator.core.kubernetes import is_ready, is_starting, is_terminating
+from berth_operator.core.kubernetes import absent, is_ready, is_starting, is_terminating
 from berth_operator.core.objects import budget, deployment, key_secret, service
 from berth_operator.core.observed import Object, Observed, Pod
 from berth_operator.core.outcome import Deletion, Outcome
@@ -136,7 +136,7 @@ def _wanted(
     """In the order of need: the key before the pods that mount it, the Service before both."""
     wanted: list[dict[str, Any]] = []
     if isinstance(decision.planning, Reading):
-        wanted += _if_absent(observed.children.jobs, decision.planning.job)
+        wanted += absent([decision.planning.job], observed.children.jobs)
     if not decision.step.run:
         return wanted
     key = key_secret.key_hash(resolved, context.master_key)
@@ -144,7 +144,7 @@ def _wanted(
         wanted.append(key_secret.build(resolved, context.master_key))
     wanted += [service.build(resolved, key), budget.build(resolved)]
     for run in decision.step.run:
-        wanted += _if_absent(observed.children.revisions, to_object(resolved, run.revision))
+        wanted += absent([to_object(resolved, run.revision)], observed.children.revisions)
         wanted.append(deployment.build(resolved, run.revision, run.replicas, run.marks))
     return wanted
 
@@ -177,12 +177,6 @@ _API_VERSIONS: Final = {
 
 def _kind(observed: Observed, thing: Object) -> str:
     return "Deployment" if thing in observed.children.deployments else "ControllerRevision"
-
-
-def _if_absent(existing: tuple[Object, ...], wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """For kinds that Kubernetes lets nobody change: made once, never applied again."""
-    name = wanted["metadata"]["name"]
-    return [] if any(one["metadata"]["name"] == name for one in existing) else [wanted]
 
 
 def _key_written(observed: Observed, key_hash: str) -> bool:

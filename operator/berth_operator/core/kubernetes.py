@@ -1,6 +1,6 @@
 """Questions asked of pods and Deployments as JSON: is it ready, what did it say at the end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -95,6 +95,12 @@ def container_statuses(pod: Object) -> Iterator[Mapping[str, Any]]:
     status = pod.get("status", {})
     yield from status.get("initContainerStatuses") or []
     yield from status.get("containerStatuses") or []
+
+
+def absent(wanted: Iterable[dict[str, Any]], there: Iterable[Object]) -> list[dict[str, Any]]:
+    """Those of a kind that Kubernetes lets nobody change: made once, never applied again."""
+    made = {one["metadata"]["name"] for one in there}
+    return [one for one in wanted if one["metadata"]["name"] not in made]
 
 
 def termination(container: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -73,24 +73,31 @@ def name_of(resolved: Resolved, plan: Plan) -> str:
 
 
 def to_object(resolved: Resolved, revision: Revision) -> dict[str, Any]:
+    own = {
+        "template": revision.template,
+        "entry": revision.entry,
+        "adapters": _plain(revision.adapters) or None,
+    }
+    return object_of(
+        resolved, revision, {name: value for name, value in own.items() if value is not None}
+    )
+
+
+def object_of(resolved: Resolved, revision: Revision, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The ControllerRevision; `own` is the data that only its kind of revision has."""
+    name = names.revision_name(resolved.name, revision.name)
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
-        "metadata": metadata(
-            resolved,
-            names.revision_name(resolved.name, revision.name),
-            revision=revision.name,
-        ),
+        "metadata": metadata(resolved, name, revision=revision.name),
         "revision": revision.number,
         "data": {
             "specHash": revision.spec_hash,
             "source": revision.source,
             "shape": revision.shape.model_dump(mode="json", exclude_none=True),
             "plan": revision.plan.wire(),
-            "template": revision.template,
-        }
-        | ({} if revision.entry is None else {"entry": revision.entry})
-        | ({"adapters": _plain(revision.adapters)} if revision.adapters else {}),
+            **own,
+        },
     }
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from engine_configs import standin_config
 
-from berth_api.server import EngineConfig, Phase, PodStatus, ServerConfig
+from berth_api.server import Phase, PodStatus, ServerConfig
 from standins import tiny_model
 
 KEY = "0123456789abcdef"
@@ -110,18 +111,7 @@ def pod(tmp_path):
     ) -> RuntimePod:
         knobs = {name: value for name, value in changes.items() if name.startswith("STANDIN_")}
         settings = {name: value for name, value in changes.items() if name not in knobs}
-        engine = EngineConfig(
-            name="tiny",
-            command=[sys.executable, "-m", "standins.engine"],
-            device="cuda",
-            port=free_port(),
-            model_dir=str(model),
-            dtype="bfloat16",
-            max_model_len=2048,
-            max_num_seqs=4,
-            extra_args=list(extra_args),
-            env=knobs,
-        )
+        engine = standin_config(free_port(), model, extra_args=list(extra_args), env=knobs)
         defaults = {
             "max_queued_requests": 4,
             "drain_timeout_seconds": 10,

@@ -1,20 +1,13 @@
 import json
 
+from engine_configs import engine_config
+
 from berth_api.pool_server import EngineOrder, EngineOrders
-from berth_api.server import EngineConfig, EngineStatus, Phase, PodStatus
+from berth_api.server import EngineStatus, Phase, PodStatus
 
 ORDER = EngineOrder(
     id="m-abc",
-    config=EngineConfig(
-        name="m",
-        command=["vllm", "serve"],
-        device="cpu",
-        port=8001,
-        model_dir="/m",
-        dtype="auto",
-        max_model_len=1,
-        max_num_seqs=1,
-    ),
+    config=engine_config(),
     key="secret",
     memory_bytes=1,
     max_queued_requests=1,

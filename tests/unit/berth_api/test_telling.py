@@ -36,17 +36,7 @@ def test_a_measure_without_its_large_parts_is_none(measured, count):
     assert telling.measured_bytes(measured) == count
 
 
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ({}, "forever"),
-        ({"keepAlive": "1m"}, "forever"),
-        ({"scaling": {"mode": "Auto"}}, "5m idle"),
-        ({"scaling": {"mode": "Auto"}, "keepAlive": "1h"}, "1h idle"),
-        ({"scaling": {"mode": "Auto"}, "keepAlive": "-1"}, "forever"),
-        ({"scaling": {"mode": "Auto", "minReplicas": 1}}, "forever"),
-    ],
-)
+@pytest.mark.parametrize(("spec", "said"), world.STAYS)
 def test_how_long_a_model_stays_is_what_its_spec_says(spec, said):
     model = known(world.model("m", spec, replicas=1))
     assert telling.until(model.spec, model.status) == said

@@ -31,17 +31,7 @@ def test_what_is_loading_tells_how_far_it_is():
     assert found[6:] == ["10m idle", "0", "2", "0/1"]
 
 
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ({}, "forever"),
-        ({"keepAlive": "1m"}, "forever"),
-        ({"scaling": {"mode": "Auto"}}, "5m idle"),
-        ({"scaling": {"mode": "Auto"}, "keepAlive": "1h"}, "1h idle"),
-        ({"scaling": {"mode": "Auto"}, "keepAlive": "-1"}, "forever"),
-        ({"scaling": {"mode": "Auto", "minReplicas": 1}}, "forever"),
-    ],
-)
+@pytest.mark.parametrize(("spec", "said"), world.STAYS)
 def test_how_long_a_model_stays_is_what_its_spec_says(spec, said):
     assert ps.until(known(world.model("m", spec, replicas=1))) == said
 

@@ -58,6 +58,32 @@ async def _running(settings: Settings) -> AsyncIterator[Process]:
     await asyncio.wait_for(process.task, 5)
 
 
+def _pausing(engine: Any) -> asyncio.Event:
+    """Its answers begin, and end once the event is set."""
+    go_on = asyncio.Event()
+
+    async def stream(request: Any) -> None:
+        await request.start_stream()
+        await request.event("first")
+        await go_on.wait()
+        await request.end_stream()
+
+    engine.behave = stream
+    return go_on
+
+
+async def _leaves_within_a_stream(
+    process: Process, door: str, http: aiohttp.ClientSession, go_on: asyncio.Event
+) -> None:
+    response = await http.post(door + "/v1/chat/completions", json={"model": "llama"})
+    assert await response.content.readany() == b"data: first\n\n"
+    process.stop.set()
+    while await process.ready(http) != 503:
+        pass
+    go_on.set()
+    assert await response.read() == b"data: [DONE]\n\n"
+
+
 async def test_a_process_with_few_open_files_says_how_many_connections_it_takes(
     settings, http, monkeypatch, caplog
 ) -> None:
@@ -93,24 +119,9 @@ async def test_the_pages_requests_are_answered_and_counted_as_any(settings, http
 
 
 async def test_a_pages_stream_comes_to_its_end_on_leaving(settings, http, engine) -> None:
-    go_on = asyncio.Event()
-
-    async def stream(request: Any) -> None:
-        await request.start_stream()
-        await request.event("first")
-        await go_on.wait()
-        await request.end_stream()
-
-    engine.behave = stream
+    go_on = _pausing(engine)
     async with _running(settings) as process:
-        url = process.management_url + "/v1/chat/completions"
-        response = await http.post(url, json={"model": "llama"})
-        assert await response.content.readany() == b"data: first\n\n"
-        process.stop.set()
-        while await process.ready(http) != 503:
-            pass
-        go_on.set()
-        assert await response.read() == b"data: [DONE]\n\n"
+        await _leaves_within_a_stream(process, process.management_url, http, go_on)
 
 
 async def test_a_client_that_leaves_a_pages_stream_closes_the_engines(
@@ -141,23 +152,9 @@ async def test_a_client_that_leaves_a_pages_stream_closes_the_engines(
 async def test_on_leaving_it_is_not_ready_and_streams_come_to_their_end(
     settings, http, engine
 ) -> None:
-    go_on = asyncio.Event()
-
-    async def stream(request: Any) -> None:
-        await request.start_stream()
-        await request.event("first")
-        await go_on.wait()
-        await request.end_stream()
-
-    engine.behave = stream
+    go_on = _pausing(engine)
     async with _running(settings) as process:
-        response = await http.post(process.url + "/v1/chat/completions", json={"model": "llama"})
-        assert await response.content.readany() == b"data: first\n\n"
-        process.stop.set()
-        while await process.ready(http) != 503:
-            pass
-        go_on.set()
-        assert await response.read() == b"data: [DONE]\n\n"
+        await _leaves_within_a_stream(process, process.url, http, go_on)
 
 
 async def test_a_request_on_its_way_over_an_idle_connection_is_answered_after_the_door_closed(

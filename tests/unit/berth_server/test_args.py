@@ -1,4 +1,5 @@
 import pytest
+from engine_configs import engine_config
 
 from berth_api.server import EngineAdapters, EngineConfig, ServerConfig
 from berth_server import args, variables
@@ -7,18 +8,7 @@ from berth_server.errors import ConfigurationError
 
 
 def engine(**changes) -> EngineConfig:
-    values = {
-        "name": "tiny",
-        "command": ["vllm", "serve"],
-        "device": "cuda",
-        "port": 8000,
-        "model_dir": "/berth/model",
-        "dtype": "bfloat16",
-        "gpu_memory_fraction": "0.9",
-        "max_model_len": 4096,
-        "max_num_seqs": 64,
-    }
-    return EngineConfig(**(values | changes))
+    return engine_config(**({"gpu_memory_fraction": "0.9"} | changes))
 
 
 def server(config: EngineConfig) -> ServerConfig:

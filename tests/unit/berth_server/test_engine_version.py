@@ -3,24 +3,14 @@
 from importlib import metadata
 
 import pytest
+from engine_configs import engine_config
 
-from berth_api.server import EngineConfig
 from berth_server import engine_version, reasons
 from berth_server.errors import EngineFailed
 
 
 def engine(**changes):
-    config = {
-        "name": "m",
-        "command": ["vllm", "serve"],
-        "device": "cpu",
-        "port": 8000,
-        "model_dir": "/model",
-        "dtype": "float32",
-        "max_model_len": 2048,
-        "max_num_seqs": 4,
-    }
-    return EngineConfig(**(config | changes))
+    return engine_config(device="cpu", **changes)
 
 
 def installed(monkeypatch, version):

@@ -6,10 +6,11 @@ from pathlib import Path
 import fields
 import plans
 import pytest
+from engine_configs import engine_config
 
 from berth_api.engine_flags import MANAGED, OF_ADAPTERS
 from berth_api.pool import MAX_ENGINES, PoolSpec, Residency
-from berth_api.server import EngineAdapters, EngineConfig
+from berth_api.server import EngineAdapters
 from berth_api.spec import Queue, Spec
 from berth_operator.core.objects.pod_template import start_timeout_seconds
 from berth_operator.core.planner.wishes import USABLE_CONTEXT_TOKENS
@@ -29,21 +30,13 @@ KEEP_ALIVE KV_CACHE_TYPE LLM_LIBRARY LOAD_TIMEOUT MAX_LOADED_MODELS MAX_QUEUE MA
 NOPRUNE NO_CLOUD NUM_PARALLEL ORIGINS REMOTES SCHED_SPREAD VULKAN
 """
 # Every flag that can be spelled.
-ENGINE = EngineConfig(
-    name="tiny",
-    command=["vllm", "serve"],
-    device="cuda",
-    port=8000,
-    model_dir="/berth/model",
-    dtype="bfloat16",
+ENGINE = engine_config(
     pipeline_parallel_size=2,
     expert_parallel=True,
     mm_encoder_tp_mode="data",
     block_size=16,
     gpu_memory_fraction="0.9",
     kv_cache_bytes=2**30,
-    max_model_len=4096,
-    max_num_seqs=64,
     max_num_batched_tokens=2048,
     enforce_eager=True,
     adapters=EngineAdapters(slots=1, max_rank=8, modules=["q_proj"], folders={"a": "/a"}),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from berth_operator.cluster import kinds
 from berth_operator.cluster.children import Children
+from berth_operator.cluster.execute import status_body
 from berth_operator.cluster.pools.orders import OrderSender
 from berth_operator.cluster.pools.store import PoolStore
 from berth_operator.cluster.port import Json, KubeApi
@@ -64,16 +65,8 @@ class PoolExecutor:
         """Whether it was written; None if it was decided about another version of the pool."""
         if status is None or status == cr.get("status"):
             return False
-        meta = cr["metadata"]
-        identity = {name: meta[name] for name in ("namespace", "name", "resourceVersion")}
-        body = {
-            "apiVersion": kinds.POOL.api_version,
-            "kind": kinds.POOL.kind,
-            "metadata": identity,
-            "status": status,
-        }
         try:
-            written = await self.api.apply_status(body)
+            written = await self.api.apply_status(status_body(kinds.POOL, cr, status))
         except (NotFound, Conflict):
             return None
         self.store.upsert(kinds.POOL, written)

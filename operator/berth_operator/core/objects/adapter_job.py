@@ -11,8 +11,9 @@ from berth_api import names
 from berth_api.server import AdaptersConfig
 from berth_operator.core.digest import digest
 from berth_operator.core.objects import adapter_files, model_files, shape_job
+from berth_operator.core.objects.jobs import job
 from berth_operator.core.objects.pods import CONTROL_USER, pod_spec
-from berth_operator.core.resolved import Resolved, labels, metadata
+from berth_operator.core.resolved import Resolved
 from berth_operator.settings import AcceleratorProfile, Settings
 
 # With their modules in common so many fit the 3 KiB that each of four containers has.
@@ -42,23 +43,9 @@ def build(
     attempt: int,
     sources: Sequence[str],
 ) -> dict[str, Any]:
-    name = f"{prefix(resolved, sources)}{attempt}"
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": metadata(resolved, name, role=names.ROLE_SHAPE),
-        "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": shape_job.DEADLINE_SECONDS,
-            "template": {
-                "metadata": {
-                    "labels": labels(resolved, names.ROLE_SHAPE),
-                    "annotations": dict(resolved.spec.pod_template.annotations),
-                },
-                "spec": _pod(resolved, settings, profile, sources),
-            },
-        },
-    }
+    limits = {"backoffLimit": 0, "activeDeadlineSeconds": shape_job.DEADLINE_SECONDS}
+    pod = _pod(resolved, settings, profile, sources)
+    return job(resolved, f"{prefix(resolved, sources)}{attempt}", names.ROLE_SHAPE, limits, pod)
 
 
 def _pod(

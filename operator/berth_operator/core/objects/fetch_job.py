@@ -14,9 +14,10 @@ from berth_api.shape import ShapeReport
 from berth_api.source import ClaimSource, HubSource, OciSource
 from berth_operator.core.digest import digest
 from berth_operator.core.objects import model_files
+from berth_operator.core.objects.jobs import job
 from berth_operator.core.objects.pods import CONTROL_USER, pod_spec
 from berth_operator.core.pools.pool import ResolvedPool
-from berth_operator.core.resolved import Resolved, labels, metadata
+from berth_operator.core.resolved import Resolved
 from berth_operator.settings import AcceleratorProfile, Settings
 
 _HASH_DIGITS: Final = 8
@@ -77,21 +78,8 @@ def build(
         "containers": [container],
         "volumes": [model_files.tmp_volume(), model_files.server_volume(), volume],
     }
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": metadata(resolved, name(resolved, found, attempt), role=names.ROLE_FETCH),
-        "spec": {
-            "backoffLimit": _TRIES - 1,
-            "template": {
-                "metadata": {
-                    "labels": labels(resolved, names.ROLE_FETCH),
-                    "annotations": dict(resolved.spec.pod_template.annotations),
-                },
-                "spec": spec,
-            },
-        },
-    }
+    limits = {"backoffLimit": _TRIES - 1}
+    return job(resolved, name(resolved, found, attempt), names.ROLE_FETCH, limits, spec)
 
 
 def _containers(

@@ -89,14 +89,7 @@ def _engine(
             {"name": names.PORT_NAME_ENGINE, "containerPort": names.PORT_ENGINE},
             {"name": names.PORT_NAME_STATUS, "containerPort": names.PORT_SERVER_STATUS},
         ],
-        # Every second, for clients may be waiting; it costs the wrapper next to nothing.
-        "readinessProbe": probe(names.PATH_READY, period=1, timeout=2, failures=3),
-        # Lenient: a busy engine is slow to answer, and the wrapper ends a stalled one itself.
-        "livenessProbe": probe(names.PATH_LIVE, period=20, timeout=10, failures=6),
-        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
-        # NVIDIA's container hook writes below the root, so only the CPU's can be read-only.
-        "securityContext": container_security(read_only_root=given.engine.device is Device.CPU),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **supervision(given.engine.device),
         "resources": _resources(given),
         "volumeMounts": [
             model_files.server_mount(read_only=True),
@@ -205,7 +198,21 @@ def _resources(given: Build) -> dict[str, Any]:
     return {"requests": {"cpu": f"{plan.millicpu}m", "memory": memory}, "limits": limits}
 
 
-def probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
+def supervision(device: Device) -> dict[str, Any]:
+    """How a kubelet watches and ends berth_server, whatever engines it runs."""
+    return {
+        # Every second, for clients may be waiting; it costs the wrapper next to nothing.
+        "readinessProbe": _probe(names.PATH_READY, period=1, timeout=2, failures=3),
+        # Lenient: a busy engine is slow to answer, and the wrapper ends a stalled one itself.
+        "livenessProbe": _probe(names.PATH_LIVE, period=20, timeout=10, failures=6),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+        # NVIDIA's container hook writes below the root, so only the CPU's can be read-only.
+        "securityContext": container_security(read_only_root=device is Device.CPU),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
     return {
         "httpGet": {"path": path, "port": names.PORT_NAME_STATUS},
         "periodSeconds": period,

@@ -22,9 +22,9 @@ from berth_operator.core.objects.pod_template import (
     PRE_STOP_SECONDS,
     SHM_BYTES,
     TEARDOWN_SECONDS,
-    probe,
+    supervision,
 )
-from berth_operator.core.objects.pods import container_security, env_of, pod_spec_of
+from berth_operator.core.objects.pods import env_of, pod_spec_of
 from berth_operator.core.observed import Object
 from berth_operator.core.pools import cards
 from berth_operator.core.pools.pool import ResolvedPool, labels, metadata
@@ -167,11 +167,7 @@ def _container(given: PoolPods) -> dict[str, Any]:
         "command": ["python3", "-m", "berth_server"],
         "env": env_of(given.pool.spec.pod_template, _environment(given)),
         "ports": [{"name": names.PORT_NAME_STATUS, "containerPort": names.PORT_SERVER_STATUS}],
-        "readinessProbe": probe(names.PATH_READY, period=1, timeout=2, failures=3),
-        "livenessProbe": probe(names.PATH_LIVE, period=20, timeout=10, failures=6),
-        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
-        "securityContext": container_security(read_only_root=offer.on_cpu),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **supervision(offer.engine.device),
         "resources": _resources(given),
         "volumeMounts": [
             model_files.server_mount(read_only=True),

@@ -10,8 +10,9 @@ from typing import Any, Final
 from berth_api import names
 from berth_api.server import FetchConfig
 from berth_operator.core.objects import model_files
+from berth_operator.core.objects.jobs import job
 from berth_operator.core.objects.pods import CONTROL_USER, container_security, env, pod_spec
-from berth_operator.core.resolved import Resolved, labels, metadata
+from berth_operator.core.resolved import Resolved
 from berth_operator.settings import AcceleratorProfile, Settings
 
 # A hub that does not answer for this long is unreachable.
@@ -31,22 +32,9 @@ def build(
     *,
     image_volumes: bool,
 ) -> dict[str, Any]:
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": metadata(resolved, f"{prefix(resolved)}{attempt}", role=names.ROLE_SHAPE),
-        "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": DEADLINE_SECONDS,
-            "template": {
-                "metadata": {
-                    "labels": labels(resolved, names.ROLE_SHAPE),
-                    "annotations": dict(resolved.spec.pod_template.annotations),
-                },
-                "spec": _pod(resolved, settings, profile, image_volumes=image_volumes),
-            },
-        },
-    }
+    limits = {"backoffLimit": 0, "activeDeadlineSeconds": DEADLINE_SECONDS}
+    pod = _pod(resolved, settings, profile, image_volumes=image_volumes)
+    return job(resolved, f"{prefix(resolved)}{attempt}", names.ROLE_SHAPE, limits, pod)
 
 
 def _pod(

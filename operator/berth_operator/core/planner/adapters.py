@@ -81,7 +81,7 @@ def wanted_job(observed: Observed, resolved: Resolved, stored: Sequence[Revision
     if not missing:
         return None
     prefix = adapter_job.prefix(resolved, missing)
-    return f"{prefix}{reading.latest_attempt(observed, prefix)[0]}"
+    return f"{prefix}{reading.latest_attempt(observed.children.jobs, prefix)[0]}"
 
 
 def _known(observed: Observed, stored: Sequence[Revision]) -> dict[str, AdapterReport]:
@@ -99,7 +99,7 @@ def _read(
     settings: Settings,
 ) -> dict[str, AdapterReport] | Reading | Refused:
     prefix = adapter_job.prefix(resolved, sources)
-    attempt, job = reading.latest_attempt(observed, prefix)
+    attempt, job = reading.latest_attempt(observed.children.jobs, prefix)
 
     def wanted(number: int) -> Reading:
         return Reading(adapter_job.build(resolved, settings, offer.profile, number, sources))
@@ -116,7 +116,7 @@ def _read(
         message = terminated_message(pod.object, name) if pod else None
         told = _told(reading.late(job), message, share)
         if isinstance(told, Failure):
-            left = reading.seconds_left(observed, ended, attempt)
+            left = reading.seconds_left(ended, attempt, observed.now)
             return Refused(told, retry_seconds=left) if left > 0 else wanted(attempt + 1)
         found |= told
     return found

@@ -328,7 +328,7 @@ def superseded_jobs(observed: Observed, resolved: Resolved, planning: Planning) 
     prefix = shape_job.prefix(resolved)
     stored = revision.readable(observed.children.revisions)
     keep = {
-        f"{prefix}{latest_attempt(observed, prefix)[0]}",
+        f"{prefix}{latest_attempt(observed.children.jobs, prefix)[0]}",
         adapters.wanted_job(observed, resolved, stored),
     }
     if isinstance(planning, Reading):

@@ -1,6 +1,6 @@
 """What is known of a model's shape, and the Job that finds it out where the credentials are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -59,7 +59,7 @@ def shape_report(
     same = [one for one in stored if one.source == resolved.spec.model.source]
     if same:
         return max(same, key=lambda one: one.number).shape
-    attempt, job = latest_attempt(observed, shape_job.prefix(resolved))
+    attempt, job = latest_attempt(observed.children.jobs, shape_job.prefix(resolved))
 
     def reading(number: int) -> Reading:
         volumes = image_volumes(settings, observed.nodes)
@@ -73,24 +73,24 @@ def shape_report(
     report = _report_of(job, pod)
     if report.failure is None:
         return report
-    left = seconds_left(observed, ended, attempt)
+    left = seconds_left(ended, attempt, observed.now)
     return Refused(report.failure, retry_seconds=left) if left > 0 else reading(attempt + 1)
 
 
-def retry_delay(attempt: int) -> timedelta:
+def _retry_delay(attempt: int) -> timedelta:
     return timedelta(seconds=min(_FIRST_RETRY_SECONDS * 2 ** (attempt - 1), _MAX_RETRY_SECONDS))
 
 
-def seconds_left(observed: Observed, ended: datetime, attempt: int) -> float:
+def seconds_left(ended: datetime, attempt: int, now: datetime) -> float:
     """Until what ended without an answer is tried again."""
-    return (ended + retry_delay(attempt) - observed.now).total_seconds()
+    return (ended + _retry_delay(attempt) - now).total_seconds()
 
 
-def latest_attempt(observed: Observed, prefix: str) -> tuple[int, Object | None]:
+def latest_attempt(jobs: Iterable[Object], prefix: str) -> tuple[int, Object | None]:
     """Its number and its Job, of those whose names begin with `prefix`."""
     attempts = {
         int(job["metadata"]["name"].removeprefix(prefix)): job
-        for job in observed.children.jobs
+        for job in jobs
         if job["metadata"]["name"].startswith(prefix)
     }
     latest = max(attempts, default=1)
@@ -98,13 +98,16 @@ def latest_attempt(observed: Observed, prefix: str) -> tuple[int, Object | None]
 
 
 def pod_of(observed: Observed, job: Object) -> Pod | None:
+    return next(iter(pods_of(observed, job)), None)
+
+
+def pods_of(observed: Observed, job: Object) -> tuple[Pod, ...]:
     uid = job["metadata"]["uid"]
-    owned = (
+    return tuple(
         pod
         for pod in observed.pods
         if any(o["uid"] == uid for o in pod.object["metadata"].get("ownerReferences", []))
     )
-    return next(owned, None)
 
 
 def ended_at(job: Object, pod: Pod | None, containers: Sequence[str]) -> datetime | None:

@@ -13,6 +13,7 @@ from berth_api import names
 from berth_api.pool import PoolStatus
 from berth_api.shape import Failure
 from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.known import least
 from berth_operator.core.kubernetes import condition, is_reachable, is_terminating, moment
 from berth_operator.core.objects import endpoint_slice, pool_pods
 from berth_operator.core.objects.pool_pods import PoolPods
@@ -74,7 +75,7 @@ def decide(observed: PoolObserved, context: Context) -> PoolOutcome:
         routes=tuple(_routes(observed, where)),
         withdraw=_strangers(observed),
         orders=orders.of_pods(observed, where, context.master_key, told.sequence),
-        look_again_seconds=min(one for one in wishes if one is not None),
+        look_again_seconds=least(wishes),
     )
 
 

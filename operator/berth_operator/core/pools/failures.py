@@ -13,6 +13,7 @@ from berth_api.server import EngineStatus, Measured, Phase
 from berth_api.shape import Failure
 from berth_api.status import Memories
 from berth_operator.core.kubernetes import moment
+from berth_operator.core.pauses import Pauses
 from berth_operator.core.pools.observed import PoolObserved
 from berth_operator.core.pools.residents import reports
 
@@ -20,7 +21,7 @@ from berth_operator.core.pools.residents import reports
 # before it.
 FIRST_PAUSE: Final = timedelta(seconds=10)
 LONGEST_PAUSE: Final = timedelta(minutes=10)
-_DOUBLINGS: Final = 10
+_PAUSES: Final = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,8 @@ def _news(before: History, told: EngineStatus, now: datetime) -> History:
     if told.phase is not Phase.FAILED or (told.attempt or 0) < before.attempt:
         return before
     tries = (told.attempt or 0) + 1
-    pause = min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(tries - 1, _DOUBLINGS)))
     failure = told.failure or Failure(reason="CrashLoop", message=told.message or "it ended")
-    return replace(before, attempt=tries, failure=failure, blocked_until=now + pause)
+    return replace(before, attempt=tries, failure=failure, blocked_until=now + _PAUSES.of(tries))
 
 
 def _seconds(told: EngineStatus) -> int | None:

@@ -1,7 +1,6 @@
 """Whether a model's files are in its pool's cache, as far as its fetch Job tells."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from berth_api.server import PodStatus
@@ -9,8 +8,8 @@ from berth_api.shape import Failure
 from berth_operator.core.accelerators.offer import Offer
 from berth_operator.core.kubernetes import condition, moment
 from berth_operator.core.objects import fetch_job
-from berth_operator.core.observed import Object, Observed, Pod
-from berth_operator.core.planner.reading import retry_delay
+from berth_operator.core.observed import Object, Observed
+from berth_operator.core.planner import reading
 from berth_operator.core.pools.pool import ResolvedPool
 from berth_operator.core.pools.revision import PooledRevision
 from berth_operator.core.problems import Problem, of_pods
@@ -54,12 +53,13 @@ def find(
         return Files("Fetching", job=wanted(attempt))
     if condition(job, "Complete").get("status") == "True":
         return Files("There", job=wanted(attempt))
-    pods = tuple(pod for pod in observed.pods if _is_of(pod, job))
+    pods = reading.pods_of(observed, job)
     failed = condition(job, "Failed")
     if failed.get("status") != "True":
         report = next((pod.report for pod in pods if pod.report), None)
         return Files("Fetching", job=wanted(attempt), report=report, problem=of_pods(pods))
-    left = _left(failed, attempt, observed.now)
+    ended = moment(failed.get("lastTransitionTime")) or observed.now
+    left = reading.seconds_left(ended, attempt, observed.now)
     if left <= 0:
         return Files("Fetching", job=wanted(attempt + 1))
     problem = of_pods(pods) or Problem("ModelCached", _NO_REASON)
@@ -74,22 +74,4 @@ def are_there(jobs: tuple[Object, ...], resolved: Resolved, revision: PooledRevi
 
 
 def _latest(jobs: tuple[Object, ...], resolved: Resolved, files: str) -> tuple[int, Object | None]:
-    prefix = fetch_job.prefix(resolved, files)
-    found = {
-        int(job["metadata"]["name"].removeprefix(prefix)): job
-        for job in jobs
-        if job["metadata"]["name"].startswith(prefix)
-    }
-    latest = max(found, default=1)
-    return latest, found.get(latest)
-
-
-def _is_of(pod: Pod, job: Object) -> bool:
-    owners = pod.object["metadata"].get("ownerReferences", [])
-    return any(one["uid"] == job["metadata"]["uid"] for one in owners)
-
-
-def _left(failed: Any, attempt: int, now: datetime) -> float:
-    ended = moment(failed.get("lastTransitionTime")) or now
-    wait: timedelta = retry_delay(attempt)
-    return (ended + wait - now).total_seconds()
+    return reading.latest_attempt(jobs, fetch_job.prefix(resolved, files))

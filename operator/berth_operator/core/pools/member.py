@@ -11,7 +11,7 @@ from typing import Any, Final
 from berth_api.pool import PoolEngine, PoolStatus
 from berth_api.shape import Failure
 from berth_operator.core.accelerators.offer import Offer
-from berth_operator.core.kubernetes import is_terminating
+from berth_operator.core.kubernetes import absent, is_terminating
 from berth_operator.core.objects import fetch_job
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.outcome import Attention, Deletion, Outcome
@@ -46,7 +46,7 @@ def decide(observed: Observed, resolved: Resolved, context: Context) -> Outcome:
         return _outcome(view, context, apply=[], retry=_REFUSED_SECONDS)
     planned = planning.plan(observed, resolved, context, given.pool, given.offer)
     if isinstance(planned, Reading):
-        job = _absent(observed.children.jobs, [planned.job])
+        job = absent([planned.job], observed.children.jobs)
         view = _unplanned(observed, resolved, planned)
         return _outcome(view, context, apply=job, retry=None)
     if isinstance(planned, Refused):
@@ -85,8 +85,8 @@ def _planned(
         engine=engines.get(planned.id),
         serving=answering(observed, planned.id),
     )
-    wanted = _absent(observed.children.revisions, [revision.to_object(resolved, planned)])
-    wanted += _absent(observed.children.jobs, [found.job] if found.job else [])
+    wanted = absent([revision.to_object(resolved, planned)], observed.children.revisions)
+    wanted += absent([found.job] if found.job else [], observed.children.jobs)
     waits = found.retry_seconds or (_FETCHING_SECONDS if found.state == "Fetching" else None)
     return _outcome(view, context, apply=wanted, retry=waits)
 
@@ -140,12 +140,6 @@ def _outcome(
         look_again_seconds=retry,
         attention=_ATTENTION,
     )
-
-
-def _absent(existing: tuple[Object, ...], wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For kinds that Kubernetes lets nobody change: made once, never applied again."""
-    there = {one["metadata"]["name"] for one in existing}
-    return [one for one in wanted if one["metadata"]["name"] not in there]
 
 
 def _unwanted(view: View) -> list[Deletion]:

@@ -19,8 +19,8 @@ from berth_api.shape import ShapeReport
 from berth_api.status import Plan
 from berth_operator.core.digest import digest
 from berth_operator.core.observed import Object
-from berth_operator.core.resolved import Resolved, metadata
-from berth_operator.core.revision import Revision, name_of
+from berth_operator.core.resolved import Resolved
+from berth_operator.core.revision import Revision, name_of, object_of
 
 # Hex digits: enough for the revisions of one model, and for the engines of one pool.
 _HASH_DIGITS: Final = 10
@@ -90,27 +90,13 @@ def make(
 
 
 def to_object(resolved: Resolved, revision: PooledRevision) -> dict[str, Any]:
-    name = names.revision_name(resolved.name, revision.name)
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "ControllerRevision",
-        "metadata": metadata(resolved, name, revision=revision.name),
-        "revision": revision.number,
-        "data": {
-            "specHash": revision.spec_hash,
-            "source": revision.source,
-            "shape": revision.shape.model_dump(mode="json", exclude_none=True),
-            "plan": revision.plan.wire(),
-            _POOLED: {
-                "pool": revision.pool,
-                "poolHash": revision.pool_hash,
-                "engine": revision.engine.model_dump(
-                    mode="json", by_alias=True, exclude_defaults=True
-                ),
-                "files": revision.files,
-            },
-        },
+    pooled = {
+        "pool": revision.pool,
+        "poolHash": revision.pool_hash,
+        "engine": revision.engine.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "files": revision.files,
     }
+    return object_of(resolved, revision, {_POOLED: pooled})
 
 
 def is_pooled(stored: Object) -> bool:

@@ -7,6 +7,7 @@ from berth_api import names
 from berth_api.quantity import parse_duration
 from berth_api.spec import DEFAULT_KEEP_ALIVE
 from berth_operator.core.accelerators.offer import Offer
+from berth_operator.core.known import least
 from berth_operator.core.kubernetes import is_ready, moment
 from berth_operator.core.objects.pod_template import expected_start_seconds
 from berth_operator.core.observed import Pod
@@ -120,8 +121,8 @@ def _demand(observed: PoolObserved, engine: str) -> Demand:
     """Held requests are of the engine that a spec asks for; those in flight of where they are."""
     members = observed.asked_by.get(engine, ())
     served = _served(observed, engine)
-    idle = _least(one.load.idle_seconds for one in served)
-    asked = _least(one.load.asked_seconds for one in served)
+    idle = least(one.load.idle_seconds for one in served)
+    asked = least(one.load.asked_seconds for one in served)
     if not observed.complete:
         idle = asked = 0.0  # until every gateway was heard, nothing has been idle
     return Demand(
@@ -131,10 +132,6 @@ def _demand(observed: PoolObserved, engine: str) -> Demand:
         idle_seconds=idle,
         last_wanted=None if asked is None else _before(observed.now, asked),
     )
-
-
-def _least(known: Iterable[float | None]) -> float | None:
-    return min((one for one in known if one is not None), default=None)
 
 
 def _before(now: datetime, seconds: float) -> float:

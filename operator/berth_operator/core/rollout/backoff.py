@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -28,6 +28,7 @@ from berth_operator.core.kubernetes import (
     timestamp,
 )
 from berth_operator.core.observed import Object, Observed, Pod
+from berth_operator.core.pauses import Pauses
 from berth_operator.core.problems import Problem
 
 ANNOTATION_BACKOFF: Final = f"{names.GROUP}/backs-off"
@@ -37,20 +38,10 @@ FAILURES: Final = 5  # of one kind: the kubelet's own pauses between them are mi
 WINDOW: Final = timedelta(minutes=10)
 
 
-class _Pauses(NamedTuple):
-    first: timedelta
-    longest: timedelta
-
-    def of(self, tries: int) -> timedelta:
-        """Each twice the one before."""
-        return min(self.longest, self.first * (1 << min(tries - 1, _DOUBLINGS)))
-
-
-_DOUBLINGS: Final = 10  # far beyond every longest pause
 # A start that fails costs minutes of a card, and only another plan would mend it.
-_OF_ENGINES: Final = _Pauses(timedelta(minutes=10), timedelta(minutes=60))
+_OF_ENGINES: Final = Pauses(timedelta(minutes=10), timedelta(minutes=60))
 # A device plugin that restarts is back within seconds, and a pod that is refused costs no card.
-_OF_NODES: Final = _Pauses(timedelta(seconds=30), timedelta(minutes=10))
+_OF_NODES: Final = Pauses(timedelta(seconds=30), timedelta(minutes=10))
 
 
 @dataclass(frozen=True)

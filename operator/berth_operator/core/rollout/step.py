@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from berth_api import names
+from berth_operator.core.known import least
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.observed import Object, Observed
 from berth_operator.core.outcome import Patch
@@ -136,8 +137,7 @@ def _until_retried(look: Look, step: Step, pause: Pause | None) -> Step:
     if pause is None or not pause.lasts(look.observed.now):
         return step
     wishes = (step.look_again_seconds, pause.seconds_left(look.observed.now))
-    soonest = min(one for one in wishes if one is not None)
-    return replace(step, pause=pause, look_again_seconds=soonest)
+    return replace(step, pause=pause, look_again_seconds=least(wishes))
 
 
 def _complete(look: Look, goal: Group, others: list[Group]) -> bool:

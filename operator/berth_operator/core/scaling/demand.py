@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Final
 
 from berth_api.demand import Demand, ModelDemand
+from berth_operator.core.known import least
 from berth_operator.core.observed import Load
 
 # A gateway that serves and has not told anything is waited for so long: one that is well tells its
@@ -143,8 +144,8 @@ class Ledger:
             arrivals=arrivals + sum(one.arrivals for one in all_told),
             answered=answered + sum(one.answered for one in all_told),
             keep_alive_seconds=_last_asked(live),
-            idle_seconds=_least(one.idle_seconds for one in live),
-            asked_seconds=_least(one.asked_seconds for one in live),
+            idle_seconds=least(one.idle_seconds for one in live),
+            asked_seconds=least(one.asked_seconds for one in live),
             gateways=len(counting),
             complete=complete,
             overdue=self._overdue(now),
@@ -171,10 +172,6 @@ def _told(one: ModelDemand | None) -> tuple[object, ...]:
 
 def _models(told: Demand) -> dict[Key, ModelDemand]:
     return {(one.namespace, one.model): one for one in told.models}
-
-
-def _least(told: Iterable[float | None]) -> float | None:
-    return min((one for one in told if one is not None), default=None)
 
 
 def _last_asked(told: Sequence[ModelDemand]) -> float | None:

@@ -15,6 +15,7 @@ from berth_api.spec import ScalingMode
 from berth_api.status import QueueStatus, ScalingStatus
 from berth_operator.core import node_health, problems
 from berth_operator.core.accelerators import room
+from berth_operator.core.known import least
 from berth_operator.core.kubernetes import (
     condition,
     is_active,
@@ -292,7 +293,7 @@ def _with_queue(observed: Observed, size: Size) -> Size:
         size,
         queue=queue,
         remembered=replace(size.remembered, told_at=told_at),
-        look_again_seconds=_soonest((size.look_again_seconds, untold)),
+        look_again_seconds=least((size.look_again_seconds, untold)),
     )
 
 
@@ -307,11 +308,7 @@ def _look_again(load: Load, decision: replicas.Decision, told: ScalingStatus) ->
         wishes.append(_OVERDUE_SECONDS if load.overdue else _INCOMPLETE_SECONDS)
     if told.reason != decision.reason:
         wishes.append(TOLD_SECONDS)
-    return _soonest(wishes)
-
-
-def _soonest(wishes: Iterable[float | None]) -> float | None:
-    return min((one for one in wishes if one is not None), default=None)
+    return least(wishes)
 
 
 def _stored(kind: type[Told], stored: Object | None) -> Told | None:

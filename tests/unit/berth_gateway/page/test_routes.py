@@ -22,7 +22,6 @@ from berth_gateway.state.queues import Queues
 from berth_gateway.telemetry import Telemetry
 from berth_gateway.world import keys
 
-KEY = {"authorization": "Bearer sk-one"}
 MODELS = [
     Model(key="1", name="llama", namespace="team", endpoints=(Endpoint("a", "http://a", "a"),)),
     Model(key="2", name="qwen", namespace="team"),

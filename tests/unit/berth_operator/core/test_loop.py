@@ -23,7 +23,6 @@ REPORT = {
     "tensorCount": 291,
     "fileBytes": 16_060_556_376,
 }
-TOKEN_BYTES = 131_072
 # One card of 24 GiB a node: the weights leave a few GiB for the KV cache.
 PROFILE = {
     "name": "a10",

@@ -4,11 +4,11 @@
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import builders
+import golden
 import pytest
 import yaml
 from fakes.cluster_of_one import ClusterOfOne
@@ -16,7 +16,6 @@ from fakes.cluster_of_one import ClusterOfOne
 from berth_api.server import ServerConfig
 from berth_operator.core.observed import Node
 
-GOLDEN = Path(__file__).parents[4] / "golden" / "operator"
 NEW_NODE = Node("n", {}, {}, kubelet_version="v1.35.1", runtime_version="containerd://2.1.4")
 
 CASES: dict[str, dict[str, Any]] = {
@@ -98,36 +97,17 @@ def _objects(cluster: ClusterOfOne, shape: dict[str, Any]) -> list[dict[str, Any
         cluster.read_adapters(*(builders.adapter(one["source"]) for one in adapters))
         others = [*others, *cluster.step().apply]
     kept = [one for one in others if one["kind"] not in ("Secret", "ControllerRevision")]
-    return [_readable(one) for one in [*job, *kept]]
-
-
-def _readable(thing: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(thing)
-    copy: dict[str, Any] = json.loads(text)
-    template = copy["spec"].get("template", {}).get("spec", {})
-    for container in [*template.get("initContainers", []), *template.get("containers", [])]:
-        for variable in container.get("env", []):
-            if variable.get("value", "").startswith("{"):
-                variable["value"] = json.loads(variable["value"])
-    return copy
+    return [golden.readable(one) for one in [*job, *kept]]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_objects_are_the_golden_ones(case: str) -> None:
-    _compare(case, rendered(case))
+    golden.compare_objects(case, rendered(case))
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir()))
 def test_known_models_get_the_golden_pods(name: str) -> None:
-    _compare(f"model-{name}", rendered_example(name))
-
-
-def _compare(case: str, objects: list[dict[str, Any]]) -> None:
-    found = yaml.safe_dump_all(objects, sort_keys=False, width=100)
-    path = GOLDEN / f"{case}.yaml"
-    if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(found, encoding="utf-8")
-    assert found == path.read_text(encoding="utf-8")
+    golden.compare_objects(f"model-{name}", rendered_example(name))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -139,7 +119,7 @@ def test_every_container_is_restricted(case: str) -> None:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
         assert pod["enableServiceLinks"] is False
-        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        for container in golden.containers(thing):
             security = container["securityContext"]
             assert security["allowPrivilegeEscalation"] is False
             assert security["capabilities"] == {"drop": ["ALL"]}

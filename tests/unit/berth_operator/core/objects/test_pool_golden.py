@@ -5,15 +5,14 @@
 
 import base64
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import builders
+import golden
 import pooled
 import pytest
-import yaml
 
 from berth_api import names
 from berth_api.pool_server import PoolConfig
@@ -24,7 +23,6 @@ from berth_operator.core.objects.pool_pods import PoolPods
 from berth_operator.core.pools import cards, pool
 from berth_operator.core.resolved import resolve
 
-GOLDEN = Path(__file__).parents[4] / "golden" / "operator"
 MASTER_KEY = builders.context().master_key
 
 POOLS: dict[str, dict[str, Any]] = {
@@ -91,28 +89,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_objects_are_the_golden_ones(case: str) -> None:
-    found = yaml.safe_dump_all(
-        [_readable(one) for one in CASES[case](case)], sort_keys=False, width=100
-    )
-    path = GOLDEN / f"{case}.yaml"
-    if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(found, encoding="utf-8")
-    assert found == path.read_text(encoding="utf-8")
-
-
-def _readable(thing: dict[str, Any]) -> dict[str, Any]:
-    """A copy, with the JSON of environment variables as YAML."""
-    copy: dict[str, Any] = json.loads(json.dumps(thing))
-    for container in _containers(copy):
-        for variable in container.get("env", []):
-            if variable.get("value", "").startswith("{"):
-                variable["value"] = json.loads(variable["value"])
-    return copy
-
-
-def _containers(thing: dict[str, Any]) -> list[dict[str, Any]]:
-    spec = thing.get("spec", {}).get("template", {}).get("spec", {})
-    return [*spec.get("initContainers", []), *spec.get("containers", [])]
+    golden.compare_objects(case, [golden.readable(one) for one in CASES[case](case)])
 
 
 @pytest.mark.parametrize("case", [*POOLS, *MODELS])
@@ -123,7 +100,7 @@ def test_every_container_is_restricted(case: str) -> None:
             continue
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
-        for container in _containers(thing):
+        for container in golden.containers(thing):
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
@@ -131,7 +108,7 @@ def test_every_container_is_restricted(case: str) -> None:
 @pytest.mark.parametrize("case", [*POOLS, *MODELS])
 def test_only_the_fetcher_sees_the_token_and_only_it_writes_to_the_cache(case: str) -> None:
     for thing in CASES[case](case):
-        for container in _containers(thing):
+        for container in golden.containers(thing):
             mounts = {one["mountPath"]: one for one in container.get("volumeMounts", [])}
             fetches = thing["kind"] == "Job" and container["name"] != "install"
             sees = any("valueFrom" in one for one in container.get("env", []))
@@ -142,7 +119,7 @@ def test_only_the_fetcher_sees_the_token_and_only_it_writes_to_the_cache(case: s
 
 def test_engines_write_to_one_folder_of_the_claim_and_to_none_where_nothing_is_kept() -> None:
     (keeps,), (not_,) = (
-        [_containers(one)[-1] for one in own_objects(case) if one["kind"] == "Deployment"]
+        [golden.containers(one)[-1] for one in own_objects(case) if one["kind"] == "Deployment"]
         for case in ("pool-gpu", "pool-cpu")
     )
     of_the_claim = [one for one in keeps["volumeMounts"] if one["name"] == "model"]
@@ -159,8 +136,8 @@ def test_the_pods_configuration_is_the_contracts() -> None:
 
 
 def test_the_fetchers_directory_is_where_the_engine_looks() -> None:
-    (job,) = [_readable(one) for one in fetching("pool-fetch-hub")]
-    values = {one["name"]: one.get("value") for one in _containers(job)[0]["env"]}
+    (job,) = [golden.readable(one) for one in fetching("pool-fetch-hub")]
+    values = {one["name"]: one.get("value") for one in golden.containers(job)[0]["env"]}
     config = FetchConfig.model_validate(values[names.ENV_FETCH_CONFIG])
     resolved = resolve(builders.model_deployment(**MODELS["pool-fetch-hub"], pool="shared"))
     assert config.directory == fetch_job.directory(resolved, given("pool-gpu").pool, pooled.SHAPE)
