@@ -172,6 +172,11 @@ def pool_engine(pool_uid: str, identity: str) -> str:
     return f"{pool_uid}/{identity}"
 
 
+def engine_line(engine: str) -> str:
+    """How each line of one engine begins in the log of a pool's pod, where several speak."""
+    return f"[{engine}] "
+
+
 def pool_endpoint(pod_uid: str, engine: str) -> str:
     """How the requests at one of a pod's engines are counted, in place of the pod's uid alone."""
     return f"{pod_uid}/{engine}"

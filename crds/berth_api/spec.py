@@ -482,4 +482,7 @@ class Spec(ApiModel):
         description="Applied by the gateway to requests that do not set them; a change restarts "
         "no engine.",
     )
-    paused: bool = Field(default=False, description="The operator leaves the children alone.")
+    paused: bool = Field(
+        default=False,
+        description="The operator leaves the children alone, and a pool the model's engine.",
+    )

@@ -38,7 +38,7 @@ def until(spec: Spec, status: Status) -> str | None:
 
     Of a model in a pool the pool knows better: it may be pinned, or have a time.
     """
-    goes = spec.pool is not None or spec.scaling.sleeps
+    goes = not spec.paused and (spec.pool is not None or spec.scaling.sleeps)
     return unless_asked(spec, goes=goes) if status.replicas else None
 
 

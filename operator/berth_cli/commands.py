@@ -220,7 +220,7 @@ def _add_logs(add: Add) -> None:
     _add_model(add)
     add("-f", "--follow", action="store_true", help="go on as it is written")
     add("-p", "--previous", action="store_true", help="of the engine before its last restart")
-    add("--pod", help="one of the model's pods (the newest)")
+    add("--pod", help="one of the model's pods, or its pool's (the newest; of a pool, where it is)")
 
 
 def _add_create(add: Add) -> None:

@@ -19,6 +19,7 @@ from berth_cli.pools import KnownPool
 from berth_cli.seat import Seat, find
 from berth_operator.cluster import demand_calls, kinds
 from berth_operator.core.kubernetes import is_ready
+from berth_operator.core.pools.pool import named_by
 from berth_operator.errors import BerthError, NotFound
 
 GATEWAYS: Final = (
@@ -100,6 +101,15 @@ async def _seated(session: Session, namespace: str | None, found: list[Known]) -
         else replace(one, seat=find(one.spec.pool, one.name, told.get(one.namespace, {})))
         for one in found
     ]
+
+
+async def seat(session: Session, model: Object) -> Seat | None:
+    """What its pool says of a model; None: it is in none."""
+    name = named_by(model)
+    if name is None:
+        return None
+    told = {one.name: one.status for one in await pools(session, session.namespace)}
+    return find(name, model["metadata"]["name"], told)
 
 
 async def pools(session: Session, namespace: str | None) -> list[KnownPool]:

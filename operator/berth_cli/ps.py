@@ -10,7 +10,7 @@ from berth_api.status import Plan
 from berth_api.telling import measured_bytes
 from berth_cli.columns import DASH, columns
 from berth_cli.models import Known
-from berth_cli.seat import PINNED, Seat, place
+from berth_cli.seat import STAYS, Seat, place
 
 _HEADER: Final = ("NAME", "PHASE", "PROCESSOR", "MEMORY", "MEASURED", "CONTEXT", "UNTIL")
 _COUNTS: Final = ("IN FLIGHT", "HELD", "REPLICAS")
@@ -125,7 +125,7 @@ def _until_in_pool(one: Known, seat: Seat) -> str | None:
     held = seat.held
     if held is None or held.state == "Draining":
         return None
-    return held.until or telling.unless_asked(one.spec, goes=held.reason != PINNED)
+    return held.until or telling.unless_asked(one.spec, goes=held.reason not in STAYS)
 
 
 def wanted(one: Known) -> int | None:

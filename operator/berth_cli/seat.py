@@ -10,7 +10,8 @@ from berth_api.pool import EngineState, PoolEngine, PoolStatus
 _ORDER: Final[tuple[EngineState, ...]] = (
     "Serving", "Loading", "Draining", "Waiting", "Failed", "Refused", "Absent",
 )  # fmt: skip
-PINNED: Final = "Pinned"  # the pool's word for one that stays until that is taken back
+# The pool's words for one that stays until that is taken back.
+STAYS: Final = frozenset({"Pinned", "Paused"})
 _HELD: Final[frozenset[EngineState]] = frozenset({"Serving", "Loading", "Draining"})
 
 

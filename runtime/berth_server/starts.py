@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
+from berth_api import names
 from berth_api.pool_server import PoolConfig
 from berth_server import args, cpus, launch, variables
 from berth_server.args import Command
@@ -60,7 +61,7 @@ class Starts:
 
     async def start(self, id_: str, command: Command, on_line: Callable[[str], None]) -> Launched:
         """Raises EngineFailed."""
-        prefix = f"[{id_}] "
+        prefix = names.engine_line(id_)
         if self._warm:
             await self._warm.settled.wait()
             try:

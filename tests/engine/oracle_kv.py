@@ -1,7 +1,7 @@
 """Runs inside the engine's Python: what the engine itself allocates for a model, loading nothing.
 
 Reads a list of cases {config, tensorParallel, dtype, available, maxModelLen, batchedTokens, and
-perhaps kvDtype, blockTokens, amx, tensors, onlyLongest}; answers one object of facts for each, or
+perhaps kvDtype, blockTokens, amx, avx512Bf16, tensors, onlyLongest}; answers one object of facts for each, or
 {"error": why}.
 The model is the engine's own, built on PyTorch's meta device; the other ranks of a tensor-parallel
 group are pretended, since rank 0 asks them nothing while it is built.
@@ -38,7 +38,7 @@ MOST_TOKENS = 2**31
 
 def facts(case: dict, folder: Path) -> dict:
     (folder / "config.json").write_text(json.dumps(case["config"]))
-    with amx(case.get("amx", False)):
+    with pretended_cpu(case):
         config = engine_config(case, folder)
         pretend_ranks(case["tensorParallel"])
         if case.get("onlyLongest"):
@@ -53,15 +53,16 @@ def facts(case: dict, folder: Path) -> dict:
 
 
 @contextlib.contextmanager
-def amx(pretended: bool):
+def pretended_cpu(case: dict):
     """FP8 layers are refused on a CPU without AMX, which says nothing of their sizes.
 
     And whatever CPU this is: one with AVX512-BF16 holds states in float32 (vllm/platforms/cpu.py,
-    "Accelerated GDN", 0.32), which says nothing of a GPU's.
+    "Accelerated GDN", 0.32), which says nothing of a GPU's. So it is one where the case says so.
     """
+    bf16 = case.get("avx512Bf16", False)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch("torch.cpu._is_avx512_bf16_supported", return_value=False))
-        if pretended:
+        stack.enter_context(mock.patch("torch.cpu._is_avx512_bf16_supported", return_value=bf16))
+        if case.get("amx", False):
             stack.enter_context(mock.patch("torch.cpu._is_amx_tile_supported", return_value=True))
             stack.enter_context(mock.patch("vllm._custom_ops._supports_cpu_fp8_w8a16", new=True))
         yield

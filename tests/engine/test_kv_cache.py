@@ -8,7 +8,7 @@ from berth_operator.core.model import architecture, kv_cache
 from berth_operator.core.model.shape import CacheKind
 from berth_server import trim
 
-engine_facts = asked.engine_facts
+engine_facts, cpu_facts = asked.engine_facts, asked.cpu_facts
 MODELS = [(name, ranks) for name in published.NAMES for ranks in asked.RANKS]
 
 # What a block has on CPU (vllm/platforms/cpu.py, check_and_update_config): of latent attention
@@ -87,3 +87,49 @@ def test_fp8_keys_and_small_blocks_are_the_engines(engine_facts, name, ranks, dt
     assert ours.bytes_per_block == facts["bytesPerBlock"]
     assert ours.block_tokens == facts["blockTokens"]
     assert ours.blocks(asked.AVAILABLE_BYTES) == facts["blocks"]
+
+
+# Those whose states the two CPUs hold in different dtypes.
+HELD_IN_MORE = {"falcon-h1-0.5b", "granite-4.0-h-tiny", "jamba-mini", "qwen3-next-80b-a3b"}
+WITH_STATES = [(name, ranks) for name in asked.STATES for ranks in asked.RANKS]
+
+
+def on_cpu(shape, facts, ranks):
+    return kv_cache.layout(shape, facts["dtype"], ranks, BLOCK_TOKENS, on_cpu=True)
+
+
+def agrees(ours, facts, limit):
+    assert ours.bytes_per_block == facts["bytesPerBlock"]
+    assert ours.block_tokens == facts["blockTokens"]
+    assert ours.blocks(asked.AVAILABLE_BYTES) == facts["blocks"]
+    needed = ours.blocks_per_sequence(limit, facts["inFlightTokens"]) * ours.bytes_per_block
+    assert needed == facts["neededBytes"]
+
+
+@pytest.mark.parametrize(("name", "ranks"), WITH_STATES)
+def test_a_plan_for_a_cpu_is_the_engines_on_one_with_avx512_bf16(cpu_facts, name, ranks):
+    facts = cpu_facts[(name, ranks), True]
+    agrees(
+        on_cpu(published.shape(name), facts, ranks), facts, asked.case(name, ranks)["maxModelLen"]
+    )
+
+
+@pytest.mark.parametrize(("name", "ranks"), WITH_STATES)
+def test_a_plan_for_a_cpu_is_never_smaller_than_the_engines_on_one_without(cpu_facts, name, ranks):
+    facts = cpu_facts[(name, ranks), False]
+    shape, limit = published.shape(name), asked.case(name, ranks)["maxModelLen"]
+    agrees(layout(name, ranks, facts["dtype"]), facts, limit)
+    ours = on_cpu(shape, facts, ranks)
+    blocks = ours.blocks_per_sequence(limit, facts["inFlightTokens"])
+    assert blocks * ours.bytes_per_block >= facts["neededBytes"]
+    assert (ours.bytes_per_block > facts["bytesPerBlock"]) == (name in HELD_IN_MORE)
+
+
+@pytest.mark.parametrize("said", asked.STATE_DTYPES)
+def test_a_delta_net_that_says_16_bits_itself_keeps_them_on_every_cpu(cpu_facts, said):
+    shape = architecture.read(published.weighing(trim.trim(asked.qwen3_5(said))))
+    facts = cpu_facts[(said, 1), True]
+    ours = on_cpu(shape, facts, 1)
+    agrees(ours, facts, asked.MAX_MODEL_LEN)
+    without = cpu_facts[(said, 1), False]["bytesPerBlock"]
+    assert ours.bytes_per_block == without or (said is None and ours.bytes_per_block > without)

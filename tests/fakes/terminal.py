@@ -22,6 +22,7 @@ class TerminalCluster(FakeCluster):
     """`gateway` is where a port-forward ends."""
 
     logged: dict[str, list[bytes]] = field(default_factory=dict)  # by pod
+    log_asked: list[tuple[str, bool, bool]] = field(default_factory=list)  # pod, follow, previous
     gateway: "OpenAI | None" = None
     forwarded: list[tuple[str, str, int]] = field(default_factory=list)
 
@@ -42,7 +43,8 @@ class TerminalCluster(FakeCluster):
     async def log(
         self, namespace: str, pod: str, *, follow: bool, previous: bool
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        assert (namespace, follow, previous) == ("team-a", False, False)
+        assert namespace == "team-a"
+        self.log_asked.append((pod, follow, previous))
         yield _each(self.logged[pod])
 
     async def forward(self, namespace: str, pod: str, port: int) -> aiohttp.ClientWebSocketResponse:

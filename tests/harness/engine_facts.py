@@ -75,6 +75,23 @@ CONTEXTS: dict[str, tuple[dict, int]] = {
         "max_seq_length", "seq_len",
     )
 }  # fmt: skip
+# Models with states, and a Qwen3.5 of a few layers: its family alone says the states' dtype itself.
+STATES = tuple(
+    name for name in published.NAMES if any(one.state for one in published.shape(name).cache)
+)
+STATE_DTYPES = (None, "bfloat16", "float16", "float32")
+_QWEN3_5 = {
+    "architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5_text", "hidden_size": 1024,
+    "intermediate_size": 3584, "num_hidden_layers": 8, "num_attention_heads": 8,
+    "num_key_value_heads": 2, "head_dim": 256, "vocab_size": 248_320,
+    "max_position_embeddings": 262_144, "torch_dtype": "bfloat16", "full_attention_interval": 4,
+    "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128, "linear_num_key_heads": 16,
+    "linear_num_value_heads": 16, "linear_value_head_dim": 128, "hidden_act": "silu",
+    "rms_norm_eps": 1e-06, "tie_word_embeddings": True,
+    "rope_parameters": {
+        "rope_type": "default", "rope_theta": 10_000_000, "partial_rotary_factor": 0.25,
+    },
+}  # fmt: skip
 # Left out of the question about the cache, which they do not touch: CPUs have no such kernels.
 _NO_KERNEL = frozenset({"mxfp4", "fp8"})
 
@@ -143,6 +160,27 @@ def ask(engine_python: Callable[..., list]) -> Facts:
     }
     answers = iter(engine_python(ORACLE, [one for of in asked.values() for one in of.values()]))
     return Facts(**{what: {pair: next(answers) for pair in of} for what, of in asked.items()})
+
+
+def qwen3_5(state_dtype: str | None) -> dict:
+    return _QWEN3_5 | ({"mamba_ssm_dtype": state_dtype} if state_dtype else {})
+
+
+def ask_cpus(engine_python: Callable[..., list]) -> dict:
+    """As two CPUs, one with AVX512-BF16 and one without: by (of what, ranks), and by that."""
+    cases = {(name, ranks): case(name, ranks) for name in STATES for ranks in RANKS}
+    plain = {"tensorParallel": 1, "dtype": "auto", "available": AVAILABLE_BYTES}
+    plain |= {"maxModelLen": MAX_MODEL_LEN, "batchedTokens": BATCHED_TOKENS}
+    cases |= {(said, 1): plain | {"config": qwen3_5(said)} for said in STATE_DTYPES}
+    both = [(of, has) for of in cases for has in (True, False)]
+    answers = engine_python(ORACLE, [cases[of] | {"avx512Bf16": has} for of, has in both])
+    return dict(zip(both, answers, strict=True))
+
+
+@pytest.fixture(scope="session")
+def cpu_facts(engine_python) -> dict:
+    """Apart from the others: these are few."""
+    return ask_cpus(engine_python)
 
 
 @pytest.fixture(scope="session")

@@ -255,6 +255,12 @@ def pod(name: str, of: str, *, role: str = names.ROLE_ENGINE, **status: Any) -> 
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}, "status": status}
 
 
+def pool_pod(name: str = "small-pool-1f-x", of: str = "small", born: str = "") -> dict[str, Any]:
+    labels = {names.LABEL_POOL: of, names.LABEL_ROLE: names.ROLE_POOL}
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels, "creationTimestamp": born}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}}
+
+
 def gateway_pod(name: str = "berth-gateway-1") -> dict[str, Any]:
     labels = {names.LABEL_NAME: names.PART_OF, names.LABEL_COMPONENT: names.COMPONENT_GATEWAY}
     ports = [{"name": "http", "containerPort": 8080}, {"name": "management", "containerPort": 8081}]
@@ -296,7 +302,7 @@ DEMAND = (
 def cluster(*models: dict[str, Any]) -> TerminalCluster:
     """With a gateway that tells its demand."""
     found = TerminalCluster()
-    for one in (*(models or MODELS), POOL, gateway_pod()):
+    for one in (*(models or MODELS), POOL, pool_pod(), gateway_pod()):
         found.put(json.loads(json.dumps(one)))
     told = Demand(gateway="g", synced=True, models=list(DEMAND))
     found.proxied["berth-gateway-1"] = told.wire().encode()

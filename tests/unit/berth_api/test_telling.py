@@ -42,6 +42,12 @@ def test_how_long_a_model_stays_is_what_its_spec_says(spec, said):
     assert telling.until(model.spec, model.status) == said
 
 
+@pytest.mark.parametrize("spec", [{"scaling": {"mode": "Auto"}}, {"pool": "small"}])
+def test_a_paused_model_goes_by_no_time(spec):
+    model = known(world.model("m", spec | {"paused": True}, replicas=1))
+    assert telling.until(model.spec, model.status) == "forever"
+
+
 def test_where_nothing_runs_nothing_stays():
     model = known(world.model("m", replicas=0))
     assert telling.until(model.spec, model.status) is None

@@ -58,6 +58,7 @@ def test_a_pools_model_that_waits_is_nowhere_yet_and_wanted():
     [
         ({}, {}, "2026-01-02T03:09:05Z"),
         ({}, {"until": None, "reason": "Pinned"}, "forever"),
+        ({}, {"until": None, "reason": "Paused"}, "forever"),
         ({"keepAlive": "-1"}, {"until": None, "reason": "Busy"}, "forever"),
         ({}, {"until": None, "reason": "Busy"}, "5m idle"),
         ({"keepAlive": "1h"}, {"until": None, "state": "Loading", "reason": "Loading"}, "1h idle"),

@@ -143,6 +143,73 @@ def test_a_pod_of_another_model_has_no_logs_here(berth):
     assert "it has no pod; `berth why qwen3` says" in berth("logs", "qwen3")[2]
 
 
+def test_a_restarted_engines_log_is_asked_for_and_followed(berth, cluster):
+    cluster.logged["llama-70b-5c6d-x"] = []
+    assert berth("logs", "llama-70b", "-f")[0] == 0
+    assert berth("logs", "llama-70b", "-p")[0] == 0
+    pod = "llama-70b-5c6d-x"
+    assert cluster.log_asked == [(pod, True, False), (pod, False, True)]
+
+
+POOL_LOG = [
+    b"INFO pool: engine 1a2b3c4d5e starts\n[1a2b3c4d5e] INFO loading\n[5f6a7b8",
+    b"c9d] INFO another's\n[warm] imports\n[1a2b",
+    b"3c4d5e] \xff raw\n[1a2b3c4d5e] [5f6a7b8c9d] quoted",
+]
+
+
+@pytest.mark.parametrize("options", [(), ("-f",), ("-p",), ("--pod", "small-pool-1f-x")])
+def test_logs_of_a_pools_model_are_its_engines_lines(cluster, capfdbinary, options):
+    cluster.logged["small-pool-1f-x"] = POOL_LOG
+    assert cli.main(["logs", "mistral", *options]) == 0
+    said = capfdbinary.readouterr().out
+    assert said == b"INFO loading\n\xff raw\n[5f6a7b8c9d] quoted"
+    assert cluster.log_asked == [("small-pool-1f-x", "-f" in options, "-p" in options)]
+
+
+def test_logs_are_of_the_pod_that_holds_the_engine_and_not_of_the_newest(berth, cluster):
+    cluster.put(world.pool_pod("small-pool-1f-y", born="2026-01-02T03:04:05Z"))
+    cluster.logged["small-pool-1f-x"] = [b"[1a2b3c4d5e] here\n"]
+    assert berth("logs", "mistral")[:2] == (0, "here\n")
+
+
+def test_a_pools_model_that_is_loaded_nowhere_says_so_and_where_it_may_have_been(berth, cluster):
+    code, out, err = berth("logs", "gemma")
+    assert (code, out) == (cli.EXIT_INPUT, "")
+    assert "MODEL gemma: pool small has it loaded nowhere; `berth why gemma` says" in err
+    assert "and --pod small-pool-1f-x shows what it wrote there before" in err
+    cluster.logged["small-pool-1f-x"] = [b"[5f6a7b8c9d] out of memory\n"]
+    assert berth("logs", "gemma", "--pod", "small-pool-1f-x")[:2] == (0, "out of memory\n")
+
+
+def test_a_pool_that_is_not_there_or_says_nothing_of_a_model_has_no_log_of_it(berth, cluster):
+    cluster.put(world.model("lost", {"pool": "nowhere"}))
+    cluster.put(world.model("young", {"pool": "small"}))
+    assert "there is no ModelPool nowhere in its namespace; create it" in berth("logs", "lost")[2]
+    err = berth("logs", "young")[2]
+    assert "pool small has it loaded nowhere" in err
+    assert "--pod" not in err
+
+
+def test_a_pod_of_another_pool_has_no_logs_of_a_model(berth, cluster):
+    cluster.put(world.pool_pod("large-pool-2e-x", of="large"))
+    code, _, err = berth("logs", "mistral", "--pod", "large-pool-2e-x")
+    assert code == cli.EXIT_INPUT
+    assert "--pod large-pool-2e-x: mistral's pods are small-pool-1f-x; name one" in err
+
+
+def test_a_model_that_moves_into_a_pool_has_the_logs_of_its_own_pods_until_it_is_there(
+    berth, cluster
+):
+    cluster.put(world.pod("gemma-7f-x", "gemma"))
+    cluster.logged["gemma-7f-x"] = [b"as it came\n"]
+    assert berth("logs", "gemma")[:2] == (0, "as it came\n")
+    cluster.put(world.pod("mistral-7f-x", "mistral"))
+    cluster.logged |= {"mistral-7f-x": [b"old\n"], "small-pool-1f-x": [b"[1a2b3c4d5e] new\n"]}
+    assert berth("logs", "mistral")[1] == "new\n"
+    assert berth("logs", "mistral", "--pod", "mistral-7f-x")[1] == "old\n"
+
+
 def test_a_sleeping_model_is_loaded_by_a_request_of_nothing(berth, cluster, monkeypatch):
     server = OpenAI(lines=['{"count": 1}'])
     _with(monkeypatch, cluster, server)

@@ -249,6 +249,37 @@ async def test_a_model_that_is_unloaded_while_it_answers_goes_when_it_has_answer
     assert site.serving() == set()
 
 
+async def test_a_paused_model_is_neither_unloaded_nor_evicted_and_others_are_ruled_around_it() -> (
+    None
+):
+    site = await site_of("a", "b", "c")
+    await asked(site, "a")
+    before = site.engine("a")
+    site.model("a", paused=True, keepAlive="0", runtime={"maxModelLen": 2048})
+    await asked(site, "b", "c", "b", "c")
+    assert len(site.serving()) == 2
+    await site.run(400, step=10)
+    assert site.serving() == {"a"}
+    assert (site.engine("a")["id"], site.engine("a")["reason"]) == (before["id"], "Paused")
+    (card,) = site.pool_status["cards"]
+    assert card["grantedBytes"] == before["memoryBytes"]
+    assert site.status("a")["reason"] == "Paused"
+    await asked(site, "a")
+    assert {*site.clients["a"].answered} == {before["id"]}
+
+
+async def test_a_paused_model_is_not_loaded_and_is_when_it_is_paused_no_more() -> None:
+    site = await site_of("b")
+    site.model("a", paused=True)
+    site.ask("a")
+    await site.run(30)
+    assert site.serving() == set()
+    assert site.status("a")["reason"] == "Paused"
+    site.model("a")
+    await site.until_answered()
+    assert site.serving() == {"a"}
+
+
 async def test_a_model_goes_when_its_keep_alive_is_over() -> None:
     site = await site_of()
     site.model("a", keepAlive="30s")

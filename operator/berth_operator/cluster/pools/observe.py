@@ -93,7 +93,8 @@ class PoolObserver:
 def _resolved(cr: Object, plans: Sequence[PooledRevision]) -> Resolved | None:
     """One whose spec cannot be read is taken as it was planned last, so that it goes on serving.
 
-    What it said of its residency is not known any more: it counts as if it had said nothing.
+    What it said of its residency is not known any more: it counts as if it had said nothing. That
+    it is to be left alone is.
     """
     try:
         return resolved.resolve(cr)
@@ -101,4 +102,6 @@ def _resolved(cr: Object, plans: Sequence[PooledRevision]) -> Resolved | None:
         if not plans:
             return None
     last = plans[-1]
-    return resolved.resolve({**cr, "spec": {"model": {"source": last.source}, "pool": last.pool}})
+    spec = {"model": {"source": last.source}, "pool": last.pool}
+    paused = cr["spec"].get("paused") is True
+    return resolved.resolve({**cr, "spec": {**spec, "paused": paused}})

@@ -260,7 +260,7 @@ def _delta_net(text: Section, family: str) -> tuple[StateTensor, ...]:
     steps = _steps(text, "linear_conv_kernel_dim")
     return (
         StateTensor((2 * key + values * width) * steps, _AS_SERVED),
-        StateTensor(values * width * text.number("linear_key_head_dim"), _ssm(text, family)),
+        _recurrence(values * width * text.number("linear_key_head_dim"), text, family),
     )
 
 
@@ -279,7 +279,7 @@ def _mamba2(text: Section, family: str) -> tuple[StateTensor, ...]:
     return (
         StateTensor(inner * steps, _AS_SERVED),
         StateTensor(2 * groups * size * steps, _AS_SERVED, pieces=groups),
-        StateTensor(inner * size, _ssm(text, family)),
+        _recurrence(inner * size, text, family),
     )
 
 
@@ -301,7 +301,7 @@ def _mamba1(text: Section, family: str) -> tuple[StateTensor, ...]:
     inner = text.number("mamba_expand", "expand") * text.number("hidden_size")
     steps = _steps(text, "mamba_d_conv", "conv_kernel")
     size = text.number("mamba_d_state", "state_size")
-    return StateTensor(inner * steps, _AS_SERVED), StateTensor(inner * size, _ssm(text, family))
+    return StateTensor(inner * steps, _AS_SERVED), _recurrence(inner * size, text, family)
 
 
 def _short_convolution(text: Section, family: str) -> tuple[StateTensor, ...]:  # noqa: ARG001
@@ -341,9 +341,18 @@ _STATES: Final[tuple[tuple[str, _States], ...]] = (
 _FLOAT32_STATE: Final = frozenset({"nemotron_h"})
 
 
-def _ssm(text: Section, family: str) -> int:
-    """Bytes of one element of the recurrent state."""
-    said = text.text("mamba_ssm_cache_dtype", "mamba_ssm_dtype")
-    if said in _FLOAT_BYTES:
-        return _FLOAT_BYTES[said]
-    return _FLOAT_BYTES["float32"] if family in _FLOAT32_STATE else _AS_SERVED
+# The engine on a CPU with AVX512-BF16 holds every recurrence in float32, and on another as on a GPU
+# (vllm/platforms/cpu.py, "Accelerated GDN"). The operator cannot know which CPU a pod will have, so
+# the larger is planned, which is enough for both.
+_CPU_BYTES: Final = _FLOAT_BYTES["float32"]
+# But for gated delta nets that say 16 bits where the engine reads it (models/config.py,
+# Qwen3_5ForConditionalGenerationConfig): these stay so.
+_READ_ON_CPU: Final = frozenset({"qwen3_5_text", "qwen3_5_moe_text"})
+
+
+def _recurrence(elements: int, text: Section, family: str) -> StateTensor:
+    """The recurrent state itself, beside which a convolution's is of the dtype that is served."""
+    said = _FLOAT_BYTES.get(text.text("mamba_ssm_cache_dtype", "mamba_ssm_dtype"))
+    usual = _FLOAT_BYTES["float32"] if family in _FLOAT32_STATE else _AS_SERVED
+    least = said if said and family in _READ_ON_CPU else _CPU_BYTES
+    return StateTensor(elements, said or usual, cpu_element_bytes=least)

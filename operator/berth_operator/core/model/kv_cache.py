@@ -105,16 +105,18 @@ def layout(
     tensor_parallel: int,
     block_tokens: int,
     dtype: str | None = None,
+    *,
+    on_cpu: bool = False,
 ) -> Layout:
     """The cache of one of `tensor_parallel` ranks, in blocks of `block_tokens` where it can be.
 
     `dtype` is what is served, which states are held in whatever keys and values are; without it
-    that of the keys, or bfloat16 beside fp8.
+    that of the keys, or bfloat16 beside fp8. On a CPU some are held in more.
     """
     served = dtype or ("bfloat16" if kv_dtype == "fp8" else kv_dtype)
     attending = [one for one in shape.cache if one.kind is not CacheKind.STATE]
     states = [one for one in shape.cache if one.kind is CacheKind.STATE]
-    pages = [_state_page(one, served, tensor_parallel) for one in states]
+    pages = [_state_page(one, served, tensor_parallel, on_cpu=on_cpu) for one in states]
     block = _aligned(attending, max(pages, default=0), kv_dtype, tensor_parallel, block_tokens)
     specs = [
         _Spec(one.kind, one.layers, block, _page(one, kv_dtype, tensor_parallel, block), one.window)
@@ -138,13 +140,21 @@ def _page(layers: CacheLayers, kv_dtype: str, tensor_parallel: int, block_tokens
     return heads * (layers.key_dim + layers.value_dim) * DTYPE_BYTES[kv_dtype] * block_tokens
 
 
-def _state_page(layers: CacheLayers, served: str, tensor_parallel: int) -> int:
-    return sum(_state_bytes(tensor, served, tensor_parallel) for tensor in layers.state)
+def _state_page(layers: CacheLayers, served: str, tensor_parallel: int, *, on_cpu: bool) -> int:
+    return sum(
+        _rank_elements(tensor, tensor_parallel) * _element_bytes(tensor, served, on_cpu=on_cpu)
+        for tensor in layers.state
+    )
 
 
-def _state_bytes(tensor: StateTensor, served: str, tensor_parallel: int) -> int:
+def _rank_elements(tensor: StateTensor, tensor_parallel: int) -> int:
     ways = min(tensor_parallel, tensor.pieces or tensor_parallel) if tensor.split else 1
-    return -(-tensor.elements // ways) * (tensor.element_bytes or DTYPE_BYTES[served])
+    return -(-tensor.elements // ways)
+
+
+def _element_bytes(tensor: StateTensor, served: str, *, on_cpu: bool) -> int:
+    least = tensor.cpu_element_bytes if on_cpu else 0
+    return max(least, tensor.element_bytes or DTYPE_BYTES[served])
 
 
 def _aligned(

@@ -44,6 +44,7 @@ class StateTensor:
     element_bytes: int  # 0: of the dtype that the model is served in
     split: bool = True  # over the tensor-parallel ranks; else each holds it whole
     pieces: int = 0  # it is split into so many at most, and repeated beyond; 0: no limit
+    cpu_element_bytes: int = 0  # on a CPU it is held in no fewer
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,7 @@ def attempt(
             tensor_parallel,
             block_tokens(shape, offer.engine.device),
             dtype=wishes.dtype,
+            on_cpu=offer.on_cpu,
         ),
         concurrency=wishes.concurrency,
         longest=wishes.context.longest,

@@ -24,6 +24,7 @@ def concurrency(shape: ModelShape, plan: Plan, tokens: int) -> int:
         plan.tensor_parallel_size,
         block_tokens(shape, device),
         dtype=plan.dtype,
+        on_cpu=device is Device.CPU,
     )
     in_flight = STEPS_IN_FLIGHT[device] * plan.max_num_batched_tokens
     each = layout.blocks_per_sequence(tokens, in_flight)

@@ -40,6 +40,10 @@ class Member:
     def name(self) -> str:
         return self.resolved.name
 
+    @property
+    def paused(self) -> bool:
+        return self.resolved.spec.paused
+
     def wanted(self, pool: ResolvedPool, resident: Container[str]) -> PooledRevision | None:
         """What its spec asks for; while that has no plan or no files yet, what it asked before."""
         ready = [one for one in self.revisions if self._has_files(one, resident)]

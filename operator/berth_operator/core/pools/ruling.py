@@ -54,7 +54,8 @@ def _engine(
     observed: PoolObserved, revision: PooledRevision, history: History, serving: Collection[str]
 ) -> Engine:
     members = observed.asked_by.get(revision.id, ())
-    pins = [at for one in members if (at := _pinned_since(one)) is not None]
+    served = _served(observed, revision.id)
+    pins = [at for one in _at_work(members) if (at := _pinned_since(one)) is not None]
     blocked = history.blocked_until
     return Engine(
         id=revision.id,
@@ -66,10 +67,16 @@ def _engine(
         evictable=all(one.resolved.spec.evictable is not False for one in members),
         pinned_since=min(pins, default=None),
         unload_asked=_unload_asked(members),
-        keep_alive_seconds=_keep_alive(members or _served(observed, revision.id)),
+        keep_alive_seconds=_keep_alive(members or served),
         blocked_until=None if blocked is None else blocked.timestamp(),
-        supersedes=_supersedes(revision, members, serving),
+        supersedes=_supersedes(revision, _at_work(members), serving),
+        paused=any(one.paused for one in served),
     )
+
+
+def _at_work(members: Iterable[Member]) -> tuple[Member, ...]:
+    """Nothing is loaded for the others: whoever asks for them is answered by what is there."""
+    return tuple(one for one in members if not one.paused)
 
 
 def _pinned_since(member: Member) -> float | None:
@@ -119,7 +126,7 @@ def _supersedes(
 
 def _demand(observed: PoolObserved, engine: str) -> Demand:
     """Held requests are of the engine that a spec asks for; those in flight of where they are."""
-    members = observed.asked_by.get(engine, ())
+    members = _at_work(observed.asked_by.get(engine, ()))
     served = _served(observed, engine)
     idle = least(one.load.idle_seconds for one in served)
     asked = least(one.load.asked_seconds for one in served)

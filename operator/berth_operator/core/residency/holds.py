@@ -30,6 +30,8 @@ def hold(pool: Pool, wanting: Wish, resident: Resident) -> Hold | None:
 def gives_way(pool: Pool, wanting: Wish, resident: Resident) -> bool:
     """To its own successor at any time; a load that has not begun, where nobody wants it."""
     engine = pool.engine[resident.engine]
+    if engine.paused:
+        return False
     if not engine.models and resident.engine in predecessors(pool, wanting.engine):
         return True
     return not resident.begun and wish(pool, engine) is None
@@ -37,6 +39,10 @@ def gives_way(pool: Pool, wanting: Wish, resident: Resident) -> bool:
 
 def _lasts(one: Hold) -> float:
     return one.until
+
+
+def _paused(pool: Pool, _: Wish, resident: Resident) -> Hold | None:
+    return Hold("Paused", inf) if pool.engine[resident.engine].paused else None
 
 
 def _pinned(pool: Pool, _: Wish, resident: Resident) -> Hold | None:
@@ -87,6 +93,7 @@ def _busy(pool: Pool, wanting: Wish, resident: Resident) -> Hold | None:
 
 
 _RULES: Final[tuple[Callable[[Pool, Wish, Resident], Hold | None], ...]] = (
+    _paused,
     _pinned,
     _not_evictable,
     _priority,

@@ -174,6 +174,8 @@ def _kept(pool: Pool, resident: Resident) -> Kept:
         return Kept("PodNotReady")
     if resident.state == "Loading":
         return Kept("Loading")
+    if engine.paused:
+        return Kept("Paused")
     if pool.asked(engine.id).busy:
         return Kept("Busy")
     if engine.pinned:

@@ -62,7 +62,8 @@ def _reason(pool: Pool, resident: Resident) -> LeaveReason | None:
     engine = pool.engine.get(resident.engine)
     if engine is None:
         return "Unknown"
-    return next((why for why, rule in _RULES if rule(pool, resident, engine)), None)
+    rules = _OF_PAUSED if engine.paused else _RULES
+    return next((why for why, rule in rules if rule(pool, resident, engine)), None)
 
 
 def _duplicate(pool: Pool, resident: Resident, _: Engine) -> bool:
@@ -97,15 +98,15 @@ def keep_alive_end(pool: Pool, resident: Resident, engine: Engine) -> float | No
     """When it goes if nobody asks; None while somebody does, or it is to stay."""
     if resident.state != "Serving" or engine.pinned or engine.keep_alive_seconds is None:
         return None
-    if pool.asked(engine.id).busy:
+    if engine.paused or pool.asked(engine.id).busy:
         return None
     return pool.now + max(0.0, engine.keep_alive_seconds - pool.idle_for(resident))
 
 
 def _oversized(pool: Pool, stays: Iterable[Resident]) -> Iterator[Resident]:
-    """Those whose cards are gone, or too small beside those before them."""
+    """Those whose cards are gone, or too small beside those before them: the paused come first."""
     left = rooms.rooms(replace(pool, residents=()))
-    for one in stays:
+    for one in sorted(stays, key=lambda one: not _is_paused(pool, one)):
         room, share = left.get(one.pod), rooms.share(pool, one)
         if room is None:
             continue
@@ -113,6 +114,11 @@ def _oversized(pool: Pool, stays: Iterable[Resident]) -> Iterator[Resident]:
             left = {**left, one.pod: room.less(one, share)}
         else:
             yield one
+
+
+def _is_paused(pool: Pool, resident: Resident) -> bool:
+    engine = pool.engine.get(resident.engine)
+    return engine is not None and engine.paused
 
 
 def _successors(pool: Pool, engine: Engine) -> Iterator[Engine]:
@@ -124,8 +130,11 @@ def _serves(pool: Pool, engine: Engine) -> bool:
     return home is not None and home.state == "Serving"
 
 
-_RULES: Final[tuple[tuple[LeaveReason, Callable[[Pool, Resident, Engine], bool]], ...]] = (
-    ("Duplicate", _duplicate),
+_Rules = tuple[tuple[LeaveReason, Callable[[Pool, Resident, Engine], bool]], ...]
+# Of an engine that is in two pods one is a mistake, whoever left it so.
+_OF_PAUSED: Final[_Rules] = (("Duplicate", _duplicate),)
+_RULES: Final[_Rules] = (
+    *_OF_PAUSED,
     ("Superseded", _superseded),
     ("Unused", _unused),
     ("Unloaded", _unloaded),

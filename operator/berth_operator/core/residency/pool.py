@@ -55,6 +55,7 @@ class Engine:
     keep_alive_seconds: float | None = None  # 0: goes as soon as it is idle; None: for ever
     blocked_until: float | None = None  # after a failure
     supersedes: str | None = None  # engine whose place it takes in a roll-out
+    paused: bool = False  # a model of its is: where it is, it is left as it is
 
     @property
     def pinned(self) -> bool:

@@ -14,6 +14,7 @@ WishReason = Literal[
 KeepReason = Literal[
     "Loading",
     "Busy",
+    "Paused",  # a model of its is
     "Pinned",
     "Idle",  # until its keep-alive is over, or its room is wanted
     "PodNotReady",  # its pod takes no orders, so it is left as it is
@@ -45,6 +46,7 @@ WaitReason = Literal[
     "NotItsTurn",  # what has the room is about to serve requests that have waited longer
     "Priority",
     "NotEvictable",
+    "Paused",
     "Pinned",
     "Reserved",  # the room is kept for one that has waited longer
 ]
@@ -175,6 +177,7 @@ _WAITS = {
     "NotItsTurn": "{} has requests that have waited longer",
     "Priority": "{} has a higher priority",
     "NotEvictable": "{} is not to be evicted",
+    "Paused": "{} is left as it is by spec.paused",
     "Pinned": "{} is pinned",
     "Reserved": "the room is kept for {}, which has waited longer",
 }

@@ -117,6 +117,17 @@ async def test_one_that_cannot_be_read_any_more_is_a_member_with_what_it_was_pla
     assert wanted is not None
     assert wanted.id == plan.id
     assert member.resolved.spec.priority is None
+    assert not member.paused
+
+
+async def test_one_that_cannot_be_read_any_more_is_left_alone_where_it_says_so() -> None:
+    cr = pooled.model_cr()
+    watching = filled(observer(), pooled.model_cr("a", "ftp://nowhere", paused=True))
+    stored = revision.to_object(resolve(cr), pooled.plan_of(cr))
+    watching.cache.upsert(kinds.REVISION, versioned(stored, uid="r"))
+    found = await watching.observe(KEY, ())
+    assert isinstance(found, PoolObserved)
+    assert [one.paused for one in found.members] == [True]
 
 
 async def test_of_a_pool_that_is_gone_or_goes_nothing_is_decided() -> None:

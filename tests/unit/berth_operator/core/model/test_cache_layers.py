@@ -160,7 +160,8 @@ def test_falcons_older_layout_has_one_key_and_value():
 
 def test_a_delta_nets_state_is_its_convolution_and_its_memory():
     found = next(c for c in published.shape("qwen3-next-80b-a3b").cache if c.state)
-    assert found.state == (StateTensor(8192 * 3, 0), StateTensor(32 * 128 * 128, 0))
+    memory = StateTensor(32 * 128 * 128, 0, cpu_element_bytes=4)
+    assert found.state == (StateTensor(8192 * 3, 0), memory)
     assert found.state_blocks == 2
 
 
@@ -169,6 +170,35 @@ def test_mamba2_repeats_groups_and_holds_one_block_more():
     assert found.state == (
         StateTensor(8192 * 3, 0),
         StateTensor(2 * 8 * 128 * 3, 0, pieces=8),
-        StateTensor(8192 * 128, 4),
+        StateTensor(8192 * 128, 4, cpu_element_bytes=4),
     )
     assert found.state_blocks == 3
+
+
+DELTA_NET = {
+    "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_num_value_heads": 4,
+    "linear_value_head_dim": 8, "linear_conv_kernel_dim": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "said", "expected"),
+    [
+        ("qwen3_next", {}, (0, 4)),
+        ("qwen3_5_text", {}, (0, 4)),
+        ("qwen3_5_text", {"mamba_ssm_dtype": "float32"}, (4, 4)),
+        ("qwen3_5_text", {"mamba_ssm_dtype": "bfloat16"}, (2, 2)),
+        ("qwen3_next", {"mamba_ssm_dtype": "bfloat16"}, (2, 4)),
+    ],
+)
+def test_a_recurrence_is_float32_on_a_cpu_unless_16_bits_are_said_where_the_engine_reads_it(
+    family, said, expected
+):
+    found = cache_layers.layers(Section(PLAIN | DELTA_NET | said, {}), family)
+    _, memory = next(one.state for one in found if one.state)
+    assert (memory.element_bytes, memory.cpu_element_bytes) == expected
+
+
+def test_a_convolution_is_of_the_served_dtype_on_a_cpu_too():
+    found = next(c for c in published.shape("lfm2-1.2b").cache if c.state)
+    assert [one.cpu_element_bytes for one in found.state] == [0]

@@ -12,12 +12,40 @@ LLAMA = published.shape("llama-3.1-8b")
 GIB = 2**30
 
 
-def layout(name, dtype="bfloat16", ranks=1, block_tokens=16):
-    return kv_cache.layout(published.shape(name), dtype, ranks, block_tokens)
+HYBRIDS = [one for one in published.NAMES if any(c.state for c in published.shape(one).cache)]
+# Whose recurrence is of the dtype that is served, unless a CPU holds it in more.
+HELD_IN_MORE = ("falcon-h1-0.5b", "granite-4.0-h-tiny", "jamba-mini", "qwen3-next-80b-a3b")
+
+
+def layout(name, dtype="bfloat16", ranks=1, block_tokens=16, **device):
+    return kv_cache.layout(published.shape(name), dtype, ranks, block_tokens, **device)
 
 
 def of(*cache):
     return kv_cache.layout(replace(LLAMA, cache=cache), "bfloat16", 1, 16)
+
+
+@pytest.mark.parametrize("name", published.NAMES)
+def test_a_cpu_holds_a_recurrence_in_float32_and_all_else_as_a_gpu_does(name):
+    assert (layout(name, on_cpu=True) != layout(name)) == (name in HELD_IN_MORE)
+    assert layout(name, "float32", on_cpu=True) == layout(name, "float32")
+
+
+@given(
+    st.sampled_from(HYBRIDS),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from(["bfloat16", "float16", "fp8", "float32"]),
+    st.integers(1, 2**18),
+)
+def test_what_is_planned_for_a_cpu_is_enough_for_one_that_holds_states_in_less(
+    name, ranks, dtype, tokens
+):
+    planned, smaller = (
+        layout(name, dtype, ranks, block_tokens=128, on_cpu=on_cpu) for on_cpu in (True, False)
+    )
+    blocks = planned.blocks_per_sequence(tokens, 2048) + 1
+    there = smaller.blocks(blocks * planned.bytes_per_block)
+    assert smaller.blocks_per_sequence(tokens, 2048) + 1 <= there
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """How many sequences a finished plan holds agrees with the attempt that led to it."""
 
 import builders
+import published
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,12 +19,15 @@ SETTINGS = builders.configured()
 CPU, H100 = SETTINGS.accelerator_profiles
 
 
-def planned(memory, *, on_cpu=False, **runtime):
+HYBRID = published.shape("falcon-h1-0.5b")
+
+
+def planned(memory, *, on_cpu=False, shape=SHAPE, **runtime):
     profile = CPU if on_cpu else H100
     engine = SETTINGS.engine_profile(profile.engine_profile)
     offer = Offer(profile, engine, memory, 0 if on_cpu else 1)
     spec = Spec.model_validate({"model": {"source": "hf://a/b"}, "runtime": runtime})
-    verdict = fit.plan(SHAPE, offer, spec)
+    verdict = fit.plan(shape, offer, spec)
     assert isinstance(verdict, fit.Fits)
     return verdict.plan
 
@@ -33,6 +37,12 @@ def planned(memory, *, on_cpu=False, **runtime):
 def test_at_the_plans_context_it_is_what_the_plan_says(on_cpu, tokens):
     plan = planned(16 * GIB, on_cpu=on_cpu, maxModelLen=tokens)
     assert concurrency(SHAPE, plan, plan.max_model_len) == plan.max_concurrency > 1
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_of_a_model_with_states_it_is_what_the_plan_for_a_cpu_says(dtype):
+    plan = planned(16 * GIB, on_cpu=True, shape=HYBRID, dtype=dtype, maxModelLen=2048)
+    assert concurrency(HYBRID, plan, plan.max_model_len) == plan.max_concurrency > 1
 
 
 def test_a_cache_of_half_the_bytes_holds_twice_as_many():

@@ -93,6 +93,15 @@ def test_a_state_for_each_sequence_of_the_batch_has_a_block() -> None:
     refused(hybrid, card, asked(runtime={"maxNumSeqs": 256}))
 
 
+def test_a_plan_for_a_cpu_has_room_for_states_in_float32_whatever_is_served() -> None:
+    """The engine does so on a CPU with AVX512-BF16, and the operator does not know which it is."""
+    hybrid = published.shape("falcon-h1-0.5b")
+    plan = planned(hybrid, cpu(), asked(runtime={"dtype": "bfloat16"}))
+    block = kv_cache.layout(hybrid, "bfloat16", 1, 128, on_cpu=True).bytes_per_block
+    assert plan.kv_cache_bytes % block == 0
+    assert block > 1.5 * kv_cache.layout(hybrid, "bfloat16", 1, 128).bytes_per_block
+
+
 @pytest.mark.parametrize(
     ("card", "wishes", "field"),
     [

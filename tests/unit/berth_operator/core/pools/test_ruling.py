@@ -122,6 +122,29 @@ def test_the_wanted_engine_takes_the_place_of_the_one_that_serves(numbers: tuple
     assert found.engine[ids[0]].models == ()
 
 
+def test_nothing_is_loaded_for_a_paused_model() -> None:
+    """Neither for requests that were held before, nor by name, nor for an edit."""
+    load = Load(complete=True, held=3, oldest_seconds=7.0)
+    cr = pooled.model_cr(paused=True, keepAlive="-1", annotations={names.ANNOTATION_LOAD: LATER})
+    found = question(pooled.observed(pooled.member(cr, load=load)))
+    assert [(one.paused, one.pinned) for one in found.engines] == [(True, False)]
+    assert [(one.held, one.oldest_held_seconds) for one in found.demand.values()] == [(0, 0.0)]
+    plans = pooled.plan_of(pooled.model_cr()), pooled.plan_of(cr, number=2, gib=10)
+    edits = question(pooled.observed(pooled.member(cr, *plans), **serving(plans[0].id)))
+    assert [one.supersedes for one in edits.engines] == [None, None]
+    assert all(one.paused for one in edits.engines)
+
+
+def test_an_engine_is_left_alone_for_one_paused_model_and_loaded_for_another() -> None:
+    load = Load(complete=True, held=2, oldest_seconds=5.0)
+    one = pooled.member(pooled.model_cr("a", paused=True), load=load)
+    two = pooled.member(pooled.model_cr("b", keepAlive="-1"), load=load)
+    found = question(pooled.observed(one, two))
+    (shared,) = found.engines
+    assert (shared.models, shared.paused, shared.pinned) == (("a", "b"), True, True)
+    assert found.demand[shared.id].held == 2
+
+
 def test_where_nothing_serves_no_place_is_taken() -> None:
     member, ids = edited(1, 2)
     assert question(pooled.observed(member)).engine[ids[1]].supersedes is None

@@ -11,6 +11,7 @@ from berth_operator.core.residency.verdicts import Kept
 @pytest.mark.parametrize(
     ("changes", "because"),
     [
+        ({"paused": True}, "Paused"),
         ({"pinned_since": 1.0}, "Pinned"),
         ({"evictable": False}, "NotEvictable"),
         ({"priority": 1}, "Priority"),
@@ -53,6 +54,28 @@ def test_a_load_that_has_not_begun_and_that_nobody_wants_any_more_gives_way():
     waiting = at("a", state="Loading", withheld=0)
     told = Told(pool(engine("a"), engine("b"), waiting, b=held()))
     assert told.leaves() == {"a": ("GivesWay", "b")}
+
+
+def test_a_paused_one_does_not_even_give_way_to_its_own_successor():
+    before = engine("a", models=(), paused=True)
+    after = engine("b", supersedes="a")
+    told = Told(pool(before, after, at("a"), a=idle(), b=held(9999)))
+    assert told.orders() == {"a"}
+    assert told.waits("b").because == "Paused"
+
+
+def test_a_paused_load_that_has_not_begun_stays_ordered_too():
+    waiting = at("a", state="Loading", withheld=0)
+    told = Told(pool(engine("a", paused=True), engine("b"), waiting, b=held(9999)))
+    assert told.why("a") == Kept("Loading")
+    assert told.waits("b").because == "Paused"
+
+
+def test_others_are_placed_around_a_paused_one():
+    things = [engine("a", 4, paused=True), engine("b", 4), engine("c", 5), at("a"), at("b")]
+    told = Told(pool(*things, a=idle(9e6), b=idle(), c=held()))
+    assert told.orders() == {"a", "c"}
+    assert told.leaves() == {"b": ("Idle", "c")}
 
 
 def test_a_busy_engine_stays_while_another_waits_its_fair_turn():

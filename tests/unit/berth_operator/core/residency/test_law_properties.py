@@ -55,6 +55,7 @@ def any_engine(rng: random.Random, name: str) -> Engine:
         keep_alive_seconds=rng.choice([None, 0.0, 60.0, 300.0]),
         blocked_until=rng.choice([None, None, None, NOW - 10, NOW + 10]),
         supersedes=rng.choice([None, None, None, *NAMES]),
+        paused=rng.random() < 0.15,
     )
 
 
@@ -134,10 +135,26 @@ def test_none_that_is_protected_is_evicted(pool):
             continue
         victim, engine = served[one.engine, one.pod], pool.engine[one.engine]
         assert not engine.pinned
+        assert not engine.paused
         assert engine.evictable
         assert engine.priority <= pool.engine[one.room_for].priority
         assert victim.state == "Serving"
         assert pool.now - victim.since >= pool.policy.min_residency_seconds
+
+
+@given(pools)
+def test_a_paused_one_goes_for_nobody_and_by_no_time_and_keeps_its_share(pool):
+    decision = decide(pool)
+    kept = {(one.engine, at.pod): one for at in decision.pods for one in at.engines}
+    cannot_stay = {"PodGone", "Failed", "Draining", "Duplicate", "Oversized"}
+    gone = {(one.engine, one.pod) for one in decision.leaves if one.because in cannot_stay}
+    for one in pool.residents:
+        if one.engine in pool.engine and pool.engine[one.engine].paused:
+            assert (one.engine, one.pod) in gone | kept.keys()
+    for one in decision.leaves:
+        if one.engine in pool.engine and pool.engine[one.engine].paused:
+            assert one.because in cannot_stay
+            assert one.room_for is None
 
 
 @given(pools)

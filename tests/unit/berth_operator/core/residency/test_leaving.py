@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from fakes.engines_in_pods import NOW, Told, at, busy, engine, held, idle, pod, pool
 
 from berth_operator.core.residency.verdicts import Kept
@@ -49,6 +50,35 @@ def test_one_that_is_not_evictable_goes_by_its_own_keep_alive():
 def test_a_pinned_one_stays_idle_for_ever():
     told = Told(pool(engine("a", pinned_since=1.0, keep_alive_seconds=0.0), at("a"), a=idle(9e6)))
     assert told.why("a") == Kept("Pinned")
+
+
+@pytest.mark.parametrize(
+    ("changes", "others"),
+    [
+        ({"keep_alive_seconds": 0.0}, ()),
+        ({"unload_asked": NOW}, ()),
+        ({"models": ()}, ()),
+        ({"models": ()}, (engine("new", 2, supersedes="a"), at("new"))),
+    ],
+)
+def test_a_paused_one_is_left_where_it_is_and_nothing_is_due(changes, others):
+    paused = engine("a", **changes, paused=True)
+    told = Told(pool(paused, *others, at("a"), a=idle(9e6), new=busy()))
+    assert told.why("a") == Kept("Paused")
+    assert "a" in told.routed()
+    assert told.again is None
+
+
+def test_a_paused_one_keeps_its_room_where_a_card_has_become_too_small_for_all():
+    things = [engine("a"), engine("b", paused=True), at("a", ago=900), at("b", ago=50)]
+    assert Told(pool(*things, a=busy())).leaves() == {"a": ("Oversized", None)}
+
+
+def test_a_paused_one_that_fails_or_whose_pod_goes_is_no_exception():
+    paused = engine("a", paused=True)
+    assert Told(pool(paused, at("a", state="Failed"))).leaves() == {"a": ("Failed", None)}
+    gone = pod(terminating=True)
+    assert Told(pool(paused, gone, at("a"))).leaves() == {"a": ("PodGone", None)}
 
 
 def test_an_unloaded_one_goes_when_it_is_idle_and_not_before():
