@@ -149,7 +149,7 @@ def test_a_paused_one_goes_for_nobody_and_by_no_time_and_keeps_its_share(pool):
     cannot_stay = {"PodGone", "Failed", "Draining", "Duplicate", "Oversized"}
     gone = {(one.engine, one.pod) for one in decision.leaves if one.because in cannot_stay}
     for one in pool.residents:
-        if one.engine in pool.engine and pool.engine[one.engine].paused:
+        if one.stays and one.engine in pool.engine and pool.engine[one.engine].paused:
             assert (one.engine, one.pod) in gone | kept.keys()
     for one in decision.leaves:
         if one.engine in pool.engine and pool.engine[one.engine].paused:
