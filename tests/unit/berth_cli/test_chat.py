@@ -125,6 +125,14 @@ def test_ctrl_c_at_the_prompt_says_how_to_leave(berth, server, monkeypatch):
     assert asked(server) == ["Hi"]
 
 
+@pytest.fixture
+def terminal_signals():
+    """A shell that starts the tests in the background has them ignore what its keys send."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def _interrupt_once_heard(server):
     """As the terminal does, once some of the answer is there."""
     main = threading.main_thread().ident
@@ -142,6 +150,7 @@ def _interrupt_once_heard(server):
     return thread
 
 
+@pytest.mark.usefixtures("terminal_signals")
 def test_ctrl_c_ends_an_answer_and_not_the_chat(berth, server, monkeypatch):
     server.lines, server.stalls = PARIS[:1], True
     second = threading.Event()
@@ -163,6 +172,7 @@ def test_ctrl_c_ends_an_answer_and_not_the_chat(berth, server, monkeypatch):
     assert server.left == 1
 
 
+@pytest.mark.usefixtures("terminal_signals")
 def test_ctrl_c_ends_a_single_answer_with_130(berth, server):
     server.lines, server.stalls = PARIS[:1], True
     thread = _interrupt_once_heard(server)
