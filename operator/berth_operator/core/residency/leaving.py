@@ -10,7 +10,7 @@ from typing import Final
 from berth_operator.core.residency import rooms
 from berth_operator.core.residency.pool import Engine, Pool, Resident
 from berth_operator.core.residency.verdicts import LeaveReason, Leaves
-from berth_operator.core.residency.wishes import predecessors
+from berth_operator.core.residency.wishes import predecessors, unloaded
 
 
 def left(pool: Pool) -> tuple[Pool, tuple[Leaves, ...]]:
@@ -48,8 +48,14 @@ def _present(pool: Pool) -> tuple[Pool, tuple[Leaves, ...]]:
 
 def _standing(pool: Pool, one: Resident) -> tuple[object, ...]:
     """The first of them is the engine's home, and the last to lose its room."""
-    ready = pool.pod[one.pod].takes_orders
-    return (not ready, one.state != "Serving", one.since, one.engine, one.pod, one.cards, one.state)
+    away = not pool.pod[one.pod].takes_orders or not _has_cards(pool, one)
+    return (away, one.state != "Serving", one.since, one.engine, one.pod, one.cards, one.state)
+
+
+def _has_cards(pool: Pool, one: Resident) -> bool:
+    """Whether its pod, if it were empty, could hold it where it is."""
+    cards, share = pool.pod[one.pod].cards, rooms.share(pool, one)
+    return all(card < len(cards) and cards[card] >= share for card in one.cards)
 
 
 def _reason(pool: Pool, resident: Resident) -> LeaveReason | None:
@@ -83,10 +89,13 @@ def _unused(pool: Pool, resident: Resident, engine: Engine) -> bool:
 
 
 def _unloaded(pool: Pool, _: Resident, engine: Engine) -> bool:
-    asked = pool.asked(engine.id)
-    if engine.unload_asked is None or engine.pinned or asked.busy:
+    """Of a model that is rolled out: the old engine, and the new one is not loaded instead."""
+    if unloaded(pool, engine):
+        return True
+    asking = [one for one in _successors(pool, engine) if one.models]
+    if engine.models or not asking or pool.asked(engine.id).busy:
         return False
-    return asked.last_wanted is None or asked.last_wanted <= engine.unload_asked
+    return all(unloaded(pool, one) for one in asking)
 
 
 def _keep_alive_over(pool: Pool, resident: Resident, engine: Engine) -> bool:

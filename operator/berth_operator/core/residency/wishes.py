@@ -47,6 +47,14 @@ def blocked(pool: Pool, engine: Engine) -> bool:
     return engine.blocked_until is not None and pool.now < engine.blocked_until
 
 
+def unloaded(pool: Pool, engine: Engine) -> bool:
+    """By name, and nobody has asked for it since."""
+    asked = pool.asked(engine.id)
+    if engine.unload_asked is None or engine.pinned or asked.busy:
+        return False
+    return asked.last_wanted is None or asked.last_wanted <= engine.unload_asked
+
+
 def predecessors(pool: Pool, engine: Engine) -> Iterator[str]:
     """Nearest first; a ring of them ends."""
     seen = {engine.id}
@@ -66,6 +74,8 @@ def _why(pool: Pool, engine: Engine) -> WishReason | None:
         return "Held"
     if engine.pinned:
         return "Pinned"
+    if unloaded(pool, engine):
+        return None
     return "RollOut" if any(_serves(pool, one) for one in predecessors(pool, engine)) else None
 
 

@@ -189,7 +189,7 @@ def test_every_wanted_engine_is_ordered_or_told_why_not(pool):
 
 @given(pools)
 def test_nothing_that_fits_beside_all_others_is_kept_waiting(pool):
-    """But for what is kept for one beyond the bound."""
+    """But for what is kept for one beyond the bound, and in a pod that it has to leave first."""
     pool = replace(pool, policy=replace(pool.policy, starvation_seconds=1e9))
     decision = decide(pool)
     after = carried_out(pool, decision)
@@ -199,7 +199,11 @@ def test_nothing_that_fits_beside_all_others_is_kept_waiting(pool):
             continue
         for at in decision.pods:
             room = pool.pod[at.pod]
-            if room.takes_orders and len(at.engines) < (pool.policy.max_engines or 99):
+            drains = any(
+                each.pod == at.pod and each.drains_of(engine.id) for each in after.residents
+            )
+            places = (pool.policy.max_engines or 99) - len(at.engines)
+            if room.takes_orders and places > 0 and not drains:
                 for card, size in enumerate(room.cards):
                     used = sum(
                         share(after, each)

@@ -92,6 +92,16 @@ def test_whoever_asks_after_it_was_unloaded_has_it_stay():
     assert told.orders() == {"a"}
 
 
+def test_where_a_model_is_unloaded_in_a_roll_out_its_old_engine_goes_and_no_new_one_comes():
+    new = engine("new", supersedes="old", unload_asked=NOW - 1)
+    observed = pool(engine("old", models=()), new, at("old"), old=busy())
+    assert (Told(observed).orders(), Told(observed).routed()) == ({"old"}, {"old"})
+    told = Told(replace(observed, demand={"old": idle(1)}))
+    assert (told.leaves(), told.orders()) == ({"old": ("Unloaded", None)}, set())
+    asked = Told(replace(observed, demand={"new": held()}))
+    assert asked.leaves() == {"old": ("GivesWay", "new")}
+
+
 def test_an_engine_that_no_model_uses_goes_when_it_is_idle():
     observed = pool(engine("a", models=()), at("a"), a=busy())
     assert Told(observed).orders() == {"a"}
@@ -106,6 +116,12 @@ def test_an_engine_in_two_pods_stays_in_one():
     room = [pod("p", 10), pod("q", 10), at("a", on="p", ago=50), at("a", on="q", ago=90)]
     told = Told(pool(engine("a"), *room, a=busy()))
     assert told.ordered("a") == ("q", (0,))
+
+
+def test_an_engine_in_two_pods_stays_in_the_one_that_can_hold_it():
+    room = [pod("p", 10), pod("q", 6), at("a", on="p", ago=50), at("a", on="q", ago=90)]
+    told = Told(pool(engine("a"), *room, a=busy()))
+    assert (told.ordered("a"), told.routed()) == (("p", (0,)), {"a"})
 
 
 def test_an_engine_whose_card_is_gone_leaves():
