@@ -8,6 +8,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -26,6 +27,7 @@ DONE_SECONDS: Final = 1200.0
 # Less than this over QUIET_SECONDS is the rest of a process: the Lease, timers.
 QUIET_CORES: Final = 0.03
 QUIET_SECONDS: Final = 3.0
+QUIET_LOOK_SECONDS: Final = 0.5
 LATENCY_MODELS: Final = 120
 LATENCY_PAUSE_SECONDS: Final = 0.5
 LATENCY_WARM_UP: Final = 5  # models before those that count: the first look loads code
@@ -144,15 +146,16 @@ async def _creation(cluster: World, client: Client, pid: int, count: int, made: 
 async def _quiet(pid: int) -> float:
     """Seconds until the process rests, the time in which that is seen not counted."""
     began = time.monotonic()
-    before = usage.read({"it": pid})
+    looks = deque([usage.read({"it": pid})])
     while True:
-        await asyncio.sleep(QUIET_SECONDS)
-        now = usage.read({"it": pid})
-        if usage.between(before, now).cores("it") < QUIET_CORES:
-            return time.monotonic() - began - QUIET_SECONDS
+        await asyncio.sleep(QUIET_LOOK_SECONDS)
+        looks.append(usage.read({"it": pid}))
+        while looks[-1].at - looks[0].at >= QUIET_SECONDS:
+            before = looks.popleft()
+            if usage.between(before, looks[-1]).cores("it") < QUIET_CORES:
+                return before.at - began
         if time.monotonic() - began > DONE_SECONDS:
             raise RuntimeError(f"the operator is not quiet after {DONE_SECONDS:.0f} s")
-        before = now
 
 
 def _tell(operator: Operator, count: int) -> None:

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
+import uvloop
 
 from berth_api import names
 from berth_operator import handlers, management, models_api, watchdog
@@ -79,7 +80,7 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)
     try:
-        asyncio.run(_run(load(os.environ), os.environ))
+        uvloop.run(_run(load(os.environ), os.environ))
     except Exception as error:  # noqa: BLE001 -- the last stop: an exit code tells the kind
         return _exit_code(error)
     return 0
