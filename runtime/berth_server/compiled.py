@@ -15,7 +15,7 @@ import shutil
 import tarfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from berth_api.server import CompiledConfig, EngineConfig
@@ -132,7 +132,7 @@ def _brought(file: Path, root: Path, name: str) -> frozenset[str]:
         members = _unpacked(file, root)
     except FileNotFoundError:
         return frozenset()
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, ValueError, tarfile.TarError) as error:  # ValueError: of a zero byte in a name
         _log.warning("what %s had compiled is not used: %s: %s", name, file, error)
         return frozenset()
     with contextlib.suppress(OSError):  # another image's user has written it
@@ -163,13 +163,21 @@ def _unpacked(file: Path, root: Path) -> frozenset[str]:
     A file that is there is another engine's, which may be reading it; it says the same.
     """
     with tarfile.open(file, "r:") as opened:
-        members = [tarfile.data_filter(one, str(root)) for one in opened if one.isfile()]
+        members = [one for one in opened if one.isfile()]
+        if outside := [one.name for one in members if not _is_inside(one.name)]:
+            raise tarfile.TarError(f"{outside[0]} would be outside of {root}")
         if sum(one.size for one in members) > _MOST_BYTES:
             raise tarfile.TarError(f"more than {_MOST_BYTES} bytes")
         for member in members:
             if not (root / member.name).exists():
                 _place(opened, member, root / member.name)
     return frozenset(member.name for member in members)
+
+
+def _is_inside(name: str) -> bool:
+    """By its words; tarfile's own filters are younger than the Python of some images."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and bool(path.parts)
 
 
 def _place(opened: tarfile.TarFile, member: tarfile.TarInfo, to: Path) -> None:

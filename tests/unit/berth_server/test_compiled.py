@@ -174,12 +174,13 @@ def test_a_torn_file_costs_a_compilation_and_is_replaced(pod, claim, caplog):
     assert _files(last_root) == {"one": "code"}
 
 
-def test_nothing_leaves_the_cache_whatever_a_file_says(pod, claim, tmp_path):
+@pytest.mark.parametrize("name", ["../escaped", "a/../../escaped", "{root}/escaped", "."])
+def test_nothing_leaves_the_cache_whatever_a_file_says(pod, claim, tmp_path, name):
     store, root = pod("first")
     _compiles(store, root, "one")
     (pack,) = claim.iterdir()
     with tarfile.open(pack, "w:") as opened:
-        member = tarfile.TarInfo("../escaped")
+        member = tarfile.TarInfo(name.format(root=tmp_path))
         member.size = 4
         opened.addfile(member, io.BytesIO(b"code"))
     other, its_root = pod("second")
