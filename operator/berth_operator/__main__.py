@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import aiohttp
-import uvloop
 
 from berth_api import names
 from berth_operator import handlers, management, models_api, watchdog
@@ -80,7 +79,7 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS)
     try:
-        uvloop.run(_run(load(os.environ), os.environ))
+        asyncio.run(_run(load(os.environ), os.environ))
     except Exception as error:  # noqa: BLE001 -- the last stop: an exit code tells the kind
         return _exit_code(error)
     return 0

@@ -26,6 +26,9 @@ _log = logging.getLogger("berth.server")
 
 # A large model's, compiled for all its sizes, is a tenth of it; more would be no compiled code.
 _MOST_BYTES: Final = 4 * 2**30
+# Less than this part of what was brought is no new code: vLLM 0.32 adds a small file at each start
+# on CPU, where it compiles "again due to a load failure" out of the kernels that it finds.
+_NEWS: Final = 0.1
 # Of another version, another size or a model that is gone. Using one makes it new.
 _UNUSED_SECONDS: Final = 30 * 24 * 3600
 _PACK: Final = ".tar"
@@ -95,7 +98,8 @@ class Brought:
         """After the first token: what this start has added, beside what it was brought."""
         now = _seen(self._root)
         added = {name for name, stamp in now.items() if self._before.get(name) != stamp}
-        if not added:
+        news = sum(now[name].size for name in added)
+        if news <= _NEWS * sum(now[name].size for name in self._members & now.keys()):
             return
         names = sorted(added | (self._members & now.keys()))
         size = sum(now[name].size for name in names)

@@ -2,7 +2,7 @@
 
 Reads `{"config": {...}}` of a model, which gets weights by chance. Each start is a process of its
 own on an empty cache, with what `berth_server.compiled` has kept of earlier ones. Answers for each
-{"seconds": until the first token, "brought": files, "added": files, "said": token ids}.
+{"seconds": until the first token, "brought": kernels, "added": kernels, "said": token ids}.
 """
 
 import json
@@ -31,11 +31,11 @@ def start(folder: Path) -> dict:
     )
     config = CompiledConfig(folder=str(folder / "claim"), image="example.test/vllm:1")
     brought = compiled.of(config, "cpu", dict(os.environ)).bring(engine)
-    before = files()
+    before = kernels()
     began = time.monotonic()
     said = first_tokens(engine)
     seconds = time.monotonic() - began
-    added = files() - before
+    added = kernels() - before
     brought.keep()
     return {"seconds": seconds, "brought": len(before), "added": len(added), "said": said}
 
@@ -58,10 +58,9 @@ def first_tokens(engine: EngineConfig) -> list[int]:
     return list(answer[0].outputs[0].token_ids)
 
 
-def files() -> set[str]:
-    """Compiled ones; what the engine knows of its models' classes is not."""
-    root = compiled.cache_root(os.environ)
-    return {str(path) for path in root.rglob("*") if path.is_file() and "compile" in str(path)}
+def kernels() -> set[str]:
+    """What a compiler has made; indexes are written anew by each start."""
+    return {str(path) for path in compiled.cache_root(os.environ).rglob("*.so")}
 
 
 def main(given: dict) -> list[dict]:

@@ -97,6 +97,19 @@ def test_a_start_that_adds_nothing_writes_nothing(pod, claim):
     assert [path.stat().st_ino for path in claim.iterdir()] == [before]
 
 
+def test_a_start_that_adds_next_to_nothing_writes_nothing_either(pod, claim):
+    store, root = pod("first")
+    brought = store.bring(_engine())
+    assert brought
+    _write(root, "kernel.so", "code" * 100)
+    brought.keep()
+    (pack,) = claim.iterdir()
+    before = pack.stat().st_ino
+    other, its_root = pod("second")
+    _compiles(other, its_root, "note")
+    assert [path.stat().st_ino for path in claim.iterdir()] == [before]
+
+
 def test_a_file_that_is_written_again_is_kept_again(pod):
     store, root = pod("first")
     _compiles(store, root, "index")
