@@ -23,7 +23,7 @@ FULL: Object = MINIMAL | {
             "name": "qwen3:32b",
             "aliases": ["gpt-4o-mini", "Qwen/Qwen3-32B"],
             "authSecretRef": {"name": "hub", "key": "token"},
-            "cache": {"claimName": "models"},
+            "cache": {"claimName": "models", "keepCompiled": False},
         },
         "runtime": {
             "engine": "vLLM",
