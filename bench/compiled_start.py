@@ -8,7 +8,6 @@ before the order. Both must say the same words to the same question.
 """
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -17,8 +16,6 @@ from pathlib import Path
 from bench import pool_start
 from bench.engine import replica
 from bench.pool_start import Start
-from bench.prefix import model
-from dev.errors import DevError
 
 FRESH, KEPT = "nothing kept", "kept by another pod"
 
@@ -31,20 +28,12 @@ def main() -> int:
     found: dict[str, list[Start]] = {FRESH: [], KEPT: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        weights = options.model or folder / "model"
-        if options.model is None:
-            weights.mkdir()
-            model.write(weights)
+        weights = options.model or pool_start.made_weights(folder)
         for turn in range(options.rounds):
             for kind, starts in found.items():
                 starts.append(start(folder, weights, folder / f"claim-{turn}"))
                 print(f"round {turn + 1}: {kind}: {starts[-1]}", file=sys.stderr, flush=True)
-    print(f"load average at the end: {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    said = {one.words for starts in found.values() for one in starts}
-    if len(said) > 1:
-        raise DevError(f"the engines do not say the same: {said}")
-    seconds = {name: [one.seconds for one in starts] for name, starts in found.items()}
-    print(pool_start.table(seconds, beside=FRESH))
+    pool_start.tell(found, beside=FRESH)
     return 0
 
 

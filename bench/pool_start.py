@@ -110,9 +110,7 @@ def main() -> int:
     found: dict[str, list[Start]] = {name: [] for name in variants}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        weights = options.model or _made(folder / "model")
-        if options.model is None:
-            model.write(weights)
+        weights = options.model or made_weights(folder)
         pods = {
             name: stack.enter_context(pool(python, folder, weights, warm=name == WARM))
             for name in variants
@@ -127,13 +125,15 @@ def main() -> int:
             for name, starts in found.items():
                 starts.append(starters[name]())
                 print(f"round {turn + 1}: {name}: {starts[-1]}", file=sys.stderr, flush=True)
-    print(f"load average at the end: {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    ours = (starts for name, starts in found.items() if name != OLLAMA)
-    said = {start.words for starts in ours for start in starts}
-    if len(said) > 1:
-        raise DevError(f"the engines do not say the same: {said}")
-    print(table({name: [one.seconds for one in starts] for name, starts in found.items()}))
+    tell(found, beside=PLAIN)
     return 0
+
+
+def made_weights(folder: Path) -> Path:
+    """A small model's, in a folder of its own."""
+    weights = _made(folder / "model")
+    model.write(weights)
+    return weights
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,18 @@ def _until(happened: Callable[[], bool]) -> None:
     raise DevError("it did not happen in time")
 
 
-def table(found: dict[str, list[float]], beside: str = PLAIN) -> str:
+def tell(found: dict[str, list[Start]], *, beside: str) -> None:
+    """Raises DevError where vLLM's engines do not say the same; Ollama's words are its own."""
+    print(f"load average at the end: {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    ours = (starts for name, starts in found.items() if name != OLLAMA)
+    said = {start.words for starts in ours for start in starts}
+    if len(said) > 1:
+        raise DevError(f"the engines do not say the same: {said}")
+    seconds = {name: [one.seconds for one in starts] for name, starts in found.items()}
+    print(table(seconds, beside=beside))
+
+
+def table(found: dict[str, list[float]], *, beside: str) -> str:
     """Medians, and each in parts of that of `beside`."""
     medians = {name: statistics.median(seconds) for name, seconds in found.items()}
     whole = medians.get(beside, float("nan"))

@@ -12,9 +12,11 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 import tarfile
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -74,7 +76,7 @@ class Compiled:
         None where nobody can say what this one compiles for: nothing is kept of it then.
         """
         try:
-            accelerator = _accelerator(self._device)
+            accelerator = self._accelerator
         except CardsUnreadable as error:
             _log.warning("what engines compile is not kept: %s", error)
             return None
@@ -83,6 +85,13 @@ class Compiled:
         name = f"{key(engine, self._config.image, accelerator)}{_PACK}"
         file = Path(self._config.folder) / name
         return Brought(file, self._root, _brought(file, self._root, engine.name))
+
+    @cached_property
+    def _accelerator(self) -> str:
+        """Code compiled on a CPU holds that CPU's instructions, and no hash of it says so."""
+        if self._device == "cpu":
+            return cpus.kind()
+        return cards.kinds() if self._device == "cuda" else ""
 
 
 class Brought:
@@ -122,13 +131,6 @@ def of(
     return None if config is None else Compiled(config, device, cache_root(environment))
 
 
-def _accelerator(device: str) -> str:
-    """A CPU's instructions are in the code that is compiled on it, and no hash of it says so."""
-    if device == "cpu":
-        return cpus.kind()
-    return cards.kinds() if device == "cuda" else ""
-
-
 def _brought(file: Path, root: Path, name: str) -> frozenset[str]:
     """The names of what came out of `file`; none where it cannot be used."""
     began = time.monotonic()
@@ -156,8 +158,9 @@ def _seen(root: Path) -> dict[str, Stamp]:
                 status = path.lstat()
             except FileNotFoundError:  # an engine's own temporary file
                 continue
-            if path.is_file() and not path.is_symlink():
-                found[str(path.relative_to(root))] = Stamp(status.st_mtime_ns, status.st_size)
+            if stat.S_ISREG(status.st_mode):
+                stamp = Stamp(status.st_mtime_ns, status.st_size)
+                found[str(path.relative_to(root))] = stamp
     return found
 
 

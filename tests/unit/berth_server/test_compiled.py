@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from engine_configs import engine_config
 
 from berth_api.server import CompiledConfig, EngineConfig
 from berth_server import cards, compiled, cpus
@@ -35,17 +36,7 @@ def pod(tmp_path, claim):
 
 
 def _engine(**changes: object) -> EngineConfig:
-    plain = {
-        "name": "llama",
-        "command": ["vllm", "serve"],
-        "device": "cpu",
-        "port": 8000,
-        "model_dir": "/berth/model/llama/1",
-        "dtype": "bfloat16",
-        "max_model_len": 2048,
-        "max_num_seqs": 8,
-    }
-    return EngineConfig.model_validate(plain | changes)
+    return engine_config(**{"device": "cpu"} | changes)
 
 
 def _write(root: Path, name: str, text: str = "code") -> None:

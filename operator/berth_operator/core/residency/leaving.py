@@ -54,8 +54,7 @@ def _standing(pool: Pool, one: Resident) -> tuple[object, ...]:
 
 def _has_cards(pool: Pool, one: Resident) -> bool:
     """Whether its pod, if it were empty, could hold it where it is."""
-    cards, share = pool.pod[one.pod].cards, rooms.share(pool, one)
-    return all(card < len(cards) and cards[card] >= share for card in one.cards)
+    return rooms.empty(pool, pool.pod[one.pod]).takes(one.cards, rooms.share(pool, one))
 
 
 def _reason(pool: Pool, resident: Resident) -> LeaveReason | None:

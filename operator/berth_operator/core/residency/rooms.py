@@ -57,7 +57,7 @@ class Fit(NamedTuple):
 
 def rooms(pool: Pool) -> Mapping[str, Room]:
     """Of each pod that takes orders."""
-    found = {one.uid: _empty(pool, one) for one in pool.pods if one.takes_orders}
+    found = {one.uid: empty(pool, one) for one in pool.pods if one.takes_orders}
     for one in pool.residents:
         room = found.get(one.pod)
         if room is not None:
@@ -111,7 +111,8 @@ def _holds(cards: tuple[int, ...], engine: Engine) -> bool:
     return sum(size >= engine.card_bytes for size in cards) >= engine.cards
 
 
-def _empty(pool: Pool, pod: PodRoom) -> Room:
+def empty(pool: Pool, pod: PodRoom) -> Room:
+    """With nobody there."""
     return Room(pod.uid, pod.cards, pod.cards, pool.policy.max_engines)
 
 
