@@ -83,6 +83,11 @@ class Group:
         return sum(is_serving(pod.object) for pod in self.pods)
 
     @property
+    def may_serve(self) -> bool:
+        """Also where all that are ready drain: whoever wants them back takes them back."""
+        return any(is_ready(pod.object) for pod in self.active)
+
+    @property
     def starting(self) -> tuple[Pod, ...]:
         """Pods that have a place and are not ready."""
         return tuple(

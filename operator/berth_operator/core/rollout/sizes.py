@@ -58,6 +58,6 @@ def _kept(goal: Group, others: list[Group], keep: int) -> list[tuple[Group, int]
     if others and blocked.ANNOTATION_BLOCKED not in others[0].marks:
         main = others[0]
         # Demand grows while the update is neither proven nor in an old one's place.
-        grows = main.serving and not goal.serving and ANNOTATION_PLACE not in goal.marks
+        grows = main.may_serve and not goal.serving and ANNOTATION_PLACE not in goal.marks
         sizes[0] += left if grows else max(0, min(left, main.asked - sizes[0]))
     return list(zip(others, sizes, strict=True))

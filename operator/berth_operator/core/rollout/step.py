@@ -71,10 +71,11 @@ def next_step(
     known = groups.read(observed)
     if update is None:
         return _hold(look, known)
+    served_last = None if any(one.serving for one in known.values()) else look.current
     found = known.pop(update.name, None)
     # Earlier answers to the same spec that serve nothing: they would only hold on to a place.
     earlier = [one for one in known.values() if _answers_as(one, update) and not one.serving]
-    past = [one for one in known.values() if one in earlier or _never_ran(look, one)]
+    past = [one for one in known.values() if one in earlier or _never_ran(one, served_last)]
     others = main_first(look, [one for one in known.values() if one not in past])
     goal = replace(found or Group(update.name), revision=update)
     if not goal.marks and earlier:  # planned once more: it stands where the one before stood
@@ -147,9 +148,9 @@ def _complete(look: Look, goal: Group, others: list[Group]) -> bool:
     return goal.name == look.current or all(one.revision is None for one in others)
 
 
-def _never_ran(look: Look, one: Group) -> bool:
+def _never_ran(one: Group, served_last: str | None) -> bool:
     """Where none of its pods has a place it has proven nothing, unless it is what served last."""
-    return not one.placed and look.current != one.name
+    return not one.placed and one.name != served_last
 
 
 def _carry_out(look: Look, sizes: Sequence[tuple[Group, int]], *, stays: set[str]) -> Step:
