@@ -43,12 +43,22 @@ class Resolved:
     source: source.Source
 
     @cached_property
+    def _told(self) -> dict[str, Any]:
+        """What the user set to anything but its default.
+
+        What is unset is at its default: said as well, it need not be made to be compared.
+        """
+        return self.spec.model_dump(
+            mode="json", by_alias=True, exclude_unset=True, exclude_defaults=True
+        )
+
+    @cached_property
     def spec_hash(self) -> str:
         """Of what shapes a pod.
 
         Fields at their default do not count, so that a later version's new fields change no hash.
         """
-        spec = self.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        spec = self._told
         parts = {field: spec[field] for field in _RUNTIME_FIELDS if spec.get(field)}
         parts["model"] = _pick(spec["model"], _MODEL_FIELDS)
         parts["rollout"] = _pick(spec.get("rollout", {}), _ROLLOUT_FIELDS)
@@ -57,7 +67,7 @@ class Resolved:
     @cached_property
     def source_hash(self) -> str:
         """Of what the shape Job's answer may depend on."""
-        spec = self.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        spec = self._told
         parts = {
             "model": _pick(spec["model"], _MODEL_FIELDS[:2]),
             "podTemplate": spec.get("podTemplate", {}),
@@ -68,7 +78,7 @@ class Resolved:
 
 def resolve(cr: Object) -> Resolved:
     """The typed object; ValueError (pydantic's, or the source's) names what is wrong."""
-    typed = ModelDeployment.model_validate(cr)
+    typed = ModelDeployment.model_validate({key: cr[key] for key in cr if key == "spec"})
     meta = cr["metadata"]
     return Resolved(
         namespace=meta["namespace"],
