@@ -114,7 +114,6 @@ class FakeCluster:
         *,
         labels: str = "",
         fields: str = "",
-        metadata_only: bool = False,
         limit: int | None = None,
     ) -> list[Json]:
         with self._request("list", kind, ""):
@@ -126,15 +125,20 @@ class FakeCluster:
                 and _labelled(obj, labels)
                 and _matches(obj, fields)
             ]
-        return [{"metadata": obj["metadata"]} for obj in found] if metadata_only else found[:limit]
+        return found[:limit]
 
     async def pages(
-        self, kind: Kind, namespace: str | None = None, *, labels: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[Page]:
         """One object a page."""
         version = str(next(self._serial))
         for obj in await self.list_all(kind, namespace, labels=labels):
-            yield Page([obj], version)
+            yield Page([{"metadata": obj["metadata"]} if metadata_only else obj], version)
         yield Page([], version)
 
     async def apply(

@@ -132,12 +132,17 @@ async def test_lists_come_in_pages_with_their_kind(
         await api.apply(body)
     label = names.LABEL_MODEL
     found = await api.list_all(kinds.DEPLOYMENT, namespace, labels=label)
-    slim = await api.list_all(kinds.DEPLOYMENT, namespace, labels=label, metadata_only=True)
+    pages = [
+        page.items
+        async for page in api.pages(kinds.DEPLOYMENT, namespace, labels=label, metadata_only=True)
+    ]
+    slim = [obj for page in pages for obj in page]
+    assert [len(page) for page in pages] == [2, 2, 1]
     assert len(found) == len(slim) == 5
     assert {one["kind"] for one in found + slim} == {"Deployment"}
     assert "spec" in found[0]
     assert "spec" not in slim[0]
-    assert await api.list_all(kinds.JOB, namespace, labels=label, metadata_only=True) == []
+    assert await api.list_all(kinds.JOB, namespace, labels=label) == []
 
 
 async def test_whose_a_secret_is_can_be_told_without_the_right_to_read_it(

@@ -113,23 +113,27 @@ class KubernetesApi:
         *,
         labels: str = "",
         fields: str = "",
-        metadata_only: bool = False,
         limit: int | None = None,
     ) -> list[Json]:
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": limit or PAGE_OBJECTS}
-        accept = _METADATA_LIST if metadata_only else _JSON
         found: list[Json] = []
-        async for page in self._pages(kind, namespace, query, accept):
+        async for page in self._pages(kind, namespace, query, _JSON):
             found += page.items
             if limit is not None:
                 break
         return found
 
     async def pages(
-        self, kind: Kind, namespace: str | None = None, *, labels: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[Page]:
         query = {"labelSelector": labels, "limit": PAGE_OBJECTS}
-        async for page in self._pages(kind, namespace, query, _JSON):
+        accept = _METADATA_LIST if metadata_only else _JSON
+        async for page in self._pages(kind, namespace, query, accept):
             yield page
 
     async def _pages(

@@ -31,19 +31,26 @@ class KubeApi(Protocol):
         *,
         labels: str = "",
         fields: str = "",
-        metadata_only: bool = False,
         limit: int | None = None,
     ) -> list[Json]:
         """All objects that match, read in pages; with `limit` the first page of so many.
 
-        With `metadata_only` objects hold nothing else. `namespace` None is every namespace.
+        `namespace` None is every namespace.
         """
         ...
 
     def pages(
-        self, kind: Kind, namespace: str | None = None, *, labels: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[Page]:
-        """The same, page by page: a list of everything need never be in memory at once."""
+        """The same, page by page: a list of everything need never be in memory at once.
+
+        With `metadata_only` objects hold nothing else.
+        """
         ...
 
     async def apply(

@@ -54,7 +54,8 @@ async def audit(api: KubeApi, feed: Feed[Any], namespaces: Sequence[str]) -> Non
         listed = [
             obj["metadata"]["uid"]
             for namespace in _scopes(kind, namespaces)
-            for obj in await api.list_all(kind, namespace, metadata_only=True)
+            async for page in api.pages(kind, namespace, metadata_only=True)
+            for obj in page.items
         ]
         for uid in believed.difference(listed):
             log.warning("a watch missed the deletion of %s %s", kind.kind, uid)
