@@ -78,7 +78,7 @@ class Resolved:
 
 def resolve(cr: Object) -> Resolved:
     """The typed object; ValueError (pydantic's, or the source's) names what is wrong."""
-    typed = ModelDeployment.model_validate({key: cr[key] for key in cr if key == "spec"})
+    typed = ModelDeployment.model_validate(cr)
     meta = cr["metadata"]
     return Resolved(
         namespace=meta["namespace"],

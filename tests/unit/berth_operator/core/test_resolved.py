@@ -24,3 +24,12 @@ def test_what_shapes_no_pod_starts_no_revision(field):
 )
 def test_what_shapes_a_pod_does(field):
     assert hashes(**{field: FULL["spec"][field]})[0] != hashes()[0]
+
+
+def test_a_default_that_is_spelled_out_is_the_default():
+    assert hashes(runtime={}, memory={}, podTemplate={"annotations": {}}) == hashes()
+
+
+def test_hashes_are_those_of_earlier_releases():
+    """Another hash would be another revision, and start every model anew."""
+    assert hashes(**FULL["spec"]) == ("9322518e58", "18d3a3")
