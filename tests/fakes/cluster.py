@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.kinds import Kind
@@ -134,11 +136,16 @@ class FakeCluster:
         *,
         labels: str = "",
         metadata_only: bool = False,
+        unread: bool = False,
     ) -> AsyncIterator[Page]:
         """One object a page."""
         version = str(next(self._serial))
         for obj in await self.list_all(kind, namespace, labels=labels):
-            yield Page([{"metadata": obj["metadata"]} if metadata_only else obj], version)
+            rest = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in obj.items()}
+            found = (rest if unread else {} if metadata_only else obj) | {
+                "metadata": obj["metadata"]
+            }
+            yield Page([found], version)
         yield Page([], version)
 
     async def apply(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from operator_process import account_kubeconfig, chart_rights
 
@@ -143,6 +144,26 @@ async def test_lists_come_in_pages_with_their_kind(
     assert "spec" in found[0]
     assert "spec" not in slim[0]
     assert await api.list_all(kinds.JOB, namespace, labels=label) == []
+
+
+async def test_an_unread_list_is_the_list_without_managed_fields(
+    api: KubernetesApi, namespace: str
+) -> None:
+    await api.apply(  # a kind that no controller changes
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "smol", "namespace": namespace},
+            "spec": {"clusterIP": "None", "ports": [{"port": 8000}]},
+        }
+    )
+    (found,) = await api.list_all(kinds.SERVICE, namespace)
+    pages = api.pages(kinds.SERVICE, namespace, unread=True)
+    (unread,) = [obj async for page in pages for obj in page.items]
+    del found["metadata"]["managedFields"]
+    assert unread["metadata"] == found["metadata"]
+    assert msgspec.json.decode(msgspec.json.encode(unread)) == found
+    assert [page.items async for page in api.pages(kinds.JOB, namespace, unread=True)] == [[]]
 
 
 async def test_whose_a_secret_is_can_be_told_without_the_right_to_read_it(

@@ -45,6 +45,8 @@ class _Kept(NamedTuple):
 
 
 class Cache:
+    unread: Final = frozenset({kinds.REVISION, kinds.DEPLOYMENT, kinds.SERVICE, kinds.BUDGET})
+
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[ModelKey, dict[str, _Kept]]] = {
             kind: {} for kind in kinds.WATCHED

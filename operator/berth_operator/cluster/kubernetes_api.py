@@ -31,6 +31,10 @@ from berth_operator.errors import (
 )
 from berth_operator.metrics import Metrics
 
+Parse = Callable[[bytes], Json]
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
+
 # A write that began just before leadership was lost should be over before the next leader starts
 # (5 s after the renew deadline), and no healthy API server takes longer for one object.
 WRITE_TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0, sock_connect=3.0)
@@ -130,17 +134,24 @@ class KubernetesApi:
         *,
         labels: str = "",
         metadata_only: bool = False,
+        unread: bool = False,
     ) -> AsyncIterator[Page]:
         query = {"labelSelector": labels, "limit": PAGE_OBJECTS}
         accept = _METADATA_LIST if metadata_only else _JSON
-        async for page in self._pages(kind, namespace, query, accept):
+        parse = _unread_list if unread else None
+        async for page in self._pages(kind, namespace, query, accept, parse):
             yield page
 
     async def _pages(
-        self, kind: Kind, namespace: str | None, query: dict[str, Any], accept: str
+        self,
+        kind: Kind,
+        namespace: str | None,
+        query: dict[str, Any],
+        accept: str,
+        parse: Parse | None = None,
     ) -> AsyncIterator[Page]:
         while True:
-            page = await self._read(kind.path(namespace), query, accept=accept)
+            page = await self._read(kind.path(namespace), query, accept=accept, parse=parse)
             told = page["metadata"]
             items = [_typed(kind, item) for item in page["items"] or []]
             yield Page(items, told.get("resourceVersion", ""))
@@ -295,10 +306,15 @@ class KubernetesApi:
         return await self._write("PATCH", kind, path, query, obj, content=_APPLY)
 
     async def _read(
-        self, path: str, query: Mapping[str, Any] | None = None, *, accept: str = _JSON
+        self,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        accept: str = _JSON,
+        parse: Parse | None = None,
     ) -> Json:
         _, answer = await self._request(
-            "GET", path, query or {}, accept=accept, timeout=READ_TIMEOUT
+            "GET", path, query or {}, accept=accept, timeout=READ_TIMEOUT, parse=parse
         )
         return answer
 
@@ -330,6 +346,7 @@ class KubernetesApi:
         body: Json | None = None,
         content: str = _JSON,
         accept: str = _JSON,
+        parse: Parse | None = None,
     ) -> tuple[int, Json]:
         """Status and parsed answer of a request that succeeded; else raises the mapped error."""
         headers = {"Accept": accept, "Content-Type": content}
@@ -343,7 +360,7 @@ class KubernetesApi:
             raise self._unreachable(method, path, error) from error
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise self._refused(method, path, response, text)
-        return response.status, _parsed(text)
+        return response.status, (parse or _parsed)(text)
 
     async def _send(
         self,
@@ -416,6 +433,26 @@ def _parsed(text: bytes) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from error
+
+
+def _unread_list(text: bytes) -> Json:
+    """A list, of whose objects only the metadata is parsed, and of that no managedFields."""
+    try:
+        page = _FIELDS.decode(text)
+        items = _OBJECTS.decode(page["items"]) or ()
+        told = msgspec.json.decode(page["metadata"])
+        return {"metadata": told, "items": [_unread(item) for item in items]}
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _unread(item: Mapping[str, msgspec.Raw]) -> Json:
+    metadata = {
+        name: msgspec.json.decode(value)
+        for name, value in _FIELDS.decode(item["metadata"]).items()
+        if name != "managedFields"
+    }
+    return {**item, "metadata": metadata}
 
 
 def _seconds(header: str | None) -> float | None:

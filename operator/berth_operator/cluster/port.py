@@ -46,10 +46,12 @@ class KubeApi(Protocol):
         *,
         labels: str = "",
         metadata_only: bool = False,
+        unread: bool = False,
     ) -> AsyncIterator[Page]:
         """The same, page by page: a list of everything need never be in memory at once.
 
-        With `metadata_only` objects hold nothing else.
+        With `metadata_only` objects hold nothing else. With `unread` the rest of them is text
+        (msgspec.Raw), and managedFields is left out: for who keeps them, and need not read them.
         """
         ...
 

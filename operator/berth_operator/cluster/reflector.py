@@ -81,7 +81,10 @@ class Reflector(Generic[K]):
         believed = self._store.uids(self._kind, self._namespace)
         listed: set[str] = set()
         version = ""
-        async for page in self._api.pages(self._kind, self._namespace, labels=self._labels):
+        unread = self._kind in self._store.unread
+        async for page in self._api.pages(
+            self._kind, self._namespace, labels=self._labels, unread=unread
+        ):
             for obj in page.items:
                 listed.add(obj["metadata"]["uid"])
                 self._report(self._store.upsert(self._kind, obj))

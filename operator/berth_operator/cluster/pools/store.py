@@ -30,6 +30,8 @@ class PoolKey(NamedTuple):
 
 
 class PoolStore:
+    unread: Final = frozenset[Kind]()
+
     def __init__(self, occupy: Occupy) -> None:
         self._objects: dict[Kind, dict[str, Object]] = {kind: {} for kind in STORED}
         self._deleted = Deletions()
