@@ -88,7 +88,10 @@ class Compiled:
 
     @cached_property
     def _accelerator(self) -> str:
-        """Code compiled on a CPU holds that CPU's instructions, and no hash of it says so."""
+        """Its kind, "" where there is none to tell; CardsUnreadable if the driver does not say.
+
+        Code compiled on a CPU holds that CPU's instructions, and no hash of it says so.
+        """
         if self._device == "cpu":
             return cpus.kind()
         return cards.kinds() if self._device == "cuda" else ""

@@ -142,10 +142,9 @@ class FakeCluster:
         version = str(next(self._serial))
         for obj in await self.list_all(kind, namespace, labels=labels):
             rest = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in obj.items()}
-            found = (rest if unread else {} if metadata_only else obj) | {
-                "metadata": obj["metadata"]
-            }
-            yield Page([found], version)
+            found = rest if unread else {} if metadata_only else obj
+            told = {name: obj[name] for name in ("apiVersion", "kind", "metadata")}
+            yield Page([found | told], version)
         yield Page([], version)
 
     async def apply(

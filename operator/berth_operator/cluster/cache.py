@@ -45,7 +45,10 @@ class _Kept(NamedTuple):
 
 
 class Cache:
-    unread: Final = frozenset({kinds.REVISION, kinds.DEPLOYMENT, kinds.SERVICE, kinds.BUDGET})
+    # Of a pod it is read which place it takes up, of a model its pool, of a node its health.
+    unread: Final = frozenset(
+        {kinds.REVISION, kinds.DEPLOYMENT, kinds.SERVICE, kinds.BUDGET, kinds.JOB}
+    )
 
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[ModelKey, dict[str, _Kept]]] = {

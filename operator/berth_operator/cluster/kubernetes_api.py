@@ -42,7 +42,8 @@ READ_TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0, sock_connect=3.0)
 PROXY_TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
 # A stream lives. A watch that is silent for longer than a bookmark's period (60 s) is dead.
 STREAM_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=3.0, sock_read=70.0)
-# client-go has 500. While it is taken in, a page is in memory parsed: ten times its text.
+# client-go has 500. While it is taken in, a page that is read is in memory parsed: ten times its
+# text.
 PAGE_OBJECTS: Final = 250
 MAX_PROXIED_BYTES: Final = 256 * 1024
 _PROBE_MANAGER: Final = "berth-probe"

@@ -46,7 +46,7 @@ class Resolved:
     def _told(self) -> dict[str, Any]:
         """What the user set to anything but its default.
 
-        What is unset is at its default: said as well, it need not be made to be compared.
+        `exclude_unset` changes none of it: it saves making the defaults to compare with.
         """
         return self.spec.model_dump(
             mode="json", by_alias=True, exclude_unset=True, exclude_defaults=True

@@ -22,7 +22,7 @@ from berth_operator.core.observed import Object, Observed, Pod, revision_of
 from berth_operator.core.problems import Problem
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision, readable
-from berth_operator.core.rollout import backoff, blocked
+from berth_operator.core.rollout import backoff, blocked, draining
 
 # On the update's Deployment, once it was given an old pod's place: since when that place is free
 # and the update's pod has not got it, or TAKING.
@@ -84,8 +84,11 @@ class Group:
 
     @property
     def may_serve(self) -> bool:
-        """Also where all that are ready drain: whoever wants them back takes them back."""
-        return any(is_ready(pod.object) for pod in self.active)
+        """Whether a pod serves, or would at once if it were not drained."""
+        return any(
+            is_serving(pod.object) or (is_ready(pod.object) and draining.is_draining(pod.object))
+            for pod in self.active
+        )
 
     @property
     def starting(self) -> tuple[Pod, ...]:

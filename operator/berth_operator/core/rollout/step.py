@@ -9,7 +9,7 @@ Stateless: pods and Deployments, with what is marked on them, tell how far it is
 operator goes on where the last stopped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -71,11 +71,11 @@ def next_step(
     known = groups.read(observed)
     if update is None:
         return _hold(look, known)
-    served_last = None if any(one.serving for one in known.values()) else look.current
+    fallback = _fallback(look, known.values())
     found = known.pop(update.name, None)
     # Earlier answers to the same spec that serve nothing: they would only hold on to a place.
     earlier = [one for one in known.values() if _answers_as(one, update) and not one.serving]
-    past = [one for one in known.values() if one in earlier or _never_ran(one, served_last)]
+    past = [one for one in known.values() if one in earlier or _never_ran(one, fallback)]
     others = main_first(look, [one for one in known.values() if one not in past])
     goal = replace(found or Group(update.name), revision=update)
     if not goal.marks and earlier:  # planned once more: it stands where the one before stood
@@ -148,9 +148,16 @@ def _complete(look: Look, goal: Group, others: list[Group]) -> bool:
     return goal.name == look.current or all(one.revision is None for one in others)
 
 
-def _never_ran(one: Group, served_last: str | None) -> bool:
-    """Where none of its pods has a place it has proven nothing, unless it is what served last."""
-    return not one.placed and one.name != served_last
+def _fallback(look: Look, groups: Iterable[Group]) -> str | None:
+    """What served last, which nothing replaces yet; None while one serves that may go on."""
+    others = (one for one in groups if one.serving and one.revision is not None)
+    replaced = any(blocked.ANNOTATION_BLOCKED not in one.marks for one in others)
+    return None if replaced else look.current
+
+
+def _never_ran(one: Group, fallback: str | None) -> bool:
+    """Where none of its pods has a place it has proven nothing, or is proven and not needed."""
+    return not one.placed and one.name != fallback
 
 
 def _carry_out(look: Look, sizes: Sequence[tuple[Group, int]], *, stays: set[str]) -> Step:

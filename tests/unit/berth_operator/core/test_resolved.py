@@ -33,3 +33,4 @@ def test_a_default_that_is_spelled_out_is_the_default():
 def test_hashes_are_those_of_earlier_releases():
     """Another hash would be another revision, and start every model anew."""
     assert hashes(**FULL["spec"]) == ("9322518e58", "18d3a3")
+    assert hashes() == ("10e2e18711", "f07f9c")

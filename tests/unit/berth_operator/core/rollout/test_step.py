@@ -184,6 +184,44 @@ def test_a_blocked_update_follows_no_size_and_the_one_that_serves_does() -> None
     assert cluster.replicas == {old: 1, new: 0}
 
 
+def test_a_blocked_update_that_serves_still_does_not_outlive_a_lost_pod_of_the_old_one() -> None:
+    """All that is left of the old revision waits for a place; what failed is not gone back to."""
+    cluster = serving(cards=3, replicas=3)
+    old, new = update(cluster)
+    give_up_the_surge(cluster)
+    for _ in range(2):
+        drain(cluster)
+        if not any(revision_name(pod) == new for pod in cluster.serving):
+            cluster.start()
+            cluster.look()
+    (starting,) = (pod for pod in placed(cluster, new) if not is_ready(pod))
+    for _ in range(FAILURES):
+        cluster.crash(starting)
+    cluster.look()
+    assert cluster.status["blockedRevision"] == new
+    for pod in placed(cluster, old):
+        cluster.delete(pod, by_user=True)
+    cluster.controllers()
+    cluster.look()
+    assert [revision_name(pod) for pod in cluster.serving] == [new]
+    assert cluster.replicas == {old: 2, new: 1}
+    assert cluster.status["blockedRevision"] == new
+
+
+def revision_name(pod: dict[str, Any]) -> str:
+    """Of its revision."""
+    found: str = pod["metadata"]["labels"]["berth.dev/revision"]
+    return found
+
+
+def placed(cluster: ClusterWithCards, revision: str) -> list[dict[str, Any]]:
+    return [
+        pod
+        for pod in cluster.pods
+        if revision_name(pod) == revision and is_active(pod) and "nodeName" in pod["spec"]
+    ]
+
+
 def test_deleting_its_deployment_has_a_blocked_update_tried_again() -> None:
     cluster, old, new = blocked()
     del cluster.one.objects["Deployment", f"smollm2-{new}"]

@@ -171,7 +171,7 @@ def test_a_second_look_at_the_same_moment_changes_nothing(
 
 
 def without_places(cluster: ClusterWithCards) -> dict[Any, Any]:
-    """A look that takes a drained pod back says only the next time that no place comes free."""
+    """A look that takes a drained pod back leaves to the next since when a place is free."""
     objects = copy.deepcopy(cluster.one.objects)
     for one in objects.values():
         annotations = one["metadata"].get("annotations", {})
