@@ -162,6 +162,8 @@ def ordered(pod: PoolPod) -> Start:
         raise DevError(f"{error}: {pod.log.read_text()[-4000:]}") from error
     seconds = time.monotonic() - started
     words = _words(engine.config.port)
+    # What it compiled is kept once the pod has its own first token, and the port answers before.
+    _until(lambda: all(one.phase is Phase.SERVING for one in pod.status().engines))
     pod.order()
     _until(lambda: not pod.status().engines)
     return Start(seconds, words)
