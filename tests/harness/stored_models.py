@@ -177,8 +177,8 @@ class StoredModels:
             operator.wait_until_ready()
             self._scale(replicas)
             with ending_shape_jobs(self.plane.kubeconfig, NAMESPACE, LLAMA_8B):
-                self._wait_until("all are decided", self._decided)
-                self._wait_until("all are scaled", lambda: self._scaled(replicas))
+                self._wait_until("all have decided", self._decided)
+                self._wait_until("all have their pods", lambda: self._made(replicas))
             return self.models()
         finally:
             operator.kill()
@@ -206,9 +206,12 @@ class StoredModels:
             for one in self._all(kinds.MODEL)
         )
 
-    def _scaled(self, replicas: int) -> bool:
-        obeying = [one for one in self.models().values() if obeys(one.spec)]
-        return all(one.replicas == (replicas,) for one in obeying)
+    def _made(self, replicas: int) -> bool:
+        """Also those of whom the first decision was to ask for the model's shape."""
+        models = self.models().values()
+        return all(len(one.templates) == 1 for one in models if not one.spec["paused"]) and all(
+            one.replicas == (replicas,) for one in models if obeys(one.spec)
+        )
 
     def _wait_until(self, what: str, true: Callable[[], bool]) -> None:
         progress.wait_for(what, true, seconds=DECIDED_SECONDS)
