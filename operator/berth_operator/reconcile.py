@@ -7,7 +7,7 @@ nothing but the time.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from berth_operator import looks
@@ -64,7 +64,7 @@ class Reconciler:
             return "early", wait
         outcome = self.decide(observed, self.context)
         executed = await self.executor.execute(observed, outcome)
-        self.carried[key] = Carried(executed.refusals, outcome.poll, outcome.remember)
+        self.carried[key] = _carried(observed, outcome, executed)
         self.attend(key, outcome.attention)
         return _report(key, executed), next_look(observed, outcome, executed)
 
@@ -74,10 +74,18 @@ class Reconciler:
         self.attend(key, None)
 
 
+def _carried(observed: Observed, outcome: Outcome, executed: Executed) -> Carried:
+    """What was left has not been told: the next look decides it as this one did."""
+    remembered = outcome.remember
+    if executed.left:
+        remembered = replace(observed.remembered, key=remembered.key)
+    return Carried(executed.refusals, outcome.poll, remembered)
+
+
 def next_look(observed: Observed, outcome: Outcome, executed: Executed) -> float | None:
-    """Seconds: at once if the decision did not yet know what is refused."""
+    """Seconds: at once if something was left, or the decision did not yet know what is refused."""
     before, after = refused(observed.refusals), refused(executed.refusals)
-    if not after <= before:
+    if executed.left or not after <= before:
         return 0.0
     return least(
         (

@@ -2,11 +2,13 @@
 
 What one object builds on is written first, then what makes pods, then the others, side by side
 each time: from a ModelDeployment to its pod it takes two waits for the API server instead of eight.
+The others may be left for later where pods are made for the first time: whatever they set in motion
+would be in those pods' way.
 """
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from berth_operator.cluster import kinds
@@ -32,6 +34,7 @@ class Brought:
 
     applied: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    left: bool = False  # the rest is still to be brought
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,18 @@ class Children:
     api: KubeApi
     store: Store[Any]
 
-    async def bring(self, wanted: Sequence[Json], live: Iterable[Object], cr: Object) -> Brought:
+    async def bring(
+        self,
+        wanted: Sequence[Json],
+        live: Iterable[Object],
+        cr: Object,
+        *,
+        pods_first: bool = False,
+    ) -> Brought:
         """Applies what is missing or differs. What the API server does not answer is raised.
 
         Unless every Secret was taken, nothing that remembers or mounts it is written.
+        With `pods_first`, a call that begins to make pods leaves the rest for the next one.
         """
         known = {identity(obj): obj for obj in live}
         due = [one for desired in wanted if (one := _due(desired, known)) is not None]
@@ -76,8 +87,12 @@ class Children:
             return _brought(made)
         free = [one for one in looked if isinstance(one, _Due)]
         running = await _side_by_side(*(_settled(one, self._applied(one)) for one in free))
-        others = await _side_by_side(*(_settled(one, self._brought_up(one, cr)) for one in rest))
         refused = [one for one in looked if isinstance(one, Refusal)]
+        brought = _brought([*made, *refused, *running])
+        begun = any(one.why == _MISSING for one in free) and not brought.refusals
+        if pods_first and begun and rest:
+            return replace(brought, left=True)
+        others = await _side_by_side(*(_settled(one, self._brought_up(one, cr)) for one in rest))
         return _brought([*made, *refused, *running, *others])
 
     async def _made(self, due: _Due, cr: Object) -> str | None:

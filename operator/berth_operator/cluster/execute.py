@@ -5,7 +5,7 @@ look, word for word; what it does not answer ends the look.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from berth_operator.cluster import kinds
@@ -31,6 +31,7 @@ class Executed:
     refusals: tuple[Refusal, ...] = ()
     status_written: bool = False
     outdated: bool = False  # something was not written: the decision knew too little
+    left: bool = False  # it ended with what makes pods; the rest is the next look's
     learned: bool = False
     patched: tuple[str, ...] = ()  # "Pod/name"
 
@@ -45,6 +46,7 @@ class Executor:
     async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
         """Keeps what was learned, patches, applies, deletes; then the status, the events.
 
+        Where pods are made for the first time it ends with them; all else can wait, and they can't.
         While something is refused only pods are deleted: whatever else goes may be what the refused
         object was to replace, and would be made anew by the next look, for ever.
         A status that was decided without knowing what has just been refused is not written: the
@@ -53,8 +55,20 @@ class Executor:
         kept = await self.memory.keep(outcome.learn) if self.memory else False
         patched, missed, unpatched = await self._patch_all(observed.cr, outcome)
         children = Children(self.api, self.cache)
-        brought = await children.bring(outcome.apply, observed.children.all(), observed.cr)
+        brought = await children.bring(
+            outcome.apply, observed.children.all(), observed.cr, pods_first=True
+        )
         refusals = (*unpatched, *brought.refusals)
+        executed = Executed(
+            applied=brought.applied,
+            refusals=refusals,
+            outdated=missed > 0,
+            left=brought.left,
+            learned=kept,
+            patched=tuple(patched),
+        )
+        if brought.left:
+            return executed
         free = [one for one in outcome.delete if not refusals or one.kind == kinds.POD.kind]
         deleted = await self._delete_all(observed.cr, free)
         written = _Write.OUTDATED
@@ -62,14 +76,11 @@ class Executor:
             written = await self._write_status(observed.cr, outcome.status)
             for event in outcome.events:
                 self.post(observed.cr, event)
-        return Executed(
-            applied=brought.applied,
+        return replace(
+            executed,
             deleted=tuple(deleted),
-            refusals=refusals,
             status_written=written is _Write.DONE,
-            outdated=written is _Write.OUTDATED or missed > 0,
-            learned=kept,
-            patched=tuple(patched),
+            outdated=executed.outdated or written is _Write.OUTDATED,
         )
 
     async def _patch_all(

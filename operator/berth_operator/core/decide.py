@@ -1,6 +1,6 @@
 """One ModelDeployment, from what is seen to what is done next: the operator's thinking on a page.
 
-Pure. `execute(decide(observe()))` twice in a row does nothing the second time.
+Pure. Once all that it asks for is written, `execute(decide(observe()))` does nothing again.
 """
 
 from dataclasses import dataclass, replace
@@ -99,6 +99,7 @@ def _decide(seen: Observed, resolved: Resolved, context: Context) -> Outcome:
     told = status.of(observed, resolved, context.settings, planned, size=size, step=step)
     aside = set_aside.patches(observed, node_health.faults(observed), step.patches)
     poll = (*_unmeasured(observed, told.status), *decision.step.poll)
+    key = key_secret.key_hash(resolved, context.master_key) if step.run else None
     return Outcome(
         patch=(*step.patches, *aside),
         apply=tuple(_wanted(observed, resolved, context, decision)),
@@ -108,7 +109,7 @@ def _decide(seen: Observed, resolved: Resolved, context: Context) -> Outcome:
         look_again_seconds=_look_again(observed, decision, poll),
         learn=_lessons(observed, resolved, decision, told.status),
         poll=poll,
-        remember=size.remembered,
+        remember=replace(size.remembered, key=key),
         attention=size.attention,
     )
 
@@ -180,11 +181,17 @@ def _kind(observed: Observed, thing: Object) -> str:
 
 
 def _key_written(observed: Observed, key_hash: str) -> bool:
-    written = any(
+    told = any(
         one["metadata"].get("annotations", {}).get(service.ANNOTATION_ENGINE_KEY) == key_hash
         for one in observed.children.services
     )
-    return written and not _key_missing(observed)
+    return (told or _key_remembered(observed, key_hash)) and not _key_missing(observed)
+
+
+def _key_remembered(observed: Observed, key_hash: str) -> bool:
+    """Of the last look, which may have left the Service for this one."""
+    refused = any(one.kind == "Secret" for one in observed.refusals)
+    return observed.remembered.key == key_hash and not refused
 
 
 def _key_missing(observed: Observed) -> bool:

@@ -251,6 +251,13 @@ async def _served_by(bench: Bench) -> set[tuple[str, str]]:
     return {(kind.kind, name) for kind, _, name in bench.cluster.objects if kind is not kinds.POD}
 
 
+async def test_the_engine_key_is_written_once_though_the_service_comes_a_look_later() -> None:
+    bench = Bench(decide=decide)
+    await _served_by(bench)
+    order = [call.kind for call in bench.cluster.writes if call.kind in {"Secret", "Service"}]
+    assert order == ["Secret", "Service"]
+
+
 async def test_looks_are_counted_by_their_result() -> None:
     bench = Bench()
     bench.create()
@@ -271,6 +278,7 @@ OTHER_WORDS = (Refusal("Deployment", "smol-1", "quota, request 4711"),)
         ((), None, Executed(), None),
         ((), 5.0, Executed(), 5.0),
         ((), 5.0, Executed(refusals=REFUSED), 0.0),
+        ((), 5.0, Executed(left=True), 0.0),
         (REFUSED, None, Executed(refusals=REFUSED), REFUSED_RETRY_SECONDS),
         (REFUSED, 5.0, Executed(refusals=REFUSED), 5.0),
         (REFUSED, None, Executed(), OUTDATED_RETRY_SECONDS),

@@ -87,22 +87,54 @@ def bench() -> Bench:
 
 
 async def test_executing_twice_writes_once(bench: Bench) -> None:
-    outcome = {
-        "apply": (bench.child(), bench.child(kinds.DEPLOYMENT, "smol-1", spec={"replicas": 1})),
-        "status": {"phase": "Pending"},
-    }
+    outcome = {"apply": (bench.child(), bench.child(kinds.BUDGET)), "status": {"phase": "Pending"}}
     first = await bench.execute(**outcome)
-    assert first.applied == ("Deployment/smol-1 (missing)", "Service/smol-engine (missing)")
-    assert first.status_written
+    made = ("Service/smol-engine (missing)", "PodDisruptionBudget/smol-engine (missing)")
+    assert first == Executed(applied=made, status_written=True)
     writes = list(bench.cluster.writes)
     assert await bench.execute(**outcome) == Executed()
     assert bench.cluster.writes == writes
+
+
+STARTED = Event(EventType.NORMAL, "Started", "one replica")
+
+
+async def test_a_look_that_begins_to_make_pods_leaves_the_rest(bench: Bench) -> None:
+    old = bench.cluster.put(bench.child(kinds.JOB, "smol-shape"))
+    outcome = {
+        "apply": (bench.child(), bench.child(kinds.DEPLOYMENT, "smol-1", spec={"replicas": 1})),
+        "delete": (Deletion("batch/v1", "Job", "smol-shape", old["metadata"]["uid"]),),
+        "status": {"phase": "Pending"},
+        "events": (STARTED,),
+    }
+    first = await bench.execute(**outcome)
+    assert first == Executed(applied=("Deployment/smol-1 (missing)",), left=True)
+    assert (len(bench.cluster.writes), bench.posted) == (1, [])
+    assert await bench.execute(**outcome) == Executed(
+        applied=("Service/smol-engine (missing)",), deleted=("Job/smol-shape",), status_written=True
+    )
+    assert bench.posted == [STARTED]
+
+
+async def test_beside_what_makes_pods_nothing_that_stands_is_left(bench: Bench) -> None:
+    await bench.execute(apply=(bench.child(),))
+    update = bench.child(kinds.DEPLOYMENT, "smol-2")
+    executed = await bench.execute(apply=(bench.child(), update), status={"phase": "Updating"})
+    assert executed == Executed(applied=("Deployment/smol-2 (missing)",), status_written=True)
+
+
+async def test_what_makes_pods_and_is_refused_holds_nothing_else_back(bench: Bench) -> None:
+    bench.cluster.faults.append(Fault(Denied(QUOTA), "apply", kinds.DEPLOYMENT.kind))
+    executed = await bench.execute(apply=(bench.child(), bench.child(kinds.DEPLOYMENT, "smol-1")))
+    assert executed.applied == ("Service/smol-engine (missing)",)
+    assert (len(executed.refusals), executed.left) == (1, False)
 
 
 async def test_what_another_builds_on_is_written_first(bench: Bench) -> None:
     secret = bench.child(kinds.SECRET, "smol-engine-key", data={"engineKey": "YQ=="})
     wanted = (bench.child(kinds.DEPLOYMENT, "smol-1"), bench.child(kinds.REVISION, "smol-1"))
     await bench.execute(apply=(bench.child(), *wanted, secret))
+    await bench.execute(apply=(bench.child(), *wanted))
     order = [call.kind for call in bench.cluster.writes]
     assert set(order[:2]) == {"Secret", "ControllerRevision"}
     assert order[2:] == ["Deployment", "Service"]

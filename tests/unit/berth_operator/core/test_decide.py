@@ -1,6 +1,7 @@
 """The life of one ModelDeployment, decision by decision."""
 
 import json
+from dataclasses import replace
 
 import builders
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from berth_api import names
 from berth_api.server import EngineStatus, Measured, Phase, PodStatus
+from berth_operator.core.decide import decide
 from berth_operator.core.kubernetes import is_serving, timestamp
-from berth_operator.core.observed import Node, Pod
+from berth_operator.core.observed import Node, Observed, Pod, Refusal
 
 
 def ready_condition(cluster: ClusterOfOne) -> tuple[str, str]:
@@ -280,6 +282,24 @@ def test_a_lost_engine_key_is_written_again() -> None:
     cluster.serve(ready=False, name="smollm2-y")
     cluster.step()
     assert list(cluster.secrets) == ["smollm2-engine-key"]
+
+
+def kinds_applied(observed: Observed) -> set[str]:
+    return {one["kind"] for one in decide(observed, builders.context()).apply}
+
+
+def test_before_the_service_tells_that_the_engine_key_was_written_it_is_remembered() -> None:
+    """By the operator that wrote it, and if it was not refused."""
+    cluster = serving()
+    remembered = cluster.step().remember
+    standing = cluster.observe()
+    without = replace(standing, children=replace(standing.children, services=()))
+    assert "Secret" in kinds_applied(without)
+    assert kinds_applied(replace(without, remembered=remembered)).isdisjoint({"Secret"})
+    refusal = Refusal("Secret", "smollm2-engine-key", "exceeded quota")
+    assert "Secret" in kinds_applied(replace(without, remembered=remembered, refusals=(refusal,)))
+    other = replace(remembered, key="of another master key")
+    assert "Secret" in kinds_applied(replace(without, remembered=other))
 
 
 def test_a_volume_that_cannot_be_mounted_is_the_reason() -> None:
