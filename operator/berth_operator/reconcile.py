@@ -75,17 +75,17 @@ class Reconciler:
 
 
 def _carried(observed: Observed, outcome: Outcome, executed: Executed) -> Carried:
-    """What was left has not been told: the next look decides it as this one did."""
+    """Of an unfinished look nothing has been told: the next one decides it as this one did."""
     remembered = outcome.remember
-    if executed.left:
+    if executed.unfinished:
         remembered = replace(observed.remembered, key=remembered.key)
     return Carried(executed.refusals, outcome.poll, remembered)
 
 
 def next_look(observed: Observed, outcome: Outcome, executed: Executed) -> float | None:
-    """Seconds: at once if something was left, or the decision did not yet know what is refused."""
+    """Seconds: at once if this one is unfinished, or did not yet know what is refused."""
     before, after = refused(observed.refusals), refused(executed.refusals)
-    if executed.left or not after <= before:
+    if executed.unfinished or not after <= before:
         return 0.0
     return least(
         (

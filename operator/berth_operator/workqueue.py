@@ -133,13 +133,18 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K, *, again_after: float | None = None) -> None:
-        """Ends the work on `key`. Without `again_after` an earlier appointment is void."""
+        """Ends the work on `key`. Without `again_after` an earlier appointment is void.
+
+        Who asks to go on at once has left something undone: that comes before mere news.
+        """
         self._in_work.pop(key, None)
         self._due.pop(key, None)
         self._resting[key] = self._clock() + self._rest_seconds
         self._resting.move_to_end(key)
         if again_after is not None:
             self.add_after(key, again_after)
+        if again_after == 0.0:
+            self._hurried.add(key)
         if key in self._again:
             self._again.discard(key)
             self.add(key)

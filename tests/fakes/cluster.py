@@ -18,7 +18,7 @@ import msgspec
 from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.kinds import Kind
-from berth_operator.cluster.port import Page
+from berth_operator.cluster.port import Form, Page
 from berth_operator.errors import Conflict, NotFound
 
 Json = dict[str, Any]
@@ -135,16 +135,12 @@ class FakeCluster:
         namespace: str | None = None,
         *,
         labels: str = "",
-        metadata_only: bool = False,
-        unread: bool = False,
+        form: Form = Form.PARSED,
     ) -> AsyncIterator[Page]:
         """One object a page."""
         version = str(next(self._serial))
         for obj in await self.list_all(kind, namespace, labels=labels):
-            rest = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in obj.items()}
-            found = rest if unread else {} if metadata_only else obj
-            told = {name: obj[name] for name in ("apiVersion", "kind", "metadata")}
-            yield Page([found | told], version)
+            yield Page([_formed(obj, form)], version)
         yield Page([], version)
 
     async def apply(
@@ -303,6 +299,15 @@ class _Request:
     def __exit__(self, *raised: object) -> None:
         if self.fault is not None and raised[0] is None:
             raise self.fault.error
+
+
+def _formed(obj: Json, form: Form) -> Json:
+    if form is Form.PARSED:
+        return obj
+    told = {name: obj[name] for name in ("apiVersion", "kind", "metadata")}
+    if form is Form.METADATA:
+        return told
+    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in obj.items()} | told
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

@@ -16,6 +16,7 @@ from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.kubernetes_api import KubernetesApi, connect
 from berth_operator.cluster.learned import NAME, Memory
+from berth_operator.cluster.port import Form
 from berth_operator.core import drift
 from berth_operator.core.planner.learned import MAX_RECORDS, Record
 from berth_operator.errors import Conflict, Denied, NotFound
@@ -135,7 +136,7 @@ async def test_lists_come_in_pages_with_their_kind(
     found = await api.list_all(kinds.DEPLOYMENT, namespace, labels=label)
     pages = [
         page.items
-        async for page in api.pages(kinds.DEPLOYMENT, namespace, labels=label, metadata_only=True)
+        async for page in api.pages(kinds.DEPLOYMENT, namespace, labels=label, form=Form.METADATA)
     ]
     slim = [obj for page in pages for obj in page]
     assert [len(page) for page in pages] == [2, 2, 1]
@@ -158,12 +159,12 @@ async def test_an_unread_list_is_the_list_without_managed_fields(
         }
     )
     (found,) = await api.list_all(kinds.SERVICE, namespace)
-    pages = api.pages(kinds.SERVICE, namespace, unread=True)
+    pages = api.pages(kinds.SERVICE, namespace, form=Form.UNREAD)
     (unread,) = [obj async for page in pages for obj in page.items]
     del found["metadata"]["managedFields"]
     assert unread["metadata"] == found["metadata"]
     assert msgspec.json.decode(msgspec.json.encode(unread)) == found
-    assert [page.items async for page in api.pages(kinds.JOB, namespace, unread=True)] == [[]]
+    assert [page.items async for page in api.pages(kinds.JOB, namespace, form=Form.UNREAD)] == [[]]
 
 
 async def test_whose_a_secret_is_can_be_told_without_the_right_to_read_it(

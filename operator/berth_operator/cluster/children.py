@@ -2,8 +2,8 @@
 
 What one object builds on is written first, then what makes pods, then the others, side by side
 each time: from a ModelDeployment to its pod it takes two waits for the API server instead of eight.
-The others may be left for later where pods are made for the first time: whatever they set in motion
-would be in those pods' way.
+The others may be left for later where a model's first pods are made: what they set in motion would
+be in those pods' way.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Brought:
 
     applied: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    left: bool = False  # the rest is still to be brought
+    unfinished: bool = False  # the rest is the next call's
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Children:
         brought = _brought([*made, *refused, *running])
         begun = any(one.why == _MISSING for one in free) and not brought.refusals
         if pods_first and begun and rest:
-            return replace(brought, left=True)
+            return replace(brought, unfinished=True)
         others = await _side_by_side(*(_settled(one, self._brought_up(one, cr)) for one in rest))
         return _brought([*made, *refused, *running, *others])
 

@@ -1,7 +1,7 @@
 """Carries out an `Outcome`: the operator's only writer, and it decides nothing.
 
-Executing the same outcome twice writes once. What the API server refuses is kept for the next
-look, word for word; what it does not answer ends the look.
+Executing the same outcome again writes nothing twice. What the API server refuses is kept for the
+next look, word for word; what it does not answer ends the look.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ class Executed:
     refusals: tuple[Refusal, ...] = ()
     status_written: bool = False
     outdated: bool = False  # something was not written: the decision knew too little
-    left: bool = False  # it ended with what makes pods; the rest is the next look's
+    unfinished: bool = False  # it ended with what makes pods; the rest is the next look's
     learned: bool = False
     patched: tuple[str, ...] = ()  # "Pod/name"
 
@@ -46,7 +46,7 @@ class Executor:
     async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
         """Keeps what was learned, patches, applies, deletes; then the status, the events.
 
-        Where pods are made for the first time it ends with them; all else can wait, and they can't.
+        Where it begins to make a model's pods it ends with them: all else can wait, and they can't.
         While something is refused only pods are deleted: whatever else goes may be what the refused
         object was to replace, and would be made anew by the next look, for ever.
         A status that was decided without knowing what has just been refused is not written: the
@@ -56,19 +56,21 @@ class Executor:
         patched, missed, unpatched = await self._patch_all(observed.cr, outcome)
         children = Children(self.api, self.cache)
         brought = await children.bring(
-            outcome.apply, observed.children.all(), observed.cr, pods_first=True
+            outcome.apply, observed.children.all(), observed.cr, pods_first=_is_new(observed)
         )
         refusals = (*unpatched, *brought.refusals)
         executed = Executed(
             applied=brought.applied,
             refusals=refusals,
             outdated=missed > 0,
-            left=brought.left,
+            unfinished=brought.unfinished,
             learned=kept,
             patched=tuple(patched),
         )
-        if brought.left:
-            return executed
+        return executed if brought.unfinished else await self._finish(observed, outcome, executed)
+
+    async def _finish(self, observed: Observed, outcome: Outcome, executed: Executed) -> Executed:
+        refusals = executed.refusals
         free = [one for one in outcome.delete if not refusals or one.kind == kinds.POD.kind]
         deleted = await self._delete_all(observed.cr, free)
         written = _Write.OUTDATED
@@ -127,6 +129,11 @@ class Executor:
             return _Write.OUTDATED
         self.cache.upsert(kinds.MODEL, written)
         return _Write.DONE
+
+
+def _is_new(observed: Observed) -> bool:
+    """Whether nothing was made of it yet; what somebody takes away again is no start."""
+    return not observed.children.deployments and observed.remembered.key is None
 
 
 class _Write(Enum):

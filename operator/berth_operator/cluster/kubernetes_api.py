@@ -19,7 +19,7 @@ from berth_api import names
 from berth_operator.cluster import kinds
 from berth_operator.cluster.body import read_whole
 from berth_operator.cluster.kinds import Kind
-from berth_operator.cluster.port import Json, Page
+from berth_operator.cluster.port import Form, Json, Page
 from berth_operator.errors import (
     ApiError,
     ConfigurationError,
@@ -31,7 +31,6 @@ from berth_operator.errors import (
 )
 from berth_operator.metrics import Metrics
 
-Parse = Callable[[bytes], Json]
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
 
@@ -109,7 +108,8 @@ class KubernetesApi:
         self._metrics = metrics
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
-        return await self._read(kind.path(namespace, name))
+        found: Json = _parsed(await self._read(kind.path(namespace, name)))
+        return found
 
     async def list_all(
         self,
@@ -122,7 +122,7 @@ class KubernetesApi:
     ) -> list[Json]:
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": limit or PAGE_OBJECTS}
         found: list[Json] = []
-        async for page in self._pages(kind, namespace, query, _JSON):
+        async for page in self._pages(kind, namespace, query, Form.PARSED):
             found += page.items
             if limit is not None:
                 break
@@ -134,25 +134,19 @@ class KubernetesApi:
         namespace: str | None = None,
         *,
         labels: str = "",
-        metadata_only: bool = False,
-        unread: bool = False,
+        form: Form = Form.PARSED,
     ) -> AsyncIterator[Page]:
         query = {"labelSelector": labels, "limit": PAGE_OBJECTS}
-        accept = _METADATA_LIST if metadata_only else _JSON
-        parse = _unread_list if unread else None
-        async for page in self._pages(kind, namespace, query, accept, parse):
+        async for page in self._pages(kind, namespace, query, form):
             yield page
 
     async def _pages(
-        self,
-        kind: Kind,
-        namespace: str | None,
-        query: dict[str, Any],
-        accept: str,
-        parse: Parse | None = None,
+        self, kind: Kind, namespace: str | None, query: dict[str, Any], form: Form
     ) -> AsyncIterator[Page]:
+        accept = _METADATA_LIST if form is Form.METADATA else _JSON
+        parse = _unread_list if form is Form.UNREAD else _parsed
         while True:
-            page = await self._read(kind.path(namespace), query, accept=accept, parse=parse)
+            page = parse(await self._read(kind.path(namespace), query, accept=accept))
             told = page["metadata"]
             items = [_typed(kind, item) for item in page["items"] or []]
             yield Page(items, told.get("resourceVersion", ""))
@@ -190,7 +184,7 @@ class KubernetesApi:
         )
         if status == HTTPStatus.CREATED:
             return None
-        owners: list[Json] = answer["metadata"].get("ownerReferences", [])
+        owners: list[Json] = _parsed(answer)["metadata"].get("ownerReferences", [])
         return owners
 
     async def create(self, obj: Json) -> Json:
@@ -307,15 +301,10 @@ class KubernetesApi:
         return await self._write("PATCH", kind, path, query, obj, content=_APPLY)
 
     async def _read(
-        self,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        *,
-        accept: str = _JSON,
-        parse: Parse | None = None,
-    ) -> Json:
+        self, path: str, query: Mapping[str, Any] | None = None, *, accept: str = _JSON
+    ) -> bytes:
         _, answer = await self._request(
-            "GET", path, query or {}, accept=accept, timeout=READ_TIMEOUT, parse=parse
+            "GET", path, query or {}, accept=accept, timeout=READ_TIMEOUT
         )
         return answer
 
@@ -335,7 +324,8 @@ class KubernetesApi:
             method, path, query, body=body, content=content, timeout=WRITE_TIMEOUT
         )
         self._metrics.writes.labels(kind=kind.kind, method=method).inc()
-        return answer
+        written: Json = _parsed(answer)
+        return written
 
     async def _request(
         self,
@@ -347,9 +337,8 @@ class KubernetesApi:
         body: Json | None = None,
         content: str = _JSON,
         accept: str = _JSON,
-        parse: Parse | None = None,
-    ) -> tuple[int, Json]:
-        """Status and parsed answer of a request that succeeded; else raises the mapped error."""
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer below 400; else raises the mapped error."""
         headers = {"Accept": accept, "Content-Type": content}
         response = await self._send(
             method, path, query, headers=headers, body=body, timeout=timeout
@@ -361,7 +350,7 @@ class KubernetesApi:
             raise self._unreachable(method, path, error) from error
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise self._refused(method, path, response, text)
-        return response.status, (parse or _parsed)(text)
+        return response.status, text
 
     async def _send(
         self,

@@ -6,12 +6,23 @@ NotFound, Conflict, Denied (will not help again), Unavailable (may), NotLeading 
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from berth_api import names
 from berth_operator.cluster.kinds import Kind
 
 Json = dict[str, Any]
+
+
+class Form(Enum):
+    """In which form the objects of a list come."""
+
+    PARSED = "parsed"
+    METADATA = "metadata"
+    """Parsed, and without anything else."""
+    UNREAD = "unread"
+    """Text (msgspec.Raw), but for the metadata, which is without managedFields."""
 
 
 class Page(NamedTuple):
@@ -45,14 +56,9 @@ class KubeApi(Protocol):
         namespace: str | None = None,
         *,
         labels: str = "",
-        metadata_only: bool = False,
-        unread: bool = False,
+        form: Form = Form.PARSED,
     ) -> AsyncIterator[Page]:
-        """The same, page by page: a list of everything need never be in memory at once.
-
-        With `metadata_only` objects hold nothing else. With `unread` the rest of them is text
-        (msgspec.Raw), and managedFields is left out: for who keeps them, and need not read them.
-        """
+        """The same, page by page: a list of everything need never be in memory at once."""
         ...
 
     async def apply(

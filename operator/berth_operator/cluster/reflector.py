@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final, Generic
 
 from berth_operator.cluster.kinds import Kind
-from berth_operator.cluster.port import Json, KubeApi
+from berth_operator.cluster.port import Form, Json, KubeApi
 from berth_operator.cluster.store import K, Store
 from berth_operator.errors import ApiError
 
@@ -81,9 +81,9 @@ class Reflector(Generic[K]):
         believed = self._store.uids(self._kind, self._namespace)
         listed: set[str] = set()
         version = ""
-        unread = self._kind in self._store.unread
+        form = Form.UNREAD if self._kind in self._store.unread else Form.PARSED
         async for page in self._api.pages(
-            self._kind, self._namespace, labels=self._labels, unread=unread
+            self._kind, self._namespace, labels=self._labels, form=form
         ):
             for obj in page.items:
                 listed.add(obj["metadata"]["uid"])

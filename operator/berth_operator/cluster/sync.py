@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from berth_operator.cluster.kinds import Kind
 from berth_operator.cluster.learned import Memory
-from berth_operator.cluster.port import KubeApi
+from berth_operator.cluster.port import Form, KubeApi
 from berth_operator.cluster.store import K, Store
 from berth_operator.errors import ApiError, ConfigurationError, NotFound, NotLeading
 
@@ -54,7 +54,7 @@ async def audit(api: KubeApi, feed: Feed[Any], namespaces: Sequence[str]) -> Non
         listed = [
             obj["metadata"]["uid"]
             for namespace in _scopes(kind, namespaces)
-            async for page in api.pages(kind, namespace, metadata_only=True)
+            async for page in api.pages(kind, namespace, form=Form.METADATA)
             for obj in page.items
         ]
         for uid in believed.difference(listed):

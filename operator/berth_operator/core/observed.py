@@ -92,7 +92,7 @@ class Remembered:
     asked: int | None = None  # replicas that were decided last
     told_at: float | None = None  # when the status last got new numbers; Load.at
     status_at: datetime | None = None  # when the status was last told
-    key: str | None = None  # the engine key whose Secret was written, by its hash
+    key: str | None = None  # the engine key whose Secret was asked for last, by its hash
     start: tuple[str, float] | None = None  # a revision and the seconds that its pod took to serve
 
 

@@ -251,11 +251,43 @@ async def _served_by(bench: Bench) -> set[tuple[str, str]]:
     return {(kind.kind, name) for kind, _, name in bench.cluster.objects if kind is not kinds.POD}
 
 
+@dataclass(frozen=True)
+class Noting(Executor):
+    executed: list[Executed] = field(default_factory=list)
+
+    async def execute(self, observed: Observed, outcome: Outcome) -> Executed:
+        executed = await super().execute(observed, outcome)
+        self.executed.append(executed)
+        return executed
+
+
 async def test_the_engine_key_is_written_once_though_the_service_comes_a_look_later() -> None:
     bench = Bench(decide=decide)
+    noting = Noting(bench.cluster, bench.cache, lambda *_: None)
+    bench.reconciler = replace(bench.reconciler, executor=noting)
     await _served_by(bench)
     order = [call.kind for call in bench.cluster.writes if call.kind in {"Secret", "Service"}]
     assert order == ["Secret", "Service"]
+    assert [one.unfinished for one in noting.executed if one.applied] == [False, True, False]
+
+
+async def test_what_an_unfinished_look_would_have_told_is_decided_anew() -> None:
+    remembered: list[Remembered] = []
+
+    def deciding(observed: Observed, context: Context) -> Outcome:
+        remembered.append(observed.remembered)
+        outcome = one_service(observed, context)
+        (service,) = outcome.apply
+        deployment = service | {"apiVersion": "apps/v1", "kind": "Deployment"}
+        told = Remembered(asked=1, status_at=observed.now, key="k")
+        return replace(outcome, apply=(service, deployment), remember=told)
+
+    bench = Bench(decide=deciding)
+    bench.create()
+    await bench.rest()
+    first, second, third = remembered[:3]
+    assert (first, second) == (Remembered(), Remembered(key="k"))
+    assert third == Remembered(asked=1, status_at=builders.NOW, key="k")
 
 
 async def test_looks_are_counted_by_their_result() -> None:
@@ -278,7 +310,7 @@ OTHER_WORDS = (Refusal("Deployment", "smol-1", "quota, request 4711"),)
         ((), None, Executed(), None),
         ((), 5.0, Executed(), 5.0),
         ((), 5.0, Executed(refusals=REFUSED), 0.0),
-        ((), 5.0, Executed(left=True), 0.0),
+        ((), 5.0, Executed(unfinished=True), 0.0),
         (REFUSED, None, Executed(refusals=REFUSED), REFUSED_RETRY_SECONDS),
         (REFUSED, 5.0, Executed(refusals=REFUSED), 5.0),
         (REFUSED, None, Executed(), OUTDATED_RETRY_SECONDS),

@@ -321,6 +321,18 @@ async def test_urgency_outlasts_a_look_and_a_rest() -> None:
     assert [await taken(queue) for _ in range(3)] == ["a", "b", None]
 
 
+async def test_who_goes_on_at_once_comes_before_mere_news_and_after_its_rest() -> None:
+    clock = Clock()
+    queue = resting_queue(clock)
+    queue.add("a")
+    assert await taken(queue) == "a"
+    queue.done("a", again_after=0.0)
+    queue.add_all("bc")
+    assert await taken(queue) == "b"
+    clock.now += 0.1
+    assert [await taken(queue) for _ in range(2)] == ["a", "c"]
+
+
 async def test_urgency_ends_with_the_look() -> None:
     queue = queue_at(Clock())
     queue.hurry("a")

@@ -6,7 +6,7 @@ from berth_api import names
 from berth_operator.core.resolved import Resolved, metadata
 
 # Says which engine key was last applied. The operator never reads Secrets, so the Service, which
-# is applied after the key's Secret, is its memory of having written it.
+# is applied after the key's Secret, is its memory of having written it, beyond its own end.
 ANNOTATION_ENGINE_KEY: Final = f"{names.GROUP}/engine-key"
 
 

@@ -75,7 +75,9 @@ def next_step(
     found = known.pop(update.name, None)
     # Earlier answers to the same spec that serve nothing: they would only hold on to a place.
     earlier = [one for one in known.values() if _answers_as(one, update) and not one.serving]
-    past = [one for one in known.values() if one in earlier or _never_ran(one, fallback)]
+    # Where no pod has a place it has proven nothing, or is proven and not needed.
+    idle = [one for one in known.values() if not one.placed and one.name != fallback]
+    past = [one for one in known.values() if one in earlier or one in idle]
     others = main_first(look, [one for one in known.values() if one not in past])
     goal = replace(found or Group(update.name), revision=update)
     if not goal.marks and earlier:  # planned once more: it stands where the one before stood
@@ -153,11 +155,6 @@ def _fallback(look: Look, groups: Iterable[Group]) -> str | None:
     others = (one for one in groups if one.serving and one.revision is not None)
     replaced = any(blocked.ANNOTATION_BLOCKED not in one.marks for one in others)
     return None if replaced else look.current
-
-
-def _never_ran(one: Group, fallback: str | None) -> bool:
-    """Where none of its pods has a place it has proven nothing, or is proven and not needed."""
-    return not one.placed and one.name != fallback
 
 
 def _carry_out(look: Look, sizes: Sequence[tuple[Group, int]], *, stays: set[str]) -> Step:

@@ -10,7 +10,7 @@ from berth_operator.cluster import kinds
 from berth_operator.cluster.cache import Cache, ModelKey
 from berth_operator.cluster.execute import Executed, Executor
 from berth_operator.cluster.learned import Memory
-from berth_operator.core.observed import Object, Observed, Refusal
+from berth_operator.core.observed import Object, Observed, Refusal, Remembered
 from berth_operator.core.outcome import Deletion, Event, EventType, Outcome, Patch
 from berth_operator.core.planner.learned import Record
 from berth_operator.errors import Denied, Unavailable
@@ -26,6 +26,7 @@ class Bench:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     cache: Cache = field(default_factory=Cache)
     posted: list[Event] = field(default_factory=list)
+    remembered: Remembered = field(default_factory=Remembered)
 
     def __post_init__(self) -> None:
         cr = {"name": KEY.name, "namespace": KEY.namespace}
@@ -47,6 +48,7 @@ class Bench:
             cr=self.cr,
             now=builders.NOW,
             children=self.cache.children(KEY, self.cr["metadata"]["uid"]),
+            remembered=self.remembered,
         )
 
     async def execute(self, **outcome: Any) -> Executed:
@@ -108,7 +110,7 @@ async def test_a_look_that_begins_to_make_pods_leaves_the_rest(bench: Bench) -> 
         "events": (STARTED,),
     }
     first = await bench.execute(**outcome)
-    assert first == Executed(applied=("Deployment/smol-1 (missing)",), left=True)
+    assert first == Executed(applied=("Deployment/smol-1 (missing)",), unfinished=True)
     assert (len(bench.cluster.writes), bench.posted) == (1, [])
     assert await bench.execute(**outcome) == Executed(
         applied=("Service/smol-engine (missing)",), deleted=("Job/smol-shape",), status_written=True
@@ -116,18 +118,37 @@ async def test_a_look_that_begins_to_make_pods_leaves_the_rest(bench: Bench) -> 
     assert bench.posted == [STARTED]
 
 
-async def test_beside_what_makes_pods_nothing_that_stands_is_left(bench: Bench) -> None:
+ALL_AT_ONCE = Executed(
+    applied=("Deployment/smol-2 (missing)", "Service/smol-engine (missing)"), status_written=True
+)
+
+
+async def test_a_roll_out_leaves_nothing(bench: Bench) -> None:
+    bench.cluster.put(bench.child(kinds.DEPLOYMENT, "smol-1"))
+    wanted = (bench.child(), bench.child(kinds.DEPLOYMENT, "smol-2"))
+    assert await bench.execute(apply=wanted, status={"phase": "Updating"}) == ALL_AT_ONCE
+
+
+async def test_where_pods_are_taken_away_again_and_again_the_rest_is_still_brought(
+    bench: Bench,
+) -> None:
+    bench.remembered = Remembered(key="of an earlier look")
+    wanted = (bench.child(), bench.child(kinds.DEPLOYMENT, "smol-2"))
+    assert await bench.execute(apply=wanted, status={"phase": "Pending"}) == ALL_AT_ONCE
+
+
+async def test_where_nothing_else_is_due_the_first_look_is_the_whole(bench: Bench) -> None:
     await bench.execute(apply=(bench.child(),))
-    update = bench.child(kinds.DEPLOYMENT, "smol-2")
-    executed = await bench.execute(apply=(bench.child(), update), status={"phase": "Updating"})
-    assert executed == Executed(applied=("Deployment/smol-2 (missing)",), status_written=True)
+    wanted = (bench.child(), bench.child(kinds.DEPLOYMENT, "smol-1"))
+    executed = await bench.execute(apply=wanted, status={"phase": "Pending"})
+    assert executed == Executed(applied=("Deployment/smol-1 (missing)",), status_written=True)
 
 
 async def test_what_makes_pods_and_is_refused_holds_nothing_else_back(bench: Bench) -> None:
     bench.cluster.faults.append(Fault(Denied(QUOTA), "apply", kinds.DEPLOYMENT.kind))
     executed = await bench.execute(apply=(bench.child(), bench.child(kinds.DEPLOYMENT, "smol-1")))
     assert executed.applied == ("Service/smol-engine (missing)",)
-    assert (len(executed.refusals), executed.left) == (1, False)
+    assert (len(executed.refusals), executed.unfinished) == (1, False)
 
 
 async def test_what_another_builds_on_is_written_first(bench: Bench) -> None:
