@@ -141,10 +141,10 @@ class WorkQueue(Generic[K]):
         self._due.pop(key, None)
         self._resting[key] = self._clock() + self._rest_seconds
         self._resting.move_to_end(key)
-        if again_after is not None:
-            self.add_after(key, again_after)
         if again_after == 0.0:
-            self._hurried.add(key)
+            self.hurry((key,))
+        elif again_after is not None:
+            self.add_after(key, again_after)
         if key in self._again:
             self._again.discard(key)
             self.add(key)

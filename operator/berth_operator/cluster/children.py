@@ -87,13 +87,12 @@ class Children:
             return _brought(made)
         free = [one for one in looked if isinstance(one, _Due)]
         running = await _side_by_side(*(_settled(one, self._applied(one)) for one in free))
-        refused = [one for one in looked if isinstance(one, Refusal)]
-        brought = _brought([*made, *refused, *running])
+        brought = _brought([*done, *running])
         begun = any(one.why == _MISSING for one in free) and not brought.refusals
         if pods_first and begun and rest:
             return replace(brought, unfinished=True)
         others = await _side_by_side(*(_settled(one, self._brought_up(one, cr)) for one in rest))
-        return _brought([*made, *refused, *running, *others])
+        return _brought([*done, *running, *others])
 
     async def _made(self, due: _Due, cr: Object) -> str | None:
         if await self._created(due):

@@ -102,7 +102,7 @@ def _decide(seen: Observed, resolved: Resolved, context: Context) -> Outcome:
     key = key_secret.key_hash(resolved, context.master_key) if step.run else None
     return Outcome(
         patch=(*step.patches, *aside),
-        apply=tuple(_wanted(observed, resolved, context, decision)),
+        apply=tuple(_wanted(observed, resolved, context, decision, key)),
         delete=(*_unwanted(observed, resolved, decision), *left_over),
         status=told.status,
         events=told.events,
@@ -132,15 +132,17 @@ def _lessons(
 
 
 def _wanted(
-    observed: Observed, resolved: Resolved, context: Context, decision: Decision
+    observed: Observed, resolved: Resolved, context: Context, decision: Decision, key: str | None
 ) -> list[dict[str, Any]]:
-    """In the order of need: the key before the pods that mount it, the Service before both."""
+    """In the order of need: the key before the pods that mount it, the Service before both.
+
+    `key` is the engine key's hash; None: nothing runs.
+    """
     wanted: list[dict[str, Any]] = []
     if isinstance(decision.planning, Reading):
         wanted += absent([decision.planning.job], observed.children.jobs)
-    if not decision.step.run:
+    if key is None:
         return wanted
-    key = key_secret.key_hash(resolved, context.master_key)
     if not _key_written(observed, key):
         wanted.append(key_secret.build(resolved, context.master_key))
     wanted += [service.build(resolved, key), budget.build(resolved)]
