@@ -6,7 +6,7 @@ the plans are written by hand. What routes, counts, answers and draws is real.
 
 import hashlib
 import json
-import time
+import threading
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,6 @@ ENGINES: Mapping[str, Mapping[str, str]] = {
     ASLEEP: {"TOKENS_PER_SECOND": "40"},
 }
 _LOOK_SECONDS = 0.2
-_STEP_SECONDS = 0.8  # of a load, so that the page is seen to follow
 _MODELS = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.PLURAL}"
 _SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
 _GIB = 2**30
@@ -76,11 +75,15 @@ IDLE = {
     "scaling": {"desiredReplicas": 0, "targetQueueDepth": 16, "reason": "KeepAlive"},
 }  # fmt: skip
 _WOKEN = {"desiredReplicas": 1, "targetQueueDepth": 16, "reason": "Activating"}
-STEPS: tuple[Object, ...] = (
-    {"phase": "Starting", "reason": "Activating", "message": "The engine starts", "replicas": 1, "scaling": _WOKEN},
-    {"phase": "Loading", "progress": "43%", "message": "Loading 43 %, about 2 s left", "load": {"phase": "Loading", "percent": 43, "etaSeconds": 2}},
-    {"phase": "Serving", "progress": None, "reason": "Serving", "message": "1 of 1 replicas serve", "readyReplicas": 1, "load": None},
-)  # fmt: skip
+HALFWAY = {
+    "phase": "Loading", "progress": "43%", "reason": "Activating", "replicas": 1,
+    "message": "Loading 43 %, about 2 s left",
+    "load": {"phase": "Loading", "percent": 43, "etaSeconds": 2}, "scaling": _WOKEN,
+}  # fmt: skip
+UP = {
+    "phase": "Serving", "progress": None, "reason": "Serving", "readyReplicas": 1, "load": None,
+    "message": "1 of 1 replicas serve",
+}  # fmt: skip
 
 WORLD: Mapping[str, tuple[Object, Object]] = {
     SERVING: (AUTO, {
@@ -109,32 +112,33 @@ WORLD: Mapping[str, tuple[Object, Object]] = {
 
 @dataclass
 class SaidOperator:
-    """Wakes the sleeping model for those who wait for it, and lets it go when it is told to."""
+    """Wakes the sleeping model for those who wait for it, and lets it go when it is told to.
+
+    A load stops halfway until it may go on: a page that is slow is to see it too.
+    """
 
     cluster: ClusterClient
     gateway: GatewayProcess
     engine: EngineProcess
-    steps: list[Object] = field(default_factory=list)  # that are still to come
-    _next_at: float = 0.0
+    may_serve: threading.Event = field(default_factory=threading.Event)
+    _is_loading: bool = False
 
     def look(self) -> None:
         asked = self._asked()
-        if self.steps:
-            self._step()
+        if self._is_loading:
+            self._load_on()
         elif asked.get("held") and not self._is_up():
-            self.steps = list(STEPS)
+            self._write(HALFWAY)
+            self._is_loading = True
         elif asked.get("keepAliveSeconds") == 0 and self._is_up():
             self.cluster.delete(f"{_SLICES}/{ASLEEP}")
             self._write(IDLE)
 
-    def _step(self) -> None:
-        if time.monotonic() < self._next_at:
-            return
-        step = self.steps.pop(0)
-        self._write(step)
-        if not self.steps:
+    def _load_on(self) -> None:
+        if self.may_serve.is_set():
+            self._write(UP)
             route(self.cluster, ASLEEP, self.engine)
-        self._next_at = time.monotonic() + _STEP_SECONDS
+            self._is_loading = False
 
     def _write(self, status: Object) -> None:
         self.cluster.patch(f"{_MODELS}/{ASLEEP}/status", {"status": status})
@@ -185,7 +189,7 @@ def models(cluster: ClusterClient) -> list[Object]:
 
 
 @contextmanager
-def page_site(plane: ControlPlane, folder: Path) -> Iterator[GatewayProcess]:
+def page_site(plane: ControlPlane, folder: Path) -> Iterator[SaidOperator]:
     """A gateway whose models are those of WORLD, for as long as the context lasts."""
     cluster = ClusterClient(plane.kubeconfig)
     populate(cluster)
@@ -203,7 +207,7 @@ def page_site(plane: ControlPlane, folder: Path) -> Iterator[GatewayProcess]:
         gateway.start()
         operator = SaidOperator(ClusterClient(plane.kubeconfig), gateway, engines[ASLEEP])
         running.enter_context(kubelet.every(_LOOK_SECONDS, operator.look, "said-operator"))
-        yield gateway
+        yield operator
 
 
 def arguments(plane: ControlPlane, *more: str) -> tuple[str, ...]:

@@ -154,11 +154,13 @@ def test_a_pull_of_an_original_is_a_model_that_can_be_asked(
     client.delete("hf.co/team/known")
 
 
-def test_a_pull_of_what_fits_nowhere_says_so_and_leaves_nothing(client: ollama.Client) -> None:
+def test_a_pull_of_what_fits_nowhere_says_so_and_leaves_nothing(
+    site: Site, client: ollama.Client
+) -> None:
     with pytest.raises(ollama.ResponseError, match="Fix: ") as refused:
         client.pull("hf.co/team/huge")
     assert refused.value.status_code == 500
-    assert "hf.co/team/huge:latest" not in listed(client)
+    site.models.wait_for("its end", lambda: "hf.co/team/huge:latest" not in listed(client))
 
 
 def test_what_kubectl_made_is_deleted_and_not_written_over(
