@@ -31,6 +31,7 @@ from berth_operator.core.outcome import Attention, Event, EventType
 from berth_operator.core.resolved import Resolved
 from berth_operator.core.revision import Revision, readable
 from berth_operator.core.rollout import backoff
+from berth_operator.core.rollout.draining import is_draining
 from berth_operator.core.scaling import queue_depth, replicas
 from berth_operator.settings import Settings
 
@@ -136,12 +137,23 @@ def _current(observed: Observed, resolved: Resolved) -> tuple[int, bool]:
     if observed.remembered.asked is not None:
         return observed.remembered.asked, False
     stored = observed.cr.get("status", {}).get("scaling", {}).get("desiredReplicas")
-    if isinstance(stored, int):
-        return stored, False
     live = [one["spec"].get("replicas", 1) for one in observed.children.deployments]
+    if isinstance(stored, int):
+        return max(stored, _untold(observed, live)), False
     if live:
         return max(live), False
     return resolved.spec.scaling.min_replicas, True
+
+
+def _untold(observed: Observed, live: list[int]) -> int:
+    """Replicas of a Deployment that was raised by one who ended before the status said so.
+
+    Those that drain are not wanted. In a roll-out several have replicas, whose sum says nothing.
+    """
+    sizes = [size for size in live if size]
+    if len(sizes) != 1:
+        return 0
+    return sizes[0] - sum(is_draining(pod.object) for pod in observed.engines)
 
 
 def _law(

@@ -258,6 +258,36 @@ def test_a_restarted_operator_goes_on_with_the_size_that_it_told() -> None:
     assert scaled(model) == ["ScaledFromZero"]
 
 
+def restarted(model: Model, told: int) -> None:
+    """An operator that knows what is written, of whose size the status says `told`."""
+    model.remembered = Remembered()
+    model.status["scaling"] |= {"desiredReplicas": told}
+    model.look(1, complete=False)
+
+
+def test_replicas_whose_operator_ended_before_it_told_of_them_stay() -> None:
+    model = Model()
+    model.for_seconds(3, held=11)
+    before = model.asked
+    restarted(model, told=0)
+    assert model.asked == before >= 3
+    assert model.status["scaling"]["desiredReplicas"] == before
+
+
+def test_a_restarted_operator_does_not_take_back_what_it_drained() -> None:
+    model = Model({"scaling": {"scaleDownDelaySeconds": 60}})
+    model.for_seconds(3, held=11)
+    busy = {pod.object["metadata"]["uid"]: 1 for pod in model.cluster.pods}
+    for _ in range(400):
+        model.look(1, held=0, engines=busy)
+        if not all(is_routed(pod.object) for pod in model.cluster.pods):
+            break
+    told = model.status["scaling"]["desiredReplicas"]
+    assert told == model.asked
+    restarted(model, told)
+    assert model.status["scaling"]["desiredReplicas"] == told
+
+
 def test_a_model_that_a_user_has_sized_keeps_its_size_when_berth_takes_over() -> None:
     model = Model({"scaling": {"mode": "Fixed"}, "replicas": 3})
     model.serving = 3
