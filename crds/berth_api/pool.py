@@ -82,6 +82,7 @@ class PoolSpec(ApiModel):
 
 
 EngineState = Literal["Absent", "Waiting", "Loading", "Serving", "Draining", "Failed", "Refused"]
+TAKES_ROOM: Final[frozenset[EngineState]] = frozenset({"Loading", "Serving", "Draining"})
 
 
 class PoolEngine(ApiModel):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from berth_api.pool import EngineState, PoolEngine, PoolStatus
+from berth_api.pool import TAKES_ROOM, EngineState, PoolEngine, PoolStatus
 
 # A roll-out has two engines of one model: the first of these is the one that people mean.
 _ORDER: Final[tuple[EngineState, ...]] = (
@@ -12,7 +12,6 @@ _ORDER: Final[tuple[EngineState, ...]] = (
 )  # fmt: skip
 # The pool's words for one that stays until that is taken back.
 STAYS: Final = frozenset({"Pinned", "Paused"})
-_HELD: Final[frozenset[EngineState]] = frozenset({"Serving", "Loading", "Draining"})
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Seat:
     @property
     def held(self) -> PoolEngine | None:
         """The engine that takes room in the pool."""
-        return self.engine if self.engine and self.engine.state in _HELD else None
+        return self.engine if self.engine and self.engine.state in TAKES_ROOM else None
 
     @property
     def wanted(self) -> int:

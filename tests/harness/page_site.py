@@ -31,13 +31,17 @@ GUEST_MODELS = ["smollm2"]
 SERVING, SMALL, ASLEEP, LOADING, FAILED = (
     "qwen3-8b", "smollm2", "mistral-small", "llama-70b", "gpt-oss-120b",
 )  # fmt: skip
+TOGETHER, AWAY = ("starcoder2-3b", "tinyllama-1b"), "zephyr-3b"  # of the pool
+POOL = "small"
 ENGINES: Mapping[str, Mapping[str, str]] = {
     SERVING: {"TOKENS_PER_SECOND": "60"},
     SMALL: {"TOKENS_PER_SECOND": "25"},
     ASLEEP: {"TOKENS_PER_SECOND": "40"},
+    **{name: {} for name in TOGETHER},
 }
 _LOOK_SECONDS = 0.2
 _MODELS = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.PLURAL}"
+_POOLS = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.PLURAL_POOL}"
 _SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
 _GIB = 2**30
 
@@ -110,6 +114,34 @@ WORLD: Mapping[str, tuple[Object, Object]] = {
 }  # fmt: skip
 
 
+def _pooled(weights: float, kv: float, **status: Any) -> tuple[Object, Object]:
+    """Of a fifth of a card."""
+    measured = {"weightsBytes": _gib(weights - 0.02), "kvCacheBytes": _gib(kv + 0.1)}
+    share = plan(
+        1, weights, kv, gpuMemoryFraction="0.2", usableBytes=_gib(15.93), maxModelLen=8192,
+        measured=measured if status["phase"] == "Serving" else None,
+    )  # fmt: skip
+    return {"pool": POOL}, {"plan": share, "replicas": 1, "readyReplicas": 1} | status
+
+
+_UP = {"phase": "Serving", "reason": "Serving", "message": "1 of 1 replicas serve"}
+IN_POOL: Mapping[str, tuple[Object, Object]] = {
+    TOGETHER[0]: _pooled(5.6, 7.1, **_UP),
+    TOGETHER[1]: _pooled(2.1, 10.6, **_UP),
+    AWAY: _pooled(5.2, 7.5, **(IDLE | {"scaling": None})),
+}
+POOL_POD = "berth-pool-small-7d4f9-x2x8q"
+POOL_STATUS = {
+    "phase": "Ready", "replicas": 1, "readyReplicas": 1, "loaded": 2, "waiting": 0,
+    "cards": [{"pod": POOL_POD, "index": 0, "totalBytes": _gib(79.65), "grantedBytes": _gib(31.86)}],
+    "engines": [
+        *({"id": f"e-{name}", "models": [name], "state": "Serving", "pod": POOL_POD, "cards": [0],
+           "memoryBytes": _gib(15.93)} for name in TOGETHER),
+        {"id": f"e-{AWAY}", "models": [AWAY], "state": "Absent", "memoryBytes": _gib(15.93)},
+    ],
+}  # fmt: skip
+
+
 @dataclass
 class SaidOperator:
     """Wakes the sleeping model for those who wait for it, and lets it go when it is told to.
@@ -177,7 +209,11 @@ def populate(cluster: ClusterClient) -> None:
     data = {"team-harbour": _hashed(KEY), "guest": _hashed(GUEST, models=GUEST_MODELS)}
     secret = {"metadata": {"name": names.SECRET_API_KEYS}, "data": data}
     cluster.create(f"/api/v1/namespaces/{NAMESPACE}/secrets", secret)
-    for name, (spec, status) in WORLD.items():
+    pool = {"accelerator": {"profile": "h100"}, "cache": {"claimName": "models"}}
+    kind = {"apiVersion": names.API_VERSION, "kind": names.KIND_POOL, "metadata": {"name": POOL}}
+    cluster.create(_POOLS, kind | {"spec": pool})
+    cluster.patch(f"{_POOLS}/{POOL}/status", {"status": POOL_STATUS})
+    for name, (spec, status) in (WORLD | IN_POOL).items():
         source = {"model": {"source": f"hf://harbour/{name}"}}
         body = {"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": {"name": name}}
         cluster.create(_MODELS, body | {"spec": source | spec})
@@ -200,7 +236,7 @@ def page_site(plane: ControlPlane, folder: Path) -> Iterator[SaidOperator]:
             engines[name] = EngineProcess(folder, name, knobs, flags)
             running.callback(engines[name].kill)
             engines[name].start()
-        for name in (SERVING, SMALL):
+        for name in (SERVING, SMALL, *TOGETHER):
             route(cluster, name, engines[name])
         gateway = GatewayProcess(folder, arguments(plane))
         running.callback(gateway.kill)

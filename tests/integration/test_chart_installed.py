@@ -67,6 +67,7 @@ def test_pods_are_let_in_where_only_restricted_ones_are(kubectl: Kubectl, releas
         (OPERATOR, ("create", "leases.coordination.k8s.io")),
         (OPERATOR, ("update", "leases.coordination.k8s.io/berth-operator")),
         (GATEWAY, ("watch", "modeldeployments.berth.dev", "--all-namespaces")),
+        (GATEWAY, ("watch", "modelpools.berth.dev", "--all-namespaces")),
         (GATEWAY, ("watch", "endpointslices.discovery.k8s.io", "--all-namespaces")),
         (GATEWAY, ("watch", "secrets/berth-api-keys")),
         (GATEWAY, ("list", "secrets/berth-engine-master")),

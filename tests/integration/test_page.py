@@ -152,7 +152,8 @@ def test_a_wrong_key_is_told_and_a_right_one_after_it_opens(page: Page) -> None:
 
 
 def test_it_says_what_the_terminal_says(opened: Page, control_plane: ControlPlane) -> None:
-    found = [_known(cr) for cr in page_site.models(ClusterClient(control_plane.kubeconfig))]
+    there = page_site.models(ClusterClient(control_plane.kubeconfig))
+    found = [_known(cr) for cr in there if "pool" not in cr["spec"]]
     lines = ps.as_text(found, namespaces=False, wide=False).splitlines()
 
     header = re.split(r" {2,}", lines[0].strip())
@@ -193,6 +194,20 @@ def test_memory_is_planned_beside_measured(opened: Page) -> None:
     assert "Not measured yet" in cards[LOADING]
     assert "not loaded: as it would be" in cards[ASLEEP]
     assert "hold 1.94 GiB now" in cards[SMALL]
+
+
+def test_what_shares_a_card_is_shown_on_one(opened: Page) -> None:
+    opened.wait("#cards h3", f"pool {page_site.POOL}")
+    cards = dict(zip(opened.texts("#cards h3"), opened.texts("#cards article"), strict=True))
+    shared = cards[f"pool {page_site.POOL}"]
+    first, second = page_site.TOGETHER
+
+    assert re.search(r"card 0 of \S+ · 1 x h100 · 79\.65 GiB\n", shared)
+    assert re.search(rf"{first}: Weights\s+5\.60 GiB\s+5\.58 GiB", shared)
+    assert re.search(rf"{second}: KV cache\s+10\.60 GiB", shared)
+    assert re.search(r"Free\s+47\.95 GiB", shared)
+    assert "not loaded: as it would be" in cards[page_site.AWAY]
+    assert not cards.keys() & set(page_site.TOGETHER)
 
 
 def test_a_bar_of_memory_is_to_scale(opened: Page) -> None:
@@ -259,7 +274,8 @@ def test_the_same_prompt_is_stopped_in_both(opened: Page) -> None:
 
 
 def test_the_past_is_there_when_the_page_opens(opened: Page) -> None:
-    opened.wait("#replicas .readout", "now: 2 ready")
+    serving = len((SERVING, SMALL, *page_site.TOGETHER))
+    opened.wait("#replicas .readout", f"now: {serving} ready")
     opened.browser.run("document.querySelector('#requests svg').focus()")
     label = "return document.querySelector('#requests svg').getAttribute('aria-label')"
     assert re.fullmatch(r"Requests, now: \d+ held, \d+ in flight", opened.browser.run(label))

@@ -50,7 +50,7 @@
 
 {{- define "berth.rules.gateway" -}}
 - apiGroups: [berth.dev]
-  resources: [modeldeployments]
+  resources: [modeldeployments, modelpools]
   verbs: [list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from berth_gateway.page import cards
 from berth_gateway.routing import admission
 from berth_gateway.routing.keyring import ApiKey
-from berth_gateway.routing.memory import Memory
 from berth_gateway.routing.snapshot import Model, Snapshot
 from berth_gateway.state.board import Board
 from berth_gateway.state.past import KEPT_SECONDS, LOOK_SECONDS, Past
@@ -28,7 +28,7 @@ class Gateway:
 
 
 def state(board: Board, key: ApiKey | None, gateway: Gateway) -> dict[str, Any]:
-    """`{gateway, gateways, synced, key, models, cards}`; see `_model` and `_card`."""
+    """`{gateway, gateways, synced, key, models, cards}`; see `_model` and `cards.told`."""
     snapshot = board.snapshot
     mine = visible(snapshot, key)
     return {
@@ -37,7 +37,7 @@ def state(board: Board, key: ApiKey | None, gateway: Gateway) -> dict[str, Any]:
         "synced": board.synced,
         "key": key.name if key else None,
         "models": _models(board, snapshot, mine),
-        "cards": list(_cards(snapshot, mine)),
+        "cards": list(cards.told(snapshot, mine, board.shared_cards)),
     }
 
 
@@ -107,31 +107,3 @@ def _model(snapshot: Snapshot, model: Model) -> dict[str, Any]:
 def _cannot_load(model: Model) -> str:
     hopeless = admission.hopeless(model)
     return hopeless.message if hopeless else ""
-
-
-def _cards(snapshot: Snapshot, models: Iterable[Model]) -> Iterable[dict[str, Any]]:
-    for model in models:
-        memory = model.standing.memory
-        if memory is not None:
-            yield _card(snapshot.public_name(model), memory, model.standing.replicas or 0)
-
-
-def _card(name: str, memory: Memory, replicas: int) -> dict[str, Any]:
-    """One of `count` that are alike; 0: nothing is loaded, and this is what would be."""
-    return {
-        "name": name,
-        "hardware": memory.hardware,
-        "count": memory.cards * replicas,
-        "totalBytes": memory.total,
-        "usableBytes": memory.usable,
-        "residentBytes": memory.resident,
-        "parts": [
-            {
-                "model": name,
-                "kind": part.use.value,
-                "plannedBytes": part.planned,
-                "measuredBytes": part.measured,
-            }
-            for part in memory.parts
-        ],
-    }

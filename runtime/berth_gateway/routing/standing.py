@@ -20,6 +20,7 @@ class Standing:
     progress: str | None = None  # status.progress, as "43%"
     message: str = ""  # of the Ready condition
     processor: str | None = None  # of one replica: "2 x h100"; or "pool small"
+    pool: str | None = None
     planned_bytes: int | None = None  # of one GPU, or of a pod without one
     measured_bytes: int | None = None  # as that
     until: str | None = None  # "5m idle"; None where nothing runs
@@ -37,6 +38,7 @@ def standing(spec: Spec, status: Status) -> Standing:
         progress=status.progress,
         message=status.message or "",
         processor=telling.processor(plan) if spec.pool is None else f"pool {spec.pool}",
+        pool=spec.pool,
         planned_bytes=plan.usable_bytes if plan else None,
         measured_bytes=telling.measured_bytes(plan.measured if plan else None),
         until=telling.until(spec, status),

@@ -30,9 +30,12 @@ class ClusterWorld:
         spaces = [f"/namespaces/{name}" for name in settings.watch_namespaces] or [""]
 
         def reflect(
-            path: str, parse: Callable[[Json], Parsed | None], **query: str
+            path: str,
+            parse: Callable[[Json], Parsed | None],
+            changed: Callable[[], None] = self._dirty.set,
+            **query: str,
         ) -> Reflector[Parsed]:
-            return Reflector(api, path, query, parse=parse, changed=self._dirty.set)
+            return Reflector(api, path, query, parse=parse, changed=changed)
 
         self._models = [
             reflect(f"/apis/{names.API_VERSION}{space}/{names.PLURAL}", objects.model)
@@ -46,6 +49,15 @@ class ClusterWorld:
             )
             for space in spaces
         ]
+        # Told to people only: no request waits for them, and no route is made anew for them.
+        self._pools = [
+            reflect(
+                f"/apis/{names.API_VERSION}{space}/{names.PLURAL_POOL}",
+                objects.pool,
+                self._publish_cards,
+            )
+            for space in spaces
+        ]
         secrets = f"/api/v1/namespaces/{settings.namespace}/secrets"
         self._api_keys, self._master = (
             reflect(secrets, objects.secret, fieldSelector=f"metadata.name={name}")
@@ -55,18 +67,18 @@ class ClusterWorld:
     async def run(self) -> None:
         """For ever; the first task that fails ends all of them, and the caller."""
         async with asyncio.TaskGroup() as tasks:
-            for reflector in self._reflectors():
+            for reflector in (*self._routed(), *self._pools):
                 tasks.create_task(reflector.run())
             tasks.create_task(self._publish())
 
-    def _reflectors(self) -> list[Reflector[Any]]:
+    def _routed(self) -> list[Reflector[Any]]:
         return [*self._models, *self._slices, self._api_keys, self._master]
 
     async def _publish(self) -> None:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            if all(reflector.synced for reflector in self._reflectors()):
+            if all(reflector.synced for reflector in self._routed()):
                 self._publish_now()
             await asyncio.sleep(COALESCE_SECONDS)
 
@@ -78,6 +90,10 @@ class ClusterWorld:
         self._board.models_key = models_api_key(master) if master else None
         self._board.admit_keys(keys.from_secret(_only(self._api_keys)))
         self._board.synced = True
+
+    def _publish_cards(self) -> None:
+        pools = _items(self._pools)
+        self._board.publish_cards(tuple(chain.from_iterable(pools)))
 
 
 def _items(reflectors: list[Reflector[Parsed]]) -> list[Parsed]:

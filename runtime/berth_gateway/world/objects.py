@@ -14,12 +14,14 @@ from pydantic import ValidationError
 from berth_api import names
 from berth_api.keys import engine_key
 from berth_api.model_deployment import ModelDeployment
+from berth_api.pool import ModelPool, PoolStatus
 from berth_api.quantity import parse_duration
 from berth_api.server import queue_limit
 from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode, Spec
 from berth_api.status import Status
 from berth_gateway.routing import presets
 from berth_gateway.routing.keep_alive import FOREVER
+from berth_gateway.routing.shared_cards import SharedCard, shared_cards
 from berth_gateway.routing.snapshot import Endpoint, Facts, Model, Snapshot, build
 from berth_gateway.routing.standing import standing
 
@@ -133,6 +135,18 @@ def _replacing(status: Status) -> bool:
     return bool(
         known and status.current_revision != status.update_revision and status.phase != _IDLE
     )
+
+
+def pool(item: Json) -> tuple[SharedCard, ...] | None:
+    """A ModelPool's cards; None if a newer kind cannot be read."""
+    metadata = item["metadata"]
+    try:
+        read = ModelPool.model_validate(item)
+    except ValidationError as error:
+        _log.warning("pool %s/%s: %s", metadata["namespace"], metadata["name"], error)
+        return None
+    profile, status = read.spec.accelerator.profile, read.status or PoolStatus()
+    return shared_cards(metadata["namespace"], metadata["name"], profile, status)
 
 
 def endpoint_slice(item: Json) -> Slice:

@@ -9,23 +9,24 @@ const WORDS = {
   activations: "Activations",
   graphs: "CUDA graphs",
   overhead: "Overhead",
+  engine: "Engine",
+  others: "Models of others",
   free: "Free",
 };
 const known = new Map();
 
 export function show({ cards }) {
   const inUse = [...cards].sort((one, other) => Boolean(other.count) - Boolean(one.count));
-  keep(byId("cards"), known, inUse, (one) => one.name, () => new Card());
+  keep(byId("cards"), known, inUse, (one) => one.id, () => new Card());
   byId("cards-empty").hidden = Boolean(cards.length);
 }
 
 /** Parts of nothing are left out; the rest of the card is free. */
 function parts(card) {
   const taken = card.parts.filter((one) => one.plannedBytes || one.measuredBytes);
-  const models = new Set(taken.map((one) => one.model));
   const named = taken.map((one) => ({
     ...one,
-    label: models.size > 1 ? `${one.model}: ${WORDS[one.kind]}` : WORDS[one.kind],
+    label: card.place && one.model ? `${one.model}: ${WORDS[one.kind]}` : WORDS[one.kind],
   }));
   return [...named, free(card, taken)];
 }
@@ -92,7 +93,7 @@ function where(card) {
   const share = card.usableBytes < card.totalBytes ? `, of which the engine may use ${bytes(card.usableBytes)}` : "";
   const size = `${bytes(card.totalBytes)}${each}${share}`;
   const what = card.count ? `${card.count} x ${card.hardware}` : `${card.hardware}, not loaded: as it would be`;
-  return `${what} · ${size}`;
+  return [card.place, what, size].filter(Boolean).join(" · ");
 }
 
 function row(part) {
@@ -112,14 +113,17 @@ class Bar {
   }
 
   draw(card, shares) {
-    const pieces = shares.filter((one) => one.size > 0).map((one) => piece(one, card));
+    const drawn = shares.filter((one) => one.size > 0);
+    const pieces = drawn.map((one, place) => piece(one, card, one.model !== drawn[place - 1]?.model));
     this.track.replaceChildren(...(pieces.length ? pieces : [this.none]));
     if (pieces.length && card.usableBytes < card.totalBytes) this.track.append(limit(card));
   }
 }
 
-function piece(part, card) {
+/** `first` of its model's. */
+function piece(part, card, first) {
   const made = element("span", { "data-kind": part.kind, title: `${part.label}: ${bytes(part.size)}` });
+  made.classList.toggle("first", first);
   made.style.flexGrow = part.size / card.totalBytes;
   return made;
 }

@@ -22,6 +22,7 @@ class ApiServer:
         self.authorizations: set[str] = set()
         self.version = 0
         self.status = 200  # anything else is what every request gets
+        self.refused: set[str] = set()  # paths that get 403
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -72,6 +73,8 @@ class ApiServer:
         self.authorizations.add(request.headers.get("authorization", ""))
         if self.status != 200:
             return web.json_response({"message": "as told"}, status=self.status)
+        if request.path in self.refused:
+            return web.json_response({"message": "as told"}, status=403)
         if "watch" in query:
             return await self._watch(request)
         items = [

@@ -23,6 +23,7 @@ from berth_gateway.world.cluster import ClusterWorld
 
 MODELS = "/apis/berth.dev/v1alpha1/modeldeployments"
 SLICES = "/apis/discovery.k8s.io/v1/endpointslices"
+POOLS = "/apis/berth.dev/v1alpha1/modelpools"
 SECRETS = "/api/v1/namespaces/berth/secrets"
 
 
@@ -35,6 +36,17 @@ def _deployment(name: str = "llama", uid: str = "u-1") -> dict[str, Any]:
             "creationTimestamp": "2026-11-21T03:00:00Z",
         },
         "spec": {"model": {"source": "hf://meta/llama"}},
+    }
+
+
+def _pool(cards: int) -> dict[str, Any]:
+    found = [
+        {"pod": "p", "index": index, "totalBytes": 8, "grantedBytes": 0} for index in range(cards)
+    ]
+    return {
+        "metadata": {"name": "small", "namespace": "team"},
+        "spec": {"accelerator": {"profile": "h100"}, "cache": {"claimName": "models"}},
+        "status": {"cards": found},
     }
 
 
@@ -90,6 +102,21 @@ async def test_the_board_follows_the_cluster(kit, api_server, board, world) -> N
     await kit.until(lambda: not board.snapshot.models[0].endpoints)
     api_server.delete(MODELS, "team/llama")
     await kit.until(lambda: not board.snapshot.models)
+
+
+async def test_the_cards_of_pools_are_followed(kit, api_server, board, world) -> None:
+    api_server.put(POOLS, _pool(cards=2))
+    await kit.until(lambda: len(board.shared_cards) == 2)
+    api_server.delete(POOLS, "team/small")
+    await kit.until(lambda: not board.shared_cards)
+
+
+async def test_nobody_waits_for_pools(kit, api_server, board) -> None:
+    api_server.refused.add(POOLS)
+    api_server.put(MODELS, _deployment())
+    async with _running(kit, api_server, board):
+        assert board.snapshot.find("llama")
+        assert board.shared_cards == ()
 
 
 async def test_keys_are_read_from_the_two_secrets_and_from_no_other(
@@ -167,6 +194,7 @@ async def test_named_namespaces_are_asked_for_one_by_one(kit, api_server, board)
         f"{group}/namespaces/{space}/{plural}"
         for group, plural in (
             ("/apis/berth.dev/v1alpha1", "modeldeployments"),
+            ("/apis/berth.dev/v1alpha1", "modelpools"),
             ("/apis/discovery.k8s.io/v1", "endpointslices"),
         )
         for space in ("a", "b")

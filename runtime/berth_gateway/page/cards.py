@@ -1,0 +1,91 @@
+"""The cards of the page: what lies on each, of whom. Those of a pool hold several models.
+
+A room beside `view`, for a card is not of one model.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from berth_gateway.routing.memory import Memory
+from berth_gateway.routing.shared_cards import Share, SharedCard
+from berth_gateway.routing.snapshot import Model, Snapshot
+
+Json = dict[str, Any]
+
+# Kinds beside those of `Use`: of a model that has told no more, and of models that the key may not
+# use.
+_ENGINE: Final = "engine"
+_OTHERS: Final = "others"
+
+
+def told(
+    snapshot: Snapshot, models: Iterable[Model], shared: Iterable[SharedCard]
+) -> Iterable[Json]:
+    """`{id, name, place, hardware, count, totalBytes, usableBytes, residentBytes, parts}` of each.
+
+    Of a pool that one of the models is in, every card; of a model that is on none of these, those
+    of a replica, or what they would be.
+    """
+    mine = {(one.namespace, one.name): one for one in models}
+    pools = {(one.namespace, one.standing.pool) for one in mine.values()}
+    seen = [one for one in shared if (one.namespace, one.pool) in pools]
+    for card in sorted(seen, key=lambda one: (one.namespace, one.pool, one.pod, one.index)):
+        yield _of_pool(snapshot, mine, card)
+    placed = {
+        (one.namespace, name) for one in seen for share in one.shares for name in share.models
+    }
+    for key, model in mine.items():
+        if model.standing.memory is not None and key not in placed:
+            yield _of_model(snapshot, model, model.standing.memory)
+
+
+def _of_model(snapshot: Snapshot, model: Model, memory: Memory) -> Json:
+    """One of `count` that are alike; 0: nothing is loaded, and this is what would be."""
+    name = snapshot.public_name(model)
+    return {
+        "id": model.key,
+        "name": name,
+        "place": None,
+        "hardware": memory.hardware,
+        "count": memory.cards * (model.standing.replicas or 0),
+        "totalBytes": memory.total,
+        "usableBytes": memory.usable,
+        "residentBytes": memory.resident,
+        "parts": _parts(name, memory),
+    }
+
+
+def _of_pool(snapshot: Snapshot, mine: Mapping[tuple[str, str], Model], card: SharedCard) -> Json:
+    parts = []
+    for share in card.shares:
+        names = ((card.namespace, name) for name in share.models)
+        models = [mine[name] for name in names if name in mine]
+        parts += _of_share(snapshot, models, share)
+    return {
+        "id": f"{card.namespace}/{card.pod}/{card.index}",
+        "name": f"pool {card.pool}",
+        "place": f"card {card.index} of {card.pod}",
+        "hardware": card.hardware,
+        "count": 1,
+        "totalBytes": card.total,
+        "usableBytes": card.total,
+        "residentBytes": None,
+        "parts": parts,
+    }
+
+
+def _of_share(snapshot: Snapshot, models: list[Model], share: Share) -> list[Json]:
+    """Models that share an engine are called as the first of them."""
+    if not models:
+        return [_part(None, _OTHERS, share.size, None)]
+    name = snapshot.public_name(models[0])
+    memory = models[0].standing.memory
+    return [_part(name, _ENGINE, share.size, None)] if memory is None else _parts(name, memory)
+
+
+def _parts(name: str, memory: Memory) -> list[Json]:
+    return [_part(name, one.use.value, one.planned, one.measured) for one in memory.parts]
+
+
+def _part(model: str | None, kind: str, planned: int, measured: int | None) -> Json:
+    return {"model": model, "kind": kind, "plannedBytes": planned, "measuredBytes": measured}
