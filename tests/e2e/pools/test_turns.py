@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from bench.cluster import turns
 from bench.cluster.turns import CONTEXTS, NAMESPACE, POOL
-from dev.installed import Berth
+from berth_api import names
+from dev.installed import SYSTEM, Berth
 
 SECONDS = 75.0
 
@@ -32,6 +34,16 @@ def engines(berth: Berth) -> dict[str, dict[str, Any]]:
     """By model."""
     status = berth.get("modelpool", POOL, NAMESPACE)["status"]
     return {name: one for one in status["engines"] for name in one["models"]}
+
+
+def page_state(berth: Berth) -> dict[str, Any]:
+    """What a gateway's page draws for the administrator's key."""
+    component = f"{names.LABEL_COMPONENT}={names.COMPONENT_GATEWAY}"
+    pod = berth.all("pods", SYSTEM, component)[0]
+    url = f"http://{pod['status']['podIP']}:{names.PORT_GATEWAY_MANAGEMENT}/ui/state"
+    answer = httpx.get(url, headers={"Authorization": f"Bearer {berth.key}"}, timeout=10.0)
+    found: dict[str, Any] = answer.raise_for_status().json()
+    return found
 
 
 def terminal(berth: Berth, *arguments: str) -> str:
@@ -65,6 +77,17 @@ def test_what_serves_is_what_the_terminal_shows(berth: Berth, pool: str) -> None
     shown = {one["name"]: one for one in json.loads(terminal(berth, "ps", "-o", "json"))["models"]}
     serving = {name for name, one in engines(berth).items() if one["state"] == "Serving"}
     assert {name for name, one in shown.items() if one["phase"] == "Serving"} == serving
+
+
+def test_what_serves_lies_on_the_pools_card_on_the_page(berth: Berth, pool: str) -> None:
+    serving = {name for name, one in engines(berth).items() if one["state"] == "Serving"}
+    told = page_state(berth)
+    (card,) = (one for one in told["cards"] if one["name"] == f"pool {pool}")
+    called = {one["id"]: one["name"] for one in told["models"]}
+    assert {called[part["model"]] for part in card["parts"]} == serving
+    measured = [part["measuredBytes"] for part in card["parts"] if part["kind"] == "weights"]
+    assert all(measured), card["parts"]
+    assert sum(part["plannedBytes"] for part in card["parts"]) <= card["totalBytes"]
 
 
 def test_it_loads_and_unloads_by_name(berth: Berth, pool: str) -> None:
