@@ -133,7 +133,7 @@ IN_POOL: Mapping[str, tuple[Object, Object]] = {
 POOL_POD = "berth-pool-small-7d4f9-x2x8q"
 POOL_STATUS = {
     "phase": "Ready", "replicas": 1, "readyReplicas": 1, "loaded": 2, "waiting": 0,
-    "cards": [{"pod": POOL_POD, "index": 0, "totalBytes": _gib(79.65), "grantedBytes": _gib(31.86)}],
+    "cards": [{"pod": POOL_POD, "index": 0, "totalBytes": _gib(73.28), "grantedBytes": _gib(31.86)}],
     "engines": [
         *({"id": f"e-{name}", "models": [name], "state": "Serving", "pod": POOL_POD, "cards": [0],
            "memoryBytes": _gib(15.93)} for name in TOGETHER),

@@ -202,10 +202,10 @@ def test_what_shares_a_card_is_shown_on_one(opened: Page) -> None:
     shared = cards[f"pool {page_site.POOL}"]
     first, second = page_site.TOGETHER
 
-    assert re.search(r"card 0 of \S+ · 1 x h100 · 79\.65 GiB\n", shared)
+    assert re.search(r"card 0 of \S+ · 1 x h100 · 73\.28 GiB for engines\n", shared)
     assert re.search(rf"{first}: Weights\s+5\.60 GiB\s+5\.58 GiB", shared)
     assert re.search(rf"{second}: KV cache\s+10\.60 GiB", shared)
-    assert re.search(r"Free\s+47\.95 GiB", shared)
+    assert re.search(r"Free\s+41\.58 GiB\s+41\.42 GiB", shared)
     assert "not loaded: as it would be" in cards[page_site.AWAY]
     assert not cards.keys() & set(page_site.TOGETHER)
 

@@ -12,8 +12,8 @@ from berth_gateway.routing.snapshot import Model, Snapshot
 
 Json = dict[str, Any]
 
-# Kinds beside those of `Use`: of a model that has told no more, and of models that the key may not
-# use.
+# Kinds beside those of `Use`: of an engine of which no more is known, and of all those whose models
+# the key may not use.
 _ENGINE: Final = "engine"
 _OTHERS: Final = "others"
 
@@ -26,17 +26,22 @@ def told(
     Of a pool that one of the models is in, every card; of a model that is on none of these, those
     of a replica, or what they would be.
     """
-    mine = {(one.namespace, one.name): one for one in models}
-    pools = {(one.namespace, one.standing.pool) for one in mine.values()}
+    mine = {(one.namespace, one.standing.pool, one.name): one for one in models}
+    pools = {key[:2] for key in mine}
     seen = [one for one in shared if (one.namespace, one.pool) in pools]
+    placed = set()
     for card in sorted(seen, key=lambda one: (one.namespace, one.pool, one.pod, one.index)):
-        yield _of_pool(snapshot, mine, card)
-    placed = {
-        (one.namespace, name) for one in seen for share in one.shares for name in share.models
-    }
-    for key, model in mine.items():
-        if model.standing.memory is not None and key not in placed:
+        names = (name for share in card.shares for name in share.models)
+        here = {name: mine[key] for name in names if (key := (*_pool(card), name)) in mine}
+        placed |= {one.key for one in here.values()}
+        yield _of_pool(snapshot, here, card)
+    for model in mine.values():
+        if model.standing.memory is not None and model.key not in placed:
             yield _of_model(snapshot, model, model.standing.memory)
+
+
+def _pool(card: SharedCard) -> tuple[str, str]:
+    return card.namespace, card.pool
 
 
 def _of_model(snapshot: Snapshot, model: Model, memory: Memory) -> Json:
@@ -55,12 +60,17 @@ def _of_model(snapshot: Snapshot, model: Model, memory: Memory) -> Json:
     }
 
 
-def _of_pool(snapshot: Snapshot, mine: Mapping[tuple[str, str], Model], card: SharedCard) -> Json:
-    parts = []
+def _of_pool(snapshot: Snapshot, models: Mapping[str, Model], card: SharedCard) -> Json:
+    """`models` are those of the card that may be seen, by name."""
+    parts, others = [], 0
     for share in card.shares:
-        names = ((card.namespace, name) for name in share.models)
-        models = [mine[name] for name in names if name in mine]
-        parts += _of_share(snapshot, models, share)
+        seen = [models[name] for name in share.models if name in models]
+        if seen or not share.models:
+            parts += _of_share(snapshot, seen, share)
+        else:
+            others += share.size
+    if others:
+        parts.append(_part(None, _OTHERS, others, None))
     return {
         "id": f"{card.namespace}/{card.pod}/{card.index}",
         "name": f"pool {card.pool}",
@@ -75,12 +85,17 @@ def _of_pool(snapshot: Snapshot, mine: Mapping[tuple[str, str], Model], card: Sh
 
 
 def _of_share(snapshot: Snapshot, models: list[Model], share: Share) -> list[Json]:
-    """Models that share an engine are called as the first of them."""
+    """Models that share an engine are called as the first of them.
+
+    The parts are those of its plan. One that is planned anew has another share, and no engine yet.
+    """
     if not models:
-        return [_part(None, _OTHERS, share.size, None)]
+        return [_part(None, _ENGINE, share.size, None)]
     name = snapshot.public_name(models[0])
     memory = models[0].standing.memory
-    return [_part(name, _ENGINE, share.size, None)] if memory is None else _parts(name, memory)
+    if memory is None or memory.usable != share.size:
+        return [_part(name, _ENGINE, share.size, None)]
+    return _parts(name, memory)
 
 
 def _parts(name: str, memory: Memory) -> list[Json]:

@@ -3,17 +3,18 @@
 For people, never for a request: who takes traffic is for an engine's EndpointSlice to say.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from berth_api.pool import TAKES_ROOM, PoolCard, PoolEngine, PoolStatus
+from berth_api.pool import TAKES_ROOM, PoolEngine, PoolStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """What one engine has of a card."""
 
-    models: tuple[str, ...]  # metadata.name of each that it serves
+    models: tuple[str, ...]  # metadata.name of each that asks for it; none: it is on its way out
     size: int  # bytes
 
 
@@ -26,13 +27,14 @@ class SharedCard:
     hardware: str  # the accelerator profile's name
     pod: str
     index: int  # in the pod
-    total: int  # bytes
+    total: int  # bytes that engines may share
     shares: tuple[Share, ...]
 
 
 def shared_cards(
     namespace: str, pool: str, hardware: str, status: PoolStatus
 ) -> tuple[SharedCard, ...]:
+    shares = _shares(status.engines)
     return tuple(
         SharedCard(
             namespace=namespace,
@@ -41,15 +43,17 @@ def shared_cards(
             pod=card.pod,
             index=card.index,
             total=card.total_bytes,
-            shares=tuple(_shares(status.engines, card)),
+            shares=tuple(shares[card.pod, card.index]),
         )
         for card in status.cards
     )
 
 
-def _shares(engines: Iterable[PoolEngine], card: PoolCard) -> Iterable[Share]:
-    """An engine that names no card is on CPU, in a pod that has one."""
+def _shares(engines: Iterable[PoolEngine]) -> dict[tuple[str, int], list[Share]]:
+    """By pod and card. An engine that names no card is on CPU, in a pod that has one."""
+    found: dict[tuple[str, int], list[Share]] = defaultdict(list)
     for one in engines:
-        here = one.pod == card.pod and card.index in (one.cards or (0,))
-        if here and one.state in TAKES_ROOM:
-            yield Share(tuple(one.models), one.memory_bytes)
+        if one.pod is not None and one.state in TAKES_ROOM:
+            for index in one.cards or (0,):
+                found[one.pod, index].append(Share(tuple(one.models), one.memory_bytes))
+    return found

@@ -1,5 +1,7 @@
 """The world of a cluster: ModelDeployments, EndpointSlices and two Secrets, joined into a snapshot.
 
+Beside it ModelPools, of which only the page tells.
+
 Never looks at pods: whether one takes traffic is for its EndpointSlice to say. Never asks for a
 Secret but the two of its own release, by name.
 """

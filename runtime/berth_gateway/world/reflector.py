@@ -50,6 +50,7 @@ class Reflector(Generic[Parsed]):
         self._jitter = jitter
         self._version: str | None = None  # where a watch goes on; None: list first
         self._failures = 0  # since the last event
+        self._warned = ""
 
     async def run(self) -> None:
         """For ever. Errors of the API server are logged and waited out; others end the process."""
@@ -61,11 +62,17 @@ class Reflector(Generic[Parsed]):
             except ExpiredError:
                 self._version = None
             except ApiError as error:
-                _log.warning("%s; keeping what is known", error)
+                self._warn(str(error))
                 if self._failures >= RELIST_AFTER_FAILURES:
                     self._version = None
             await asyncio.sleep(self._wait_seconds())
             self._failures += 1
+
+    def _warn(self, text: str) -> None:
+        """Once, as long as it is the same."""
+        if text != self._warned:
+            _log.warning("%s; keeping what is known", text)
+        self._warned = text
 
     def _wait_seconds(self) -> float:
         """Nothing at first, for the server ends every watch after a while; then doubled."""
@@ -88,12 +95,13 @@ class Reflector(Generic[Parsed]):
         self.items = found
         self._version = metadata["resourceVersion"]
         self.synced = True
+        self._warned = ""
         self._changed()
 
     async def _watch(self) -> None:
         query = {**self._query, "resourceVersion": self._version or ""}
         async for event in self._api.watch(self._path, query):
-            self._failures = 0
+            self._failures, self._warned = 0, ""
             self._version = event["object"]["metadata"]["resourceVersion"]
             if event["type"] == "BOOKMARK":
                 continue

@@ -80,14 +80,21 @@ def test_what_serves_is_what_the_terminal_shows(berth: Berth, pool: str) -> None
 
 
 def test_what_serves_lies_on_the_pools_card_on_the_page(berth: Berth, pool: str) -> None:
-    serving = {name for name, one in engines(berth).items() if one["state"] == "Serving"}
-    told = page_state(berth)
-    (card,) = (one for one in told["cards"] if one["name"] == f"pool {pool}")
-    called = {one["id"]: one["name"] for one in told["models"]}
-    assert {called[part["model"]] for part in card["parts"]} == serving
-    measured = [part["measuredBytes"] for part in card["parts"] if part["kind"] == "weights"]
-    assert all(measured), card["parts"]
-    assert sum(part["plannedBytes"] for part in card["parts"]) <= card["totalBytes"]
+    def card() -> dict[str, Any]:
+        (found,) = (one for one in page_state(berth)["cards"] if one["name"] == f"pool {pool}")
+        return found
+
+    def drawn() -> set[str]:
+        return {(one["model"] or "").split(".")[0] for one in card()["parts"]}
+
+    def serving() -> set[str]:
+        return {name for name, one in engines(berth).items() if one["state"] == "Serving"}
+
+    berth.wait_until("the page draws what serves", lambda: drawn() == serving(), seconds=60)
+    parts = card()["parts"]
+    assert {one["kind"] for one in parts} >= {"weights", "kvCache"}
+    assert all(one["measuredBytes"] for one in parts if one["kind"] == "weights"), parts
+    assert sum(one["plannedBytes"] for one in parts) <= card()["totalBytes"]
 
 
 def test_it_loads_and_unloads_by_name(berth: Berth, pool: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from berth_api import names
 from berth_api.spec import ScalingMode
 from berth_api.status import QueueStatus, ScalingStatus
 from berth_operator.core import node_health, problems
@@ -131,29 +132,27 @@ def _newest(observed: Observed) -> Revision | None:
 def _current(observed: Observed, resolved: Resolved) -> tuple[int, bool]:
     """Replicas that are asked for now; and whether this is the model's first size.
 
-    After a restart the status tells it, and for a model that was not scaled by Berth until now its
-    Deployments do.
+    After a restart the status tells it, unless it was not told any more; and for a model that was
+    not scaled by Berth until now its Deployments do.
     """
     if observed.remembered.asked is not None:
         return observed.remembered.asked, False
     stored = observed.cr.get("status", {}).get("scaling", {}).get("desiredReplicas")
-    live = [one["spec"].get("replicas", 1) for one in observed.children.deployments]
+    wanted = [_wanted(observed, one) for one in observed.children.deployments]
     if isinstance(stored, int):
-        return max(stored, _untold(observed, live)), False
-    if live:
-        return max(live), False
+        # Whoever raised a Deployment may have ended before the status said so.
+        return max(stored, *wanted), False
+    if wanted:
+        return max(wanted), False
     return resolved.spec.scaling.min_replicas, True
 
 
-def _untold(observed: Observed, live: list[int]) -> int:
-    """Replicas of a Deployment that was raised by one who ended before the status said so.
-
-    Those that drain are not wanted. In a roll-out several have replicas, whose sum says nothing.
-    """
-    sizes = [size for size in live if size]
-    if len(sizes) != 1:
-        return 0
-    return sizes[0] - sum(is_draining(pod.object) for pod in observed.engines)
+def _wanted(observed: Observed, deployment: Object) -> int:
+    """A Deployment's replicas but for those that drain. In a roll-out each has a part of all."""
+    size: int = deployment["spec"].get("replicas", 1)
+    pods = observed.pods_of(deployment["metadata"]["labels"][names.LABEL_REVISION])
+    draining = sum(is_active(pod.object) and is_draining(pod.object) for pod in pods)
+    return max(0, size - draining)
 
 
 def _law(

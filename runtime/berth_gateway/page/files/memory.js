@@ -91,7 +91,7 @@ function measured(found) {
 function where(card) {
   const each = card.count > 1 ? " each" : "";
   const share = card.usableBytes < card.totalBytes ? `, of which the engine may use ${bytes(card.usableBytes)}` : "";
-  const size = `${bytes(card.totalBytes)}${each}${share}`;
+  const size = `${bytes(card.totalBytes)}${each}${share}${card.place ? " for engines" : ""}`;
   const what = card.count ? `${card.count} x ${card.hardware}` : `${card.hardware}, not loaded: as it would be`;
   return [card.place, what, size].filter(Boolean).join(" · ");
 }

@@ -28,7 +28,7 @@ PHI, QWEN = (
     for name in ("phi", "qwen")
 )
 CARD = SharedCard(
-    "team", "small", "h100", "p-0", 1, 100, (Share(("phi",), 20), Share(("qwen",), 30))
+    "team", "small", "h100", "p-0", 1, 100, (Share(("phi",), 20), Share(("qwen",), 20))
 )
 
 
@@ -74,10 +74,11 @@ def test_one_of_a_pool_that_is_away_is_shown_as_it_would_be() -> None:
     assert (other["name"], other["count"]) == ("qwen", 0)
 
 
-def test_of_models_that_a_key_may_not_use_it_learns_their_bytes_alone() -> None:
-    (card,) = told(QWEN)
+def test_of_models_that_a_key_may_not_use_it_learns_the_sum_of_their_bytes_alone() -> None:
+    more = replace(CARD, shares=(*CARD.shares, Share(("llama", "third"), 5)))
+    (card,) = told(QWEN, shared=(more,))
 
-    assert parts(card) == [(None, "others", 20, None), ("qwen", "weights", 15, 14)]
+    assert parts(card) == [("qwen", "weights", 15, 14), (None, "others", 25, None)]
 
 
 def test_a_pool_of_others_is_not_shown() -> None:
@@ -98,6 +99,27 @@ def test_what_is_not_planned_yet_is_its_share() -> None:
     card, _ = told(unplanned, QWEN, shared=(replace(CARD, shares=CARD.shares[:1]),))
 
     assert parts(card) == [("phi", "engine", 20, None)]
+
+
+def test_an_engine_that_nobody_asks_for_any_more_is_one_as_a_whole() -> None:
+    (card,) = told(PHI, shared=(replace(CARD, shares=(CARD.shares[0], Share((), 20))),))
+
+    assert parts(card) == [("phi", "weights", 15, 14), (None, "engine", 20, None)]
+
+
+def test_a_plan_that_is_not_the_engines_is_not_drawn_for_it() -> None:
+    larger = replace(CARD, shares=(Share(("phi",), 30),))
+    (card,) = told(PHI, shared=(larger,))
+
+    assert parts(card) == [("phi", "engine", 30, None)]
+
+
+def test_a_model_that_has_left_its_pool_is_on_cards_of_its_own() -> None:
+    left = replace(PHI, standing=replace(PHI.standing, pool=None))
+    card, own = told(left, QWEN)
+
+    assert [one["model"] for one in card["parts"]] == ["qwen", None]
+    assert (own["name"], own["place"]) == ("phi", None)
 
 
 def test_every_card_has_a_name_of_its_own_for_the_page() -> None:

@@ -155,6 +155,16 @@ async def test_a_first_list_that_fails_is_tried_again_and_is_no_sync(waits) -> N
     assert [kind for kind, _ in script.asked] == ["list", "list", "watch"]
 
 
+async def test_what_goes_on_being_refused_is_logged_once_until_something_has_worked(
+    waits, caplog
+) -> None:
+    no, other = ApiError("/things: status 403"), ApiError("/things: status 503")
+    await _play([no, no, _page()], [[_event("ADDED", "a", 2), no], [no], [other]])
+
+    told = [one.getMessage().removesuffix("; keeping what is known") for one in caplog.records]
+    assert told == [str(no), str(no), str(other)]
+
+
 async def test_a_storm_of_410_is_not_a_hot_loop(waits) -> None:
     await _play([_page()] * 8, [[ExpiredError("x")]] * 7)
 

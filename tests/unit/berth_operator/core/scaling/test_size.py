@@ -29,6 +29,7 @@ class Model:
     told: dict[str, Any] = field(default_factory=dict)
     remembered: Remembered = field(default_factory=Remembered)
     nodes: tuple[Node, ...] = ()
+    left: tuple[Pod, ...] = ()  # that have ended
     events: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class Model:
         given = {"gateways": 1, "complete": self.complete} | self.told | {"engines": engines}
         known = {"load": Load(at=self.cluster.seconds, **given), "remembered": self.remembered}
         self.cluster.known |= known
-        self.cluster.pods = (*pods, *self._shape_pods())
+        self.cluster.pods = (*pods, *self.left, *self._shape_pods())
         outcome = self.cluster.step()
         self.remembered = outcome.remember
         self.events += [(one.reason, one.message) for one in outcome.events]
@@ -282,10 +283,24 @@ def test_a_restarted_operator_does_not_take_back_what_it_drained() -> None:
         model.look(1, held=0, engines=busy)
         if not all(is_routed(pod.object) for pod in model.cluster.pods):
             break
+    (deployment,) = model.cluster.kind("Deployment")
+    assert model.asked < deployment["spec"]["replicas"]
     told = model.status["scaling"]["desiredReplicas"]
     assert told == model.asked
     restarted(model, told)
     assert model.status["scaling"]["desiredReplicas"] == told
+
+
+def test_what_has_drained_and_gone_is_not_taken_off_what_was_raised_after_it() -> None:
+    model = Model()
+    model.for_seconds(3, held=11)
+    gone = builders.engine_pod(model.status["updateRevision"], name="gone", ready=False)
+    gone["metadata"]["annotations"] = {names.ANNOTATION_DRAINING: "2026-01-02T03:04:05Z"}
+    gone["status"]["phase"] = "Failed"
+    model.left = (Pod(gone),)
+    before = model.asked
+    restarted(model, told=1)
+    assert model.status["scaling"]["desiredReplicas"] == before >= 3
 
 
 def test_a_model_that_a_user_has_sized_keeps_its_size_when_berth_takes_over() -> None:
