@@ -163,8 +163,9 @@ def test_nothing_is_written_at_rest_while_gateways_go_on_telling(
     assert operator.metric("berth_operator_gateways") == 1
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["told", "killed before it told"])
 def test_a_new_leader_holds_replicas_until_it_knows_and_a_restart_writes_nothing(
-    models: Models, start: Start, gateway: SaidGateway, replicas: Replicas
+    models: Models, start: Start, gateway: SaidGateway, replicas: Replicas, told: bool
 ) -> None:
     first = start()
     at_zero(models)
@@ -172,6 +173,10 @@ def test_a_new_leader_holds_replicas_until_it_knows_and_a_restart_writes_nothing
     models.wait_for("replicas", lambda: bool(replicas.now))
     before = replicas.now
     first.kill()
+    if not told:
+        untold = json.dumps({"status": {"scaling": {"desiredReplicas": 0}}})
+        where = ("--namespace", models.namespace, names.PLURAL, "smol", "--subresource=status")
+        models.kubectl("patch", *where, "--type=merge", "-p", untold)
     gateway.be_silent(silent=True)
     gateway.fake.state.clear()
     second = start()
