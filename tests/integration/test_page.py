@@ -21,7 +21,7 @@ from berth_cli.models import Asked, Known
 from dev import progress
 from dev.controlplane import ControlPlane
 
-SECONDS = 20.0
+SECONDS = 60.0
 BEYOND = """
     if (document.documentElement.scrollWidth <= window.innerWidth) return [];
     const beyond = (one) => one.getBoundingClientRect().right > window.innerWidth;
