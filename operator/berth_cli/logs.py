@@ -10,13 +10,13 @@ from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
 from berth_api import names
+from berth_api.seat import Seat
 from berth_cli import access, models
 from berth_cli.access import Session
 from berth_cli.commands import Logs
 from berth_cli.engine_lines import EngineLines
 from berth_cli.errors import InputError
 from berth_cli.report import printable
-from berth_cli.seat import Seat
 from berth_operator.cluster import kinds
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")

@@ -11,12 +11,12 @@ from berth_api import names
 from berth_api.demand import Demand
 from berth_api.model_deployment import ModelDeployment
 from berth_api.pool import ModelPool, PoolStatus
+from berth_api.seat import Seat, find
 from berth_api.spec import Spec
 from berth_api.status import Status
 from berth_cli.access import Session
 from berth_cli.errors import InputError, Refused
 from berth_cli.pools import KnownPool
-from berth_cli.seat import Seat, find
 from berth_operator.cluster import demand_calls, kinds
 from berth_operator.core.kubernetes import is_ready
 from berth_operator.core.pools.pool import named_by

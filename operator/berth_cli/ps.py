@@ -4,13 +4,12 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from berth_api import telling
+from berth_api import seat, telling
 from berth_api.quantity import format_bytes
 from berth_api.status import Plan
 from berth_api.telling import measured_bytes
 from berth_cli.columns import DASH, columns
 from berth_cli.models import Known
-from berth_cli.seat import STAYS, Seat, place
 
 _HEADER: Final = ("NAME", "PHASE", "PROCESSOR", "MEMORY", "MEASURED", "CONTEXT", "UNTIL")
 _COUNTS: Final = ("IN FLIGHT", "HELD", "REPLICAS")
@@ -89,7 +88,7 @@ def _object(one: Known) -> dict[str, Any]:
 def _where(one: Known) -> str:
     plan = one.status.plan
     if one.seat is not None:
-        return place(one.seat, plan.device if plan else None)
+        return seat.place(one.seat, plan.device if plan else None)
     return telling.processor(plan) or ""
 
 
@@ -117,15 +116,8 @@ def until(one: Known) -> str | None:
     When its last request was, nobody tells but a pool, which says when the model goes.
     """
     if one.seat is not None:
-        return _until_in_pool(one, one.seat)
+        return seat.until(one.seat, telling.unless_asked(one.spec, goes=True))
     return telling.until(one.spec, one.status)
-
-
-def _until_in_pool(one: Known, seat: Seat) -> str | None:
-    held = seat.held
-    if held is None or held.state == "Draining":
-        return None
-    return held.until or telling.unless_asked(one.spec, goes=held.reason not in STAYS)
 
 
 def wanted(one: Known) -> int | None:

@@ -135,7 +135,7 @@ POOL_STATUS = {
     "phase": "Ready", "replicas": 1, "readyReplicas": 1, "loaded": 2, "waiting": 0,
     "cards": [{"pod": POOL_POD, "index": 0, "totalBytes": _gib(73.28), "grantedBytes": _gib(31.86)}],
     "engines": [
-        *({"id": f"e-{name}", "models": [name], "state": "Serving", "pod": POOL_POD, "cards": [0],
+        *({"id": f"e-{name}", "models": [name], "state": "Serving", "reason": "Serving", "pod": POOL_POD, "cards": [0],
            "memoryBytes": _gib(15.93)} for name in TOGETHER),
         {"id": f"e-{AWAY}", "models": [AWAY], "state": "Absent", "memoryBytes": _gib(15.93)},
     ],

@@ -5,11 +5,10 @@ from typing import Any
 
 from fakes.terminal import TerminalCluster
 
-from berth_api import names
+from berth_api import names, seat
 from berth_api.demand import Demand, ModelDemand
 from berth_api.model_deployment import ModelDeployment
 from berth_api.pool import PoolStatus
-from berth_cli import seat
 from berth_cli.models import Asked, Known
 
 NAMESPACE = "team-a"

@@ -16,6 +16,8 @@ from gateway_process import GatewayProcess
 from page_site import ASLEEP, GUEST, KEY, LOADING, SERVING, SMALL, SaidOperator
 
 from berth_api.model_deployment import ModelDeployment
+from berth_api.pool import PoolStatus
+from berth_api.seat import find
 from berth_cli import ps
 from berth_cli.models import Asked, Known
 from dev import progress
@@ -152,8 +154,7 @@ def test_a_wrong_key_is_told_and_a_right_one_after_it_opens(page: Page) -> None:
 
 
 def test_it_says_what_the_terminal_says(opened: Page, control_plane: ControlPlane) -> None:
-    there = page_site.models(ClusterClient(control_plane.kubeconfig))
-    found = [_known(cr) for cr in there if "pool" not in cr["spec"]]
+    found = [_known(cr) for cr in page_site.models(ClusterClient(control_plane.kubeconfig))]
     lines = ps.as_text(found, namespaces=False, wide=False).splitlines()
 
     header = re.split(r" {2,}", lines[0].strip())
@@ -167,7 +168,10 @@ def _known(cr: dict[str, Any]) -> Known:
     typed = ModelDeployment.model_validate(cr)
     assert typed.status is not None
     name, namespace = cr["metadata"]["name"], cr["metadata"]["namespace"]
-    return Known(namespace, name, typed.spec, typed.status, Asked())
+    known = {page_site.POOL: PoolStatus.model_validate(page_site.POOL_STATUS)}
+    pool = typed.spec.pool
+    seat = None if pool is None else find(pool, name, known)
+    return Known(namespace, name, typed.spec, typed.status, Asked(), seat)
 
 
 def test_what_is_not_serving_says_why(opened: Page) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from berth_gateway.routing.memory import Memory
-from berth_gateway.routing.shared_cards import Share, SharedCard
+from berth_gateway.routing.pools import Card, Pool, Share, cards
 from berth_gateway.routing.snapshot import Model, Snapshot
 
 Json = dict[str, Any]
@@ -18,30 +18,29 @@ _ENGINE: Final = "engine"
 _OTHERS: Final = "others"
 
 
-def told(
-    snapshot: Snapshot, models: Iterable[Model], shared: Iterable[SharedCard]
-) -> Iterable[Json]:
+def told(snapshot: Snapshot, models: Iterable[Model], pools: Iterable[Pool]) -> Iterable[Json]:
     """`{id, name, place, hardware, count, totalBytes, usableBytes, residentBytes, parts}` of each.
 
     Of a pool that one of the models is in, every card; of a model that is on none of these, those
     of a replica, or what they would be.
     """
     mine = {(one.namespace, one.standing.pool, one.name): one for one in models}
-    pools = {key[:2] for key in mine}
-    seen = [one for one in shared if (one.namespace, one.pool) in pools]
+    joined = {key[:2] for key in mine}
+    seen = {_id(one): one for one in pools if _id(one) in joined}
     placed = set()
-    for card in sorted(seen, key=lambda one: (one.namespace, one.pool, one.pod, one.index)):
-        names = (name for share in card.shares for name in share.models)
-        here = {name: mine[key] for name in names if (key := (*_pool(card), name)) in mine}
-        placed |= {one.key for one in here.values()}
-        yield _of_pool(snapshot, here, card)
+    for pool in sorted(seen):
+        for card in cards(seen[pool]):
+            names = (name for share in card.shares for name in share.models)
+            here = {name: mine[(*pool, name)] for name in names if (*pool, name) in mine}
+            placed |= {one.key for one in here.values()}
+            yield _of_pool(snapshot, here, card)
     for model in mine.values():
         if model.standing.memory is not None and model.key not in placed:
             yield _of_model(snapshot, model, model.standing.memory)
 
 
-def _pool(card: SharedCard) -> tuple[str, str]:
-    return card.namespace, card.pool
+def _id(pool: Pool) -> tuple[str, str]:
+    return pool.namespace, pool.name
 
 
 def _of_model(snapshot: Snapshot, model: Model, memory: Memory) -> Json:
@@ -60,7 +59,7 @@ def _of_model(snapshot: Snapshot, model: Model, memory: Memory) -> Json:
     }
 
 
-def _of_pool(snapshot: Snapshot, models: Mapping[str, Model], card: SharedCard) -> Json:
+def _of_pool(snapshot: Snapshot, models: Mapping[str, Model], card: Card) -> Json:
     """`models` are those of the card that may be seen, by name."""
     parts, others = [], 0
     for share in card.shares:
@@ -72,10 +71,10 @@ def _of_pool(snapshot: Snapshot, models: Mapping[str, Model], card: SharedCard) 
     if others:
         parts.append(_part(None, _OTHERS, others, None))
     return {
-        "id": f"{card.namespace}/{card.pod}/{card.index}",
-        "name": f"pool {card.pool}",
+        "id": f"{card.pool.namespace}/{card.pod}/{card.index}",
+        "name": f"pool {card.pool.name}",
         "place": f"card {card.index} of {card.pod}",
-        "hardware": card.hardware,
+        "hardware": card.pool.hardware,
         "count": 1,
         "totalBytes": card.total,
         "usableBytes": card.total,

@@ -8,13 +8,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from berth_api import seat
+from berth_api.seat import Seat
 from berth_gateway.page import cards
 from berth_gateway.routing import admission
 from berth_gateway.routing.keyring import ApiKey
+from berth_gateway.routing.pools import Pool
 from berth_gateway.routing.snapshot import Model, Snapshot
+from berth_gateway.routing.standing import Standing, seated
 from berth_gateway.state.board import Board
 from berth_gateway.state.past import KEPT_SECONDS, LOOK_SECONDS, Past
 from berth_gateway.state.queue_gauges import in_flight
+
+Seats = dict[tuple[str, str], dict[str, Seat]]
+"""Of each pool, by namespace and name: its models', by name."""
 
 _FROM_A_FILE: Final = "it comes from the routes file, and stays as long as this gateway"
 
@@ -37,7 +44,7 @@ def state(board: Board, key: ApiKey | None, gateway: Gateway) -> dict[str, Any]:
         "synced": board.synced,
         "key": key.name if key else None,
         "models": _models(board, snapshot, mine),
-        "cards": list(cards.told(snapshot, mine, board.shared_cards)),
+        "cards": list(cards.told(snapshot, mine, board.pools)),
     }
 
 
@@ -62,19 +69,31 @@ def visible(snapshot: Snapshot, key: ApiKey | None) -> list[Model]:
 def _models(board: Board, snapshot: Snapshot, models: list[Model]) -> list[dict[str, Any]]:
     queues = board.queues
     flying = in_flight(queues)
+    seats = _seats(board.pools)
     found = []
     for model in models:
         line = queues.lines.get(model.key)
         held = len(line.held) if line else 0
         oldest = round(queues.oldest_seconds(line), 3) if line else 0.0
         counts = {"inFlight": flying[model.key], "held": held, "oldestHeldSeconds": oldest}
-        found.append(_model(snapshot, model) | counts)
+        found.append(_model(snapshot, model, _standing(model, seats)) | counts)
     return found
 
 
-def _model(snapshot: Snapshot, model: Model) -> dict[str, Any]:
+def _seats(pools: Iterable[Pool]) -> Seats:
+    return {(one.namespace, one.name): seat.seats(one.name, one.status) for one in pools}
+
+
+def _standing(model: Model, seats: Seats) -> Standing:
+    """Of a model in a pool that is not known, what the model itself tells."""
+    pool = model.standing.pool
+    if pool is None or (model.namespace, pool) not in seats:
+        return model.standing
+    return seated(model.standing, seats[model.namespace, pool].get(model.name, Seat(pool)))
+
+
+def _model(snapshot: Snapshot, model: Model, standing: Standing) -> dict[str, Any]:
     """`id` is the name to ask it by. `cannotLoad` and `cannotUnload` say why, or are null."""
-    standing = model.standing
     return {
         "id": snapshot.public_name(model),
         "namespace": model.namespace,

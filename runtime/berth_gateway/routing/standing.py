@@ -4,10 +4,11 @@ Kept when an object is read, so that the page needs neither the object nor the A
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from berth_api import telling
+from berth_api.seat import Seat, place, until
 from berth_api.spec import ScalingMode, Spec
 from berth_api.status import Status
 from berth_gateway.routing.memory import Memory, memory
@@ -21,6 +22,8 @@ class Standing:
     message: str = ""  # of the Ready condition
     processor: str | None = None  # of one replica: "2 x h100"; or "pool small"
     pool: str | None = None
+    device: str | None = None  # status.plan.device
+    unless_asked: str = ""  # in a pool: how long it stays where nothing holds it, as "5m idle"
     planned_bytes: int | None = None  # of one GPU, or of a pod without one
     measured_bytes: int | None = None  # as that
     until: str | None = None  # "5m idle"; None where nothing runs
@@ -39,6 +42,8 @@ def standing(spec: Spec, status: Status) -> Standing:
         message=status.message or "",
         processor=telling.processor(plan) if spec.pool is None else f"pool {spec.pool}",
         pool=spec.pool,
+        device=plan.device if plan else None,
+        unless_asked="" if spec.pool is None else telling.unless_asked(spec, goes=True),
         planned_bytes=plan.usable_bytes if plan else None,
         measured_bytes=telling.measured_bytes(plan.measured if plan else None),
         until=telling.until(spec, status),
@@ -48,6 +53,18 @@ def standing(spec: Spec, status: Status) -> Standing:
         queue_depth=status.queue.depth if status.queue else None,
         stays_because=_stays_because(spec),
         memory=memory(plan) if plan and plan.fits else None,
+    )
+
+
+def seated(standing: Standing, seat: Seat) -> Standing:
+    """Of a pool's model, with what its pool knows better."""
+    planned = standing.planned_bytes if seat.engine is None else seat.engine.memory_bytes
+    return replace(
+        standing,
+        processor=place(seat, standing.device),
+        planned_bytes=planned,
+        until=until(seat, standing.unless_asked),
+        wanted_replicas=seat.wanted,
     )
 
 

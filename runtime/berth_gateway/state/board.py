@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable
 
 from berth_gateway.routing.keyring import ApiKey, Keyring
-from berth_gateway.routing.shared_cards import SharedCard
+from berth_gateway.routing.pools import Pool
 from berth_gateway.routing.snapshot import Snapshot
 from berth_gateway.state.meters import Meters
 from berth_gateway.state.queues import Queues
@@ -21,7 +21,7 @@ class Board:
         self.snapshot = Snapshot()
         self.keyring = Keyring((), b"")
         self.models_key: str | None = None  # for the operator's models API; None: not known
-        self.shared_cards: tuple[SharedCard, ...] = ()
+        self.pools: tuple[Pool, ...] = ()  # for people
         self.synced = False  # the source has been read once, so the snapshot means something
         self.queues = queues
         self._meters = meters
@@ -31,9 +31,9 @@ class Board:
         self.snapshot = snapshot
         self.queues.publish(snapshot)
 
-    def publish_cards(self, cards: tuple[SharedCard, ...]) -> None:
-        """Of every pool."""
-        self.shared_cards = cards
+    def publish_pools(self, pools: tuple[Pool, ...]) -> None:
+        """Replace every one."""
+        self.pools = pools
 
     def admit_keys(self, keys: Iterable[ApiKey]) -> None:
         """Replace every API key."""

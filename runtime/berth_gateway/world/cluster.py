@@ -56,7 +56,7 @@ class ClusterWorld:
             reflect(
                 f"/apis/{names.API_VERSION}{space}/{names.PLURAL_POOL}",
                 objects.pool,
-                self._publish_cards,
+                self._publish_pools,
             )
             for space in spaces
         ]
@@ -93,9 +93,8 @@ class ClusterWorld:
         self._board.admit_keys(keys.from_secret(_only(self._api_keys)))
         self._board.synced = True
 
-    def _publish_cards(self) -> None:
-        pools = _items(self._pools)
-        self._board.publish_cards(tuple(chain.from_iterable(pools)))
+    def _publish_pools(self) -> None:
+        self._board.publish_pools(tuple(_items(self._pools)))
 
 
 def _items(reflectors: list[Reflector[Parsed]]) -> list[Parsed]:

@@ -21,7 +21,7 @@ from berth_api.spec import DEFAULT_KEEP_ALIVE, ScalingMode, Spec
 from berth_api.status import Status
 from berth_gateway.routing import presets
 from berth_gateway.routing.keep_alive import FOREVER
-from berth_gateway.routing.shared_cards import SharedCard, shared_cards
+from berth_gateway.routing.pools import Pool
 from berth_gateway.routing.snapshot import Endpoint, Facts, Model, Snapshot, build
 from berth_gateway.routing.standing import standing
 
@@ -137,8 +137,8 @@ def _replacing(status: Status) -> bool:
     )
 
 
-def pool(item: Json) -> tuple[SharedCard, ...] | None:
-    """A ModelPool's cards; None if a newer kind cannot be read."""
+def pool(item: Json) -> Pool | None:
+    """None if a newer kind cannot be read."""
     metadata = item["metadata"]
     try:
         read = ModelPool.model_validate(item)
@@ -146,7 +146,7 @@ def pool(item: Json) -> tuple[SharedCard, ...] | None:
         _log.warning("pool %s/%s: %s", metadata["namespace"], metadata["name"], error)
         return None
     profile, status = read.spec.accelerator.profile, read.status or PoolStatus()
-    return shared_cards(metadata["namespace"], metadata["name"], profile, status)
+    return Pool(metadata["namespace"], metadata["name"], profile, status)
 
 
 def endpoint_slice(item: Json) -> Slice:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+from berth_api.pool import PoolCard, PoolEngine, PoolStatus
 from berth_gateway.page import cards
 from berth_gateway.routing.memory import Memory, Part, Use
-from berth_gateway.routing.shared_cards import Share, SharedCard
+from berth_gateway.routing.pools import Pool
 from berth_gateway.routing.snapshot import Model, build
 from berth_gateway.routing.standing import Standing
 
@@ -27,13 +28,34 @@ PHI, QWEN = (
     )
     for name in ("phi", "qwen")
 )
-CARD = SharedCard(
-    "team", "small", "h100", "p-0", 1, 100, (Share(("phi",), 20), Share(("qwen",), 20))
-)
+OF_PHI, OF_QWEN, OF_NOBODY = (("phi",), 20), (("qwen",), 20), ((), 20)
 
 
-def told(*models: Model, shared: tuple[SharedCard, ...] = (CARD,)) -> list[dict[str, Any]]:
-    return list(cards.told(build(models), models, shared))
+def pool(*shares: tuple[tuple[str, ...], int], places: tuple[tuple[str, int], ...] = ()) -> Pool:
+    """Whose engines lie on the second card of a pod."""
+    engines = [
+        PoolEngine(
+            id=str(number),
+            models=list(models),
+            state="Serving",
+            pod="p-0",
+            cards=[1],
+            memory_bytes=size,
+        )
+        for number, (models, size) in enumerate(shares)
+    ]
+    there = [
+        PoolCard(pod=pod, index=index, total_bytes=100, granted_bytes=0)
+        for pod, index in places or (("p-0", 1),)
+    ]
+    return Pool("team", "small", "h100", PoolStatus(engines=engines, cards=there))
+
+
+POOL = pool(OF_PHI, OF_QWEN)
+
+
+def told(*models: Model, among: Pool = POOL) -> list[dict[str, Any]]:
+    return list(cards.told(build(models), models, [among]))
 
 
 def parts(card: dict[str, Any]) -> list[tuple[str | None, str, int, int | None]]:
@@ -66,17 +88,15 @@ def test_models_of_a_pool_lie_on_one_card_and_have_none_of_their_own() -> None:
 
 
 def test_one_of_a_pool_that_is_away_is_shown_as_it_would_be() -> None:
-    alone = replace(CARD, shares=CARD.shares[:1])
     away = replace(QWEN, standing=replace(QWEN.standing, replicas=0))
-    card, other = told(PHI, away, shared=(alone,))
+    card, other = told(PHI, away, among=pool(OF_PHI))
 
     assert [one["model"] for one in card["parts"]] == ["phi"]
     assert (other["name"], other["count"]) == ("qwen", 0)
 
 
 def test_of_models_that_a_key_may_not_use_it_learns_the_sum_of_their_bytes_alone() -> None:
-    more = replace(CARD, shares=(*CARD.shares, Share(("llama", "third"), 5)))
-    (card,) = told(QWEN, shared=(more,))
+    (card,) = told(QWEN, among=pool(OF_PHI, OF_QWEN, (("llama", "third"), 5)))
 
     assert parts(card) == [("qwen", "weights", 15, 14), (None, "others", 25, None)]
 
@@ -88,28 +108,26 @@ def test_a_pool_of_others_is_not_shown() -> None:
 
 
 def test_models_of_one_engine_are_there_once() -> None:
-    together = replace(CARD, shares=(Share(("phi", "qwen"), 20),))
-    (card,) = told(PHI, QWEN, shared=(together,))
+    (card,) = told(PHI, QWEN, among=pool((("phi", "qwen"), 20)))
 
     assert parts(card) == [("phi", "weights", 15, 14)]
 
 
 def test_what_is_not_planned_yet_is_its_share() -> None:
     unplanned = replace(PHI, standing=Standing(pool="small"))
-    card, _ = told(unplanned, QWEN, shared=(replace(CARD, shares=CARD.shares[:1]),))
+    card, _ = told(unplanned, QWEN, among=pool(OF_PHI))
 
     assert parts(card) == [("phi", "engine", 20, None)]
 
 
 def test_an_engine_that_nobody_asks_for_any_more_is_one_as_a_whole() -> None:
-    (card,) = told(PHI, shared=(replace(CARD, shares=(CARD.shares[0], Share((), 20))),))
+    (card,) = told(PHI, among=pool(OF_PHI, OF_NOBODY))
 
     assert parts(card) == [("phi", "weights", 15, 14), (None, "engine", 20, None)]
 
 
 def test_a_plan_that_is_not_the_engines_is_not_drawn_for_it() -> None:
-    larger = replace(CARD, shares=(Share(("phi",), 30),))
-    (card,) = told(PHI, shared=(larger,))
+    (card,) = told(PHI, among=pool((("phi",), 30)))
 
     assert parts(card) == [("phi", "engine", 30, None)]
 
@@ -123,7 +141,7 @@ def test_a_model_that_has_left_its_pool_is_on_cards_of_its_own() -> None:
 
 
 def test_every_card_has_a_name_of_its_own_for_the_page() -> None:
-    two = (replace(CARD, pod="p-1"), CARD, replace(CARD, index=0))
-    found = told(LLAMA, PHI, QWEN, shared=two)
+    three = pool(OF_PHI, OF_QWEN, places=(("p-1", 1), ("p-0", 1), ("p-0", 0)))
+    found = told(LLAMA, PHI, QWEN, among=three)
 
     assert [one["id"] for one in found] == ["team/p-0/0", "team/p-0/1", "team/p-1/1", "1"]

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from berth_api.pool import PoolStatus
 from berth_gateway.page import view
 from berth_gateway.page.view import Gateway
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.keyring import ApiKey
 from berth_gateway.routing.memory import Memory, Part, Use
+from berth_gateway.routing.pools import Pool
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.routing.standing import Standing
 from berth_gateway.state.board import Board
@@ -76,6 +78,35 @@ def test_the_engines_key_and_addresses_stay_here(board) -> None:
 
     assert "s3cret" not in told
     assert "10.0.0.1" not in told
+
+
+def test_a_pool_says_where_its_model_is_and_until_when(board) -> None:
+    standing = Standing(processor="pool small", pool="small", unless_asked="5m idle", until="x")
+    pooled = replace(QWEN, namespace="team", standing=replace(standing, device="cuda"))
+    board.publish(build([pooled]))
+    assert _in_pool(board) == ("pool small", None, "x", None)
+
+    engine = {"id": "e", "models": ["qwen"], "state": "Serving", "pod": "p", "memoryBytes": 20}
+    for cards, until, said in (([1], None, "5m idle"), ([0, 1], "2026-01-01T00:00:00Z", None)):
+        told = engine | {"cards": cards, "until": until}
+        status = PoolStatus.model_validate({"engines": [told]})
+        board.publish_pools((Pool("team", "small", "h100", status),))
+        place = f"GPU {','.join(map(str, cards))} of small"
+        assert _in_pool(board) == (place, 20, said or until, 1)
+
+
+def test_a_pools_model_that_is_away_is_told_so(board) -> None:
+    standing = Standing(processor="pool small", pool="small", until="5m idle", wanted_replicas=None)
+    board.publish(build([replace(QWEN, namespace="team", standing=standing)]))
+    board.publish_pools((Pool("team", "small", "h100", PoolStatus()),))
+
+    assert _in_pool(board) == ("pool small", None, None, 0)
+
+
+def _in_pool(board) -> tuple[str, int | None, str | None, int | None]:
+    (told,) = view.state(board, None, GATEWAY)["models"]
+    planned, wanted = told["memory"]["plannedBytes"], told["replicas"]["wanted"]
+    return told["processor"], planned, told["until"], wanted
 
 
 def test_cards_are_those_of_the_models_that_it_tells_of(board) -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 
+from berth_api.pool import PoolEngine
+from berth_api.seat import Seat
 from berth_api.spec import Spec
 from berth_api.status import Status
-from berth_gateway.routing.standing import Standing, standing
+from berth_gateway.routing.standing import Standing, seated, standing
 
 
 def of(status: dict | None = None, **spec: object) -> Standing:
@@ -52,3 +54,27 @@ def test_a_model_in_a_pool_is_where_its_pool_is_and_may_always_be_unloaded() -> 
 
     assert (found.processor, found.until, found.wanted_replicas) == ("pool small", "5m idle", None)
     assert found.stays_because == ""
+
+
+def test_of_a_pools_model_the_pool_knows_its_place_its_share_and_until_when() -> None:
+    before = of(pool="small", keepAlive="1h")
+    engine = PoolEngine(
+        id="e", models=["m"], state="Serving", reason="Idle", cards=[1], memory_bytes=20
+    )
+    found = seated(before, Seat("small", (engine,)))
+
+    assert (before.processor, before.planned_bytes, before.wanted_replicas) == (
+        "pool small", None, None,
+    )  # fmt: skip
+    assert (found.processor, found.planned_bytes, found.wanted_replicas) == (
+        "GPU 1 of small",
+        20,
+        1,
+    )
+    assert found.until == "1h idle"
+
+
+def test_a_pools_model_that_it_does_not_know_is_away() -> None:
+    found = seated(of(pool="small"), Seat("small"))
+
+    assert (found.processor, found.until, found.wanted_replicas) == ("pool small", None, 0)

@@ -104,11 +104,14 @@ async def test_the_board_follows_the_cluster(kit, api_server, board, world) -> N
     await kit.until(lambda: not board.snapshot.models)
 
 
-async def test_the_cards_of_pools_are_followed(kit, api_server, board, world) -> None:
-    api_server.put(POOLS, _pool(cards=2))
-    await kit.until(lambda: len(board.shared_cards) == 2)
+async def test_pools_are_followed(kit, api_server, board, world) -> None:
+    for count in (1, 2):
+        api_server.put(POOLS, _pool(cards=count))
+        await kit.until(
+            lambda count=count: [len(one.status.cards) for one in board.pools] == [count]
+        )
     api_server.delete(POOLS, "team/small")
-    await kit.until(lambda: not board.shared_cards)
+    await kit.until(lambda: not board.pools)
 
 
 async def test_nobody_waits_for_pools(kit, api_server, board) -> None:
@@ -116,7 +119,7 @@ async def test_nobody_waits_for_pools(kit, api_server, board) -> None:
     api_server.put(MODELS, _deployment())
     async with _running(kit, api_server, board):
         assert board.snapshot.find("llama")
-        assert board.shared_cards == ()
+        assert board.pools == ()
 
 
 async def test_keys_are_read_from_the_two_secrets_and_from_no_other(

@@ -346,14 +346,16 @@ def test_adapters_are_those_of_the_spec_and_of_the_status() -> None:
     assert found.presets is None
 
 
-def test_a_pool_is_its_cards_and_one_that_cannot_be_read_has_none(caplog) -> None:
+def test_a_pool_is_read_and_one_that_cannot_be_is_left_out(caplog) -> None:
     item = {
         "metadata": {"name": "small", "namespace": "team"},
         "spec": {"accelerator": {"profile": "h100"}, "cache": {"claimName": "models"}},
         "status": {"cards": [{"pod": "p", "index": 0, "totalBytes": 8, "grantedBytes": 0}]},
     }
-    (card,) = objects.pool(item) or ()
+    pool = objects.pool(item)
 
-    assert (card.namespace, card.pool, card.hardware, card.total) == ("team", "small", "h100", 8)
+    assert pool is not None
+    assert (pool.namespace, pool.name, pool.hardware) == ("team", "small", "h100")
+    assert pool.status.cards[0].total_bytes == 8
     assert objects.pool({**item, "spec": {}}) is None
     assert "team/small" in caplog.text

@@ -1,17 +1,18 @@
-"""Where a model of a pool is, as its ModelPool tells it. Pure."""
+"""Where a model of a pool is, as its ModelPool tells it: at the terminal and on the page. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from berth_api.pool import TAKES_ROOM, EngineState, PoolEngine, PoolStatus
+from berth_api.telling import FOREVER
 
 # A roll-out has two engines of one model: the first of these is the one that people mean.
 _ORDER: Final[tuple[EngineState, ...]] = (
     "Serving", "Loading", "Draining", "Waiting", "Failed", "Refused", "Absent",
 )  # fmt: skip
 # The pool's words for one that stays until that is taken back.
-STAYS: Final = frozenset({"Pinned", "Paused"})
+_STAYS: Final = frozenset({"Pinned", "Paused"})
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,16 @@ class Seat:
 
 
 def seat(pool: str, model: str, status: PoolStatus) -> Seat:
-    mine = (one for one in status.engines if model in one.models)
-    return Seat(pool, tuple(sorted(mine, key=lambda one: _ORDER.index(one.state))))
+    return seats(pool, status).get(model, Seat(pool))
+
+
+def seats(pool: str, status: PoolStatus) -> dict[str, Seat]:
+    """Of all models that the pool tells of, by name."""
+    found: dict[str, list[PoolEngine]] = {}
+    for engine in sorted(status.engines, key=lambda one: _ORDER.index(one.state)):
+        for model in engine.models:
+            found.setdefault(model, []).append(engine)
+    return {model: Seat(pool, tuple(engines)) for model, engines in found.items()}
 
 
 def find(pool: str, model: str, known: Mapping[str, PoolStatus]) -> Seat:
@@ -60,3 +69,11 @@ def place(seat: Seat, device: str | None) -> str:
         return f"pool {seat.pool}"
     cards = f"GPU {','.join(map(str, held.cards))}" if held.cards else "CPU"
     return f"{cards} of {seat.pool}"
+
+
+def until(seat: Seat, unless_asked: str) -> str | None:
+    """When it goes, or how long it stays: `unless_asked`, if nothing holds it. None: it is away."""
+    held = seat.held
+    if held is None or held.state == "Draining":
+        return None
+    return held.until or (FOREVER if held.reason in _STAYS else unless_asked)

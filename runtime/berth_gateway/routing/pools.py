@@ -1,4 +1,4 @@
-"""The cards of a pool's pods, and whose engines lie on each: as the pool's status says it.
+"""ModelPools, and whose engines lie on which of their cards: as a pool's status says it.
 
 For people, never for a request: who takes traffic is for an engine's EndpointSlice to say.
 """
@@ -11,6 +11,14 @@ from berth_api.pool import TAKES_ROOM, PoolEngine, PoolStatus
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    namespace: str
+    name: str
+    hardware: str  # the accelerator profile's name
+    status: PoolStatus
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """What one engine has of a card."""
 
@@ -19,34 +27,24 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedCard:
+class Card:
     """One GPU of one pod; where there is none, the pod's memory."""
 
-    namespace: str
-    pool: str
-    hardware: str  # the accelerator profile's name
+    pool: Pool
     pod: str
     index: int  # in the pod
     total: int  # bytes that engines may share
     shares: tuple[Share, ...]
 
 
-def shared_cards(
-    namespace: str, pool: str, hardware: str, status: PoolStatus
-) -> tuple[SharedCard, ...]:
-    shares = _shares(status.engines)
-    return tuple(
-        SharedCard(
-            namespace=namespace,
-            pool=pool,
-            hardware=hardware,
-            pod=card.pod,
-            index=card.index,
-            total=card.total_bytes,
-            shares=tuple(shares[card.pod, card.index]),
-        )
-        for card in status.cards
-    )
+def cards(pool: Pool) -> list[Card]:
+    """By pod and index."""
+    shares = _shares(pool.status.engines)
+    told = sorted(pool.status.cards, key=lambda one: (one.pod, one.index))
+    return [
+        Card(pool, one.pod, one.index, one.total_bytes, tuple(shares[one.pod, one.index]))
+        for one in told
+    ]
 
 
 def _shares(engines: Iterable[PoolEngine]) -> dict[tuple[str, int], list[Share]]:

@@ -3,8 +3,8 @@
 import pytest
 import terminal_world as world
 
+from berth_api import seat
 from berth_api.pool import PoolStatus
-from berth_cli import seat
 
 
 def status(*engines):
