@@ -85,16 +85,19 @@ def test_what_serves_lies_on_the_pools_card_on_the_page(berth: Berth, pool: str)
         return found
 
     def drawn() -> set[str]:
-        return {(one["model"] or "").split(".")[0] for one in card()["parts"]}
+        return {one["model"] for one in card()["parts"]}
 
     def serving() -> set[str]:
         return {name for name, one in engines(berth).items() if one["state"] == "Serving"}
 
     berth.wait_until("the page draws what serves", lambda: drawn() == serving(), seconds=60)
-    parts = card()["parts"]
-    assert {one["kind"] for one in parts} >= {"weights", "kvCache"}
-    assert all(one["measuredBytes"] for one in parts if one["kind"] == "weights"), parts
-    assert sum(one["plannedBytes"] for one in parts) <= card()["totalBytes"]
+    found = card()
+    for name in {one["model"] for one in found["parts"]}:
+        plan = berth.status(name, NAMESPACE)["plan"]
+        parts = {one["kind"]: one for one in found["parts"] if one["model"] == name}
+        assert parts["weights"]["plannedBytes"] == plan["weightsBytes"]
+        assert parts["kvCache"]["plannedBytes"] == plan["kvCacheBytes"]
+    assert sum(one["plannedBytes"] for one in found["parts"]) <= found["totalBytes"]
 
 
 def test_it_loads_and_unloads_by_name(berth: Berth, pool: str) -> None:
