@@ -31,6 +31,7 @@ GONE_SECONDS = 60.0
 # Two restarts, the second after the kubelet's first pause, and the model's children.
 WORKS_AGAIN_SECONDS = 40.0
 OTHERS = 50
+TURNS = 3  # what else a machine has to do makes any one of them longer
 REFUSED = r"CRITICAL .*ConfigurationError"
 POISONED = r"ERROR berth_operator.workqueue .*/poison: unexpected"
 
@@ -129,16 +130,18 @@ def median_latency(site: Site, prefix: str) -> float:
 def test_fault_19_a_model_that_cannot_be_decided_harms_no_other(site: Site) -> None:
     site.explained = [POISONED, RETRIED]
     operator = site.start()
-    alone = median_latency(site, "alone")
+
+    def failures() -> int:
+        return operator.log.read_text().count("/poison: unexpected")
+
+    alone, beside = [], []
     with looser_definition(site.plane):
-        poison(site)
-        wait_for(
-            "the failure",
-            lambda: "/poison: unexpected" in operator.log.read_text(),
-            seconds=CONVERGE_SECONDS,
-        )
-        beside = median_latency(site, "beside")
-        failures = operator.log.read_text().count("/poison: unexpected")
-        site.cluster.delete(site.path(kinds.MODEL, "poison"))
-    assert beside < 2 * alone
-    assert failures < 20, "it does not back off"
+        for turn in range(TURNS):
+            alone.append(median_latency(site, f"alone-{turn}"))
+            before = failures()
+            poison(site)
+            wait_for("the failure", lambda b=before: failures() > b, seconds=CONVERGE_SECONDS)
+            beside.append(median_latency(site, f"beside-{turn}"))
+            assert failures() - before < 20, "it does not back off"
+            site.cluster.delete(site.path(kinds.MODEL, "poison"))
+    assert min(beside) < 2 * min(alone), (alone, beside)
