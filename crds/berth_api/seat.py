@@ -41,10 +41,6 @@ class Seat:
         return {"name": self.pool, "engines": [one.wire() for one in self.engines]}
 
 
-def seat(pool: str, model: str, status: PoolStatus) -> Seat:
-    return seats(pool, status).get(model, Seat(pool))
-
-
 def seats(pool: str, status: PoolStatus) -> dict[str, Seat]:
     """Of all models that the pool tells of, by name."""
     found: dict[str, list[PoolEngine]] = {}
@@ -54,12 +50,12 @@ def seats(pool: str, status: PoolStatus) -> dict[str, Seat]:
     return {model: Seat(pool, tuple(engines)) for model, engines in found.items()}
 
 
-def find(pool: str, model: str, known: Mapping[str, PoolStatus]) -> Seat:
-    """Among a namespace's pools, by name."""
+def find(pool: str, model: str, known: Mapping[str, Mapping[str, Seat]]) -> Seat:
+    """Among the `seats` of a namespace's pools, by name."""
     if pool not in known:
         fault = f"there is no ModelPool {pool} in its namespace; create it, or change spec.pool"
         return Seat(pool, fault=fault)
-    return seat(pool, model, known[pool])
+    return known[pool].get(model, Seat(pool))
 
 
 def place(seat: Seat, device: str | None) -> str:

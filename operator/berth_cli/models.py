@@ -11,7 +11,7 @@ from berth_api import names
 from berth_api.demand import Demand
 from berth_api.model_deployment import ModelDeployment
 from berth_api.pool import ModelPool, PoolStatus
-from berth_api.seat import Seat, find
+from berth_api.seat import Seat, find, seats
 from berth_api.spec import Spec
 from berth_api.status import Status
 from berth_cli.access import Session
@@ -92,9 +92,9 @@ async def _seated(session: Session, namespace: str | None, found: list[Known]) -
     """With what their pools say of them, where there are any."""
     if all(one.spec.pool is None for one in found):
         return found
-    told: dict[str, dict[str, PoolStatus]] = {}
+    told: dict[str, dict[str, dict[str, Seat]]] = {}
     for pool in await pools(session, namespace):
-        told.setdefault(pool.namespace, {})[pool.name] = pool.status
+        told.setdefault(pool.namespace, {})[pool.name] = seats(pool.name, pool.status)
     return [
         one
         if one.spec.pool is None
@@ -108,7 +108,9 @@ async def seat(session: Session, model: Object) -> Seat | None:
     name = named_by(model)
     if name is None:
         return None
-    told = {one.name: one.status for one in await pools(session, session.namespace)}
+    told = {
+        one.name: seats(one.name, one.status) for one in await pools(session, session.namespace)
+    }
     return find(name, model["metadata"]["name"], told)
 
 

@@ -85,9 +85,11 @@ HALFWAY = {
     "load": {"phase": "Loading", "percent": 43, "etaSeconds": 2}, "scaling": _WOKEN,
 }  # fmt: skip
 UP = {
-    "phase": "Serving", "progress": None, "reason": "Serving", "readyReplicas": 1, "load": None,
+    "phase": "Serving",
+    "reason": "Serving",
     "message": "1 of 1 replicas serve",
-}  # fmt: skip
+    "readyReplicas": 1,
+}
 
 WORLD: Mapping[str, tuple[Object, Object]] = {
     SERVING: (AUTO, {
@@ -124,10 +126,9 @@ def _pooled(weights: float, kv: float, **status: Any) -> tuple[Object, Object]:
     return {"pool": POOL}, {"plan": share, "replicas": 1, "readyReplicas": 1} | status
 
 
-_UP = {"phase": "Serving", "reason": "Serving", "message": "1 of 1 replicas serve"}
 IN_POOL: Mapping[str, tuple[Object, Object]] = {
-    TOGETHER[0]: _pooled(5.6, 7.1, **_UP),
-    TOGETHER[1]: _pooled(2.1, 10.6, **_UP),
+    TOGETHER[0]: _pooled(5.6, 7.1, **UP),
+    TOGETHER[1]: _pooled(2.1, 10.6, **UP),
     AWAY: _pooled(5.2, 7.5, **(IDLE | {"scaling": None})),
 }
 POOL_POD = "berth-pool-small-7d4f9-x2x8q"
@@ -168,7 +169,7 @@ class SaidOperator:
 
     def _load_on(self) -> None:
         if self.may_serve.is_set():
-            self._write(UP)
+            self._write(UP | {"progress": None, "load": None})
             route(self.cluster, ASLEEP, self.engine)
             self._is_loading = False
 

@@ -244,7 +244,7 @@ def known(cr: dict[str, Any], asked: Asked | None = None, *engines: dict[str, An
     assert typed.status is not None
     name, pool = cr["metadata"]["name"], typed.spec.pool
     told = PoolStatus.model_validate({"engines": list(engines)})
-    where = None if pool is None else seat.seat(pool, name, told)
+    where = None if pool is None else seat.find(pool, name, {pool: seat.seats(pool, told)})
     return Known(NAMESPACE, name, typed.spec, typed.status, asked, where)
 
 

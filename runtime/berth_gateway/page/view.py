@@ -20,8 +20,8 @@ from berth_gateway.state.board import Board
 from berth_gateway.state.past import KEPT_SECONDS, LOOK_SECONDS, Past
 from berth_gateway.state.queue_gauges import in_flight
 
-Seats = dict[tuple[str, str], dict[str, Seat]]
-"""Of each pool, by namespace and name: its models', by name."""
+Seats = dict[str, dict[str, dict[str, Seat]]]
+"""By namespace, pool and model."""
 
 _FROM_A_FILE: Final = "it comes from the routes file, and stays as long as this gateway"
 
@@ -81,15 +81,18 @@ def _models(board: Board, snapshot: Snapshot, models: list[Model]) -> list[dict[
 
 
 def _seats(pools: Iterable[Pool]) -> Seats:
-    return {(one.namespace, one.name): seat.seats(one.name, one.status) for one in pools}
+    found: Seats = {}
+    for one in pools:
+        found.setdefault(one.namespace, {})[one.name] = seat.seats(one.name, one.status)
+    return found
 
 
 def _standing(model: Model, seats: Seats) -> Standing:
     """Of a model in a pool that is not known, what the model itself tells."""
-    pool = model.standing.pool
-    if pool is None or (model.namespace, pool) not in seats:
+    pool, known = model.standing.pool, seats.get(model.namespace, {})
+    if pool is None or pool not in known:
         return model.standing
-    return seated(model.standing, seats[model.namespace, pool].get(model.name, Seat(pool)))
+    return seated(model.standing, seat.find(pool, model.name, known))
 
 
 def _model(snapshot: Snapshot, model: Model, standing: Standing) -> dict[str, Any]:

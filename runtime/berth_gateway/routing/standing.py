@@ -40,7 +40,7 @@ def standing(spec: Spec, status: Status) -> Standing:
     return Standing(
         progress=status.progress,
         message=status.message or "",
-        processor=telling.processor(plan) if spec.pool is None else f"pool {spec.pool}",
+        processor=telling.processor(plan) if spec.pool is None else place(Seat(spec.pool), None),
         pool=spec.pool,
         device=plan.device if plan else None,
         unless_asked="" if spec.pool is None else telling.unless_asked(spec, goes=True),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -28,6 +28,7 @@ from berth_gateway.routing.standing import standing
 _log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+Read = TypeVar("Read", ModelDeployment, ModelPool)
 
 _HUB_SOURCE: Final = re.compile(r"hf://([^@]+)")
 _IDLE: Final = "Idle"  # status.phase: at zero replicas
@@ -49,10 +50,8 @@ class Slice:
 def model(item: Json) -> Model | None:
     """A ModelDeployment as a model without endpoints; None if a newer kind cannot be read."""
     metadata = item["metadata"]
-    try:
-        read = ModelDeployment.model_validate(item)
-    except ValidationError as error:
-        _log.warning("%s/%s is left out: %s", metadata["namespace"], metadata["name"], error)
+    read = _read(ModelDeployment, item)
+    if read is None:
         return None
     hub = _HUB_SOURCE.match(read.spec.model.source)
     spec, status = read.spec, read.status or Status()
@@ -83,6 +82,15 @@ def model(item: Json) -> Model | None:
         own_adapter=spec.defaults.adapter if spec.defaults else None,
         standing=standing(spec, status),
     )
+
+
+def _read(kind: type[Read], item: Json) -> Read | None:
+    metadata = item["metadata"]
+    try:
+        return kind.model_validate(item)
+    except ValidationError as error:
+        _log.warning("%s/%s is left out: %s", metadata["namespace"], metadata["name"], error)
+        return None
 
 
 def _fixed_replicas(spec: Spec) -> int | None:
@@ -140,10 +148,8 @@ def _replacing(status: Status) -> bool:
 def pool(item: Json) -> Pool | None:
     """None if a newer kind cannot be read."""
     metadata = item["metadata"]
-    try:
-        read = ModelPool.model_validate(item)
-    except ValidationError as error:
-        _log.warning("pool %s/%s: %s", metadata["namespace"], metadata["name"], error)
+    read = _read(ModelPool, item)
+    if read is None:
         return None
     profile, status = read.spec.accelerator.profile, read.status or PoolStatus()
     return Pool(metadata["namespace"], metadata["name"], profile, status)

@@ -36,6 +36,10 @@ def engines(berth: Berth) -> dict[str, dict[str, Any]]:
     return {name: one for one in status["engines"] for name in one["models"]}
 
 
+def serving(berth: Berth) -> set[str]:
+    return {name for name, one in engines(berth).items() if one["state"] == "Serving"}
+
+
 def page_state(berth: Berth) -> dict[str, Any]:
     """What a gateway's page draws for the administrator's key."""
     component = f"{names.LABEL_COMPONENT}={names.COMPONENT_GATEWAY}"
@@ -75,8 +79,7 @@ def test_what_serves_is_what_the_terminal_shows(berth: Berth, pool: str) -> None
         seconds=120,
     )
     shown = {one["name"]: one for one in json.loads(terminal(berth, "ps", "-o", "json"))["models"]}
-    serving = {name for name, one in engines(berth).items() if one["state"] == "Serving"}
-    assert {name for name, one in shown.items() if one["phase"] == "Serving"} == serving
+    assert {name for name, one in shown.items() if one["phase"] == "Serving"} == serving(berth)
 
 
 def test_what_serves_lies_on_the_pools_card_on_the_page(berth: Berth, pool: str) -> None:
@@ -87,10 +90,7 @@ def test_what_serves_lies_on_the_pools_card_on_the_page(berth: Berth, pool: str)
     def drawn() -> set[str]:
         return {one["model"] for one in card()["parts"]}
 
-    def serving() -> set[str]:
-        return {name for name, one in engines(berth).items() if one["state"] == "Serving"}
-
-    berth.wait_until("the page draws what serves", lambda: drawn() == serving(), seconds=60)
+    berth.wait_until("the page draws what serves", lambda: drawn() == serving(berth), seconds=60)
     found = card()
     for name in {one["model"] for one in found["parts"]}:
         plan = berth.status(name, NAMESPACE)["plan"]

@@ -17,7 +17,7 @@ def engine(state, id_="a1", **more):
 
 def test_of_a_roll_outs_two_engines_the_one_that_serves_is_meant():
     told = status(engine("Loading", "b2"), engine("Serving", "a1"), world.WANTED)
-    found = seat.seat("small", "mistral", told)
+    found = seat.seats("small", told)["mistral"]
     assert [one.id for one in found.engines] == ["a1", "b2"]
     assert found.engine.id == "a1"
 
@@ -35,7 +35,7 @@ def test_of_a_roll_outs_two_engines_the_one_that_serves_is_meant():
     ],
 )
 def test_what_takes_room_is_held_and_what_is_not_absent_is_wanted(state, held, wanted):
-    found = seat.seat("small", "mistral", status(engine(state)))
+    found = seat.seats("small", status(engine(state)))["mistral"]
     assert (found.held is not None, found.wanted) == (held, wanted)
 
 
@@ -49,11 +49,11 @@ def test_what_takes_room_is_held_and_what_is_not_absent_is_wanted(state, held, w
     ],
 )
 def test_a_place_is_the_cards_that_it_has_in_its_pool(told, device, said):
-    assert seat.place(seat.seat("small", "mistral", status(told)), device) == said
+    assert seat.place(seat.seats("small", status(told))["mistral"], device) == said
 
 
 def test_a_pool_that_is_not_there_is_told_with_the_fix():
-    found = seat.find("large", "mistral", {"small": status(world.ENGINE)})
+    found = seat.find("large", "mistral", {"small": seat.seats("small", status(world.ENGINE))})
     assert found.engine is None
     assert found.fault == (
         "there is no ModelPool large in its namespace; create it, or change spec.pool"
@@ -61,5 +61,5 @@ def test_a_pool_that_is_not_there_is_told_with_the_fix():
 
 
 def test_a_pool_that_does_not_know_the_model_has_no_engine_of_it():
-    found = seat.find("small", "llama", {"small": status(world.ENGINE)})
+    found = seat.find("small", "llama", {"small": seat.seats("small", status(world.ENGINE))})
     assert (found.engines, found.fault, found.wanted) == ((), "", 0)

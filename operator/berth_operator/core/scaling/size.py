@@ -138,13 +138,11 @@ def _current(observed: Observed, resolved: Resolved) -> tuple[int, bool]:
     if observed.remembered.asked is not None:
         return observed.remembered.asked, False
     stored = observed.cr.get("status", {}).get("scaling", {}).get("desiredReplicas")
-    wanted = [_wanted(observed, one) for one in observed.children.deployments]
+    known = [_wanted(observed, one) for one in observed.children.deployments]
     if isinstance(stored, int):
-        # Whoever raised a Deployment may have ended before the status said so.
-        return max(stored, *wanted), False
-    if wanted:
-        return max(wanted), False
-    return resolved.spec.scaling.min_replicas, True
+        # Not it alone: who raised a Deployment may have ended before the status said so.
+        known.append(stored)
+    return (max(known), False) if known else (resolved.spec.scaling.min_replicas, True)
 
 
 def _wanted(observed: Observed, deployment: Object) -> int:

@@ -10,7 +10,7 @@ from berth_gateway.page import view
 from berth_gateway.page.view import Gateway
 from berth_gateway.routing.admission import Backlog
 from berth_gateway.routing.keyring import ApiKey
-from berth_gateway.routing.memory import Memory, Part, Use
+from berth_gateway.routing.memory import Memory
 from berth_gateway.routing.pools import Pool
 from berth_gateway.routing.snapshot import Endpoint, Model, build
 from berth_gateway.routing.standing import Standing
@@ -21,7 +21,6 @@ from berth_gateway.state.past import KEPT_LOOKS, KEPT_SECONDS, Past
 from berth_gateway.state.queues import Queues
 
 POD = Endpoint("uid-1", "http://10.0.0.1:8000", "pod-1")
-MEMORY = Memory("h100", 2, 100, 90, (Part(Use.WEIGHTS, 40, 39), Part(Use.KV_CACHE, 50, None)))
 LLAMA = Model(
     key="1",
     name="llama",
@@ -30,7 +29,7 @@ LLAMA = Model(
     phase="Serving",
     engine_key="s3cret",
     endpoints=(POD,),
-    standing=Standing(processor="2 x h100", replicas=3, memory=MEMORY),
+    standing=Standing(processor="2 x h100", replicas=3, memory=Memory("h100", 2, 100, 90, ())),
 )
 QWEN = Model(key="2", name="qwen", namespace="other", phase="Idle")
 GATEWAY = Gateway("gateway-1", 2)
