@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -138,8 +137,7 @@ CROWD = 500  # streams that are given up together
 DEPARTURES = 10_000
 ROUNDS_SECONDS = 40.0
 FEWEST_DEPARTURES = 2000  # on a machine that is busy with something else
-GONE_SECONDS = 1.0  # until the engine knows, of the crowds that come one after the other
-LONGEST_GONE_SECONDS = 10.0  # of one of them, on a machine that stands still for a while
+GONE_SECONDS = 1.0  # until the engine knows
 LEAK_BYTES = 16 * MIB
 LEAK_FILES = 5
 
@@ -158,8 +156,7 @@ async def test_fault_38_clients_that_leave_in_mid_stream_leave_nothing_behind(tm
             left += CROWD
 
         assert left >= FEWEST_DEPARTURES
-        assert statistics.median(gone_seconds) < GONE_SECONDS
-        assert max(gone_seconds) < LONGEST_GONE_SECONDS
+        assert max(gone_seconds) < GONE_SECONDS
         assert site.in_flight() == 0
         assert site.gateway.metric("berth_gateway_requests_total", code="499") == left
         assert site.gateway.resident_bytes() - resident < LEAK_BYTES
