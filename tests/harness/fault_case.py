@@ -45,9 +45,11 @@ class Case:
         """What has happened to objects of this kind since the test began."""
         return [one for one in self.log.since(self.began) if one.kind == kind]
 
-    def lines(self, component: str) -> list[str]:
-        """Of the logs of Berth's own pods that are there, since the test began."""
-        return [line for pod in self._own_pods(component) for line in self._log_of(pod)]
+    def lines(self, component: str, since: float | None = None) -> list[str]:
+        """Of the logs of Berth's own pods that are there, since this Unix time or the test began."""
+        moment = self.began if since is None else since
+        logs = [self._log_of(pod, moment) for pod in self._own_pods(component)]
+        return [line for log in logs for line in written_since(log, moment)]
 
     def assert_invariants(self) -> None:
         log = "\n".join(self.lines(OPERATOR) + self.lines(GATEWAY))
@@ -60,15 +62,15 @@ class Case:
         found = self.berth.all("pods", SYSTEM, f"app.kubernetes.io/component={component}")
         return [pod["metadata"]["name"] for pod in found]
 
-    def _log_of(self, pod: str) -> list[str]:
-        since = datetime.fromtimestamp(self.began, UTC).isoformat()
+    def _log_of(self, pod: str, moment: float) -> str:
+        """With the time of each line, from the moment's whole second on: kubectl sends no finer."""
+        since = f"--since-time={datetime.fromtimestamp(moment, UTC).isoformat()}"
         try:
-            log = self.berth.kubectl("logs", pod, "-n", SYSTEM, f"--since-time={since}")
+            return self.berth.kubectl("logs", pod, "-n", SYSTEM, "--timestamps", since)
         except CommandFailedError as error:
             if "NotFound" in str(error):  # it has ended meanwhile
-                return []
+                return ""
             raise
-        return log.splitlines()
 
     def _allowed(self) -> dict[str, int]:
         models = self.berth.all("modeldeployments", self.namespace)
@@ -86,6 +88,12 @@ class Case:
         account = f"system:serviceaccount:{SYSTEM}:berth-{component}"
         assert self.berth.audit_log is not None
         return Audit(self.berth.audit_log, account, start=self._audit_start).changes()
+
+
+def written_since(log: str, moment: float) -> list[str]:
+    """Lines of `kubectl logs --timestamps`, without the time, that are of `moment` or later."""
+    stamped = (line.partition(" ") for line in log.split("\n") if line)
+    return [text for at, _, text in stamped if datetime.fromisoformat(at).timestamp() >= moment]
 
 
 def most_replicas(spec: dict[str, Any]) -> int:

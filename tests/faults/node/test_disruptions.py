@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import engine_page
@@ -41,16 +40,6 @@ OUT_OF_ROUTING_SECONDS = 1.0
 GONE_SECONDS = 30.0
 
 
-def named_after(lines: list[str], pod: str, moment: float) -> list[str]:
-    """Lines of gateways' logs that name a pod later than at `moment`, Unix time."""
-    return [line for line in lines if pod in line and _written(line) > moment]
-
-
-def _written(line: str) -> float:
-    stamp = line[: len("2026-01-31 12:00:00,000")]
-    return datetime.fromisoformat(stamp.replace(",", ".")).replace(tzinfo=UTC).timestamp()
-
-
 def until_gone(page: EnginePage, pod: dict[str, Any], metric: str) -> Iterator[int]:
     """The metric, ten times a second, until the pod's streams have ended and it has."""
     deadline = time.monotonic() + GONE_SECONDS
@@ -80,7 +69,8 @@ def test_fault_22_an_engine_that_is_killed_cuts_its_own_streams_only_and_they_ar
     assert ends(streams) == {End.TOLD: its[0]}, shown(streams)
     assert ends(others) == {}, shown(others)
     late = killed[0] + OUT_OF_ROUTING_SECONDS
-    assert named_after(case.lines(GATEWAY), victim["metadata"]["name"], late) == []
+    name = victim["metadata"]["name"]
+    assert [line for line in case.lines(GATEWAY, since=late) if name in line] == []
     asyncio.run(scene.settle(REPLICAS))
 
 

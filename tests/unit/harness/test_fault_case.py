@@ -1,5 +1,5 @@
 import pytest
-from fault_case import changes_of_size, ends, most_replicas, too_many
+from fault_case import changes_of_size, ends, most_replicas, too_many, written_since
 
 from bench.cluster.traffic import Ask, End, Result
 from bench.cluster.watching import Seen
@@ -42,6 +42,20 @@ def test_what_was_too_many_before_the_test_is_not_of_the_test() -> None:
 def test_a_revision_that_is_deleted_has_no_replicas() -> None:
     seen = [deployment(90, 2), deployment(110, 2, type_="DELETED"), deployment(111, 2, "b")]
     assert too_many({"tiny": 2}, seen, BEGAN) == []
+
+
+def test_an_alarm_of_the_test_before_in_the_same_second_is_not_of_the_test() -> None:
+    log = """\
+1970-01-01T00:01:40.517123456Z 1970-01-01 00:01:40,517 ERROR berth_gateway denied
+1970-01-01T00:01:40.517200000Z Traceback (most recent call last):
+1970-01-01T01:01:40.900000000+01:00 1970-01-01 00:01:40,900 ERROR berth_gateway a part died
+1970-01-01T00:01:41.000000000Z
+"""
+    assert len(written_since(log, BEGAN)) == 4
+    assert written_since(log, BEGAN + 0.75) == [
+        "1970-01-01 00:01:40,900 ERROR berth_gateway a part died",
+        "",
+    ]
 
 
 def test_a_size_that_is_written_again_is_no_change() -> None:
