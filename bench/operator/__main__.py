@@ -9,8 +9,9 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -22,7 +23,6 @@ from bench.operator.subject import Operator
 from bench.operator.world import World
 from dev import binaries
 
-IDLE_SECONDS: Final = 30.0
 DONE_SECONDS: Final = 1200.0
 # Less than this over QUIET_SECONDS is the rest of a process: the Lease, timers.
 QUIET_CORES: Final = 0.03
@@ -34,7 +34,18 @@ LATENCY_WARM_UP: Final = 5  # models before those that count: the first look loa
 MEASURES_SECONDS: Final = 15.0  # until an engine's measurement has been told, of models that serve
 _INSIDE: Final = "BERTH_BENCH_INSIDE"
 
-Scenario = Callable[[Path, int], Coroutine[Any, Any, None]]
+
+@dataclass(frozen=True)
+class Work:
+    models: int
+    rest_seconds: float  # for which the operator's rest is measured
+
+
+@dataclass(frozen=True)
+class Scenario:
+    play: Callable[[Path, Work], Coroutine[Any, Any, None]]
+    pods: bool  # made by KWOK, which has to be built
+    twin: bool  # likewise
 
 
 @asynccontextmanager
@@ -47,58 +58,58 @@ async def _stage(folder: Path, *, pods: bool) -> AsyncIterator[tuple[World, Clie
                 yield cluster, client
 
 
-async def bare(folder: Path, count: int) -> None:
+async def bare(folder: Path, work: Work) -> None:
     """API server and etcd alone: creation, rest, restart."""
     async with _stage(folder, pods=False) as (cluster, client):
         with subject.running(cluster.plane.kubeconfig, folder) as operator:
-            await _creation(cluster, client, operator.pid, count, models.ALL_DEPLOYMENTS)
-            _tell(operator, count)
-            await _rest(operator, count)
+            await _creation(cluster, client, operator.pid, work.models, models.ALL_DEPLOYMENTS)
+            _tell(operator, work.models)
+            await _rest(operator, work)
         with subject.running(cluster.plane.kubeconfig, folder) as operator:
-            await _restart(operator, count)
+            await _restart(operator, work)
 
 
-async def full(folder: Path, count: int) -> None:
+async def full(folder: Path, work: Work) -> None:
     """Everything that makes pods."""
     async with _stage(folder, pods=True) as (cluster, client):
         with subject.running(cluster.plane.kubeconfig, folder) as operator:
-            await _creation(cluster, client, operator.pid, count, models.ALL_PODS)
+            await _creation(cluster, client, operator.pid, work.models, models.ALL_PODS)
             await asyncio.sleep(MEASURES_SECONDS)
-            _tell(operator, count)
-            await _rest(operator, count)
+            _tell(operator, work.models)
+            await _rest(operator, work)
 
 
-async def twin(folder: Path, count: int) -> None:
+async def twin(folder: Path, work: Work) -> None:
     """The same as `full`, by the twin."""
-    await _by_twin(folder, count, pods=True)
+    await _by_twin(folder, work.models, pods=True)
 
 
-async def twin_bare(folder: Path, count: int) -> None:
+async def twin_bare(folder: Path, work: Work) -> None:
     """The same as `bare`, by the twin."""
-    await _by_twin(folder, count, pods=False)
+    await _by_twin(folder, work.models, pods=False)
 
 
-async def latency(folder: Path, count: int) -> None:
+async def latency(folder: Path, work: Work) -> None:
     """From apply to the pod, two models a second."""
     async with _stage(folder, pods=True) as (cluster, client):
         with subject.running(cluster.plane.kubeconfig, folder):
-            await _latencies(client, min(count, LATENCY_MODELS))
+            await _latencies(client, min(work.models, LATENCY_MODELS))
 
 
-async def twin_latency(folder: Path, count: int) -> None:
+async def twin_latency(folder: Path, work: Work) -> None:
     """The same as `latency`, by the twin."""
     async with _stage(folder, pods=True) as (cluster, client):
         with twins.running(cluster.plane.kubeconfig, folder):
-            await _latencies(client, min(count, LATENCY_MODELS))
+            await _latencies(client, min(work.models, LATENCY_MODELS))
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {
-    "bare": bare,
-    "full": full,
-    "twin": twin,
-    "twin-bare": twin_bare,
-    "latency": latency,
-    "twin-latency": twin_latency,
+    "bare": Scenario(bare, pods=False, twin=False),
+    "full": Scenario(full, pods=True, twin=False),
+    "twin": Scenario(twin, pods=True, twin=True),
+    "twin-bare": Scenario(twin_bare, pods=False, twin=True),
+    "latency": Scenario(latency, pods=True, twin=False),
+    "twin-latency": Scenario(twin_latency, pods=True, twin=True),
 }
 
 
@@ -164,26 +175,27 @@ def _tell(operator: Operator, count: int) -> None:
     print(f"  writes a model: {told}; resident {_megabytes(operator.pid)} MB")
 
 
-async def _rest(operator: Operator, count: int) -> None:
+async def _rest(operator: Operator, work: Work) -> None:
     writes = operator.writes()  # a scrape of all models' metrics, which is not rest
     before = usage.read({"operator": operator.pid})
-    await asyncio.sleep(IDLE_SECONDS)
+    await asyncio.sleep(work.rest_seconds)
     spent = usage.between(before, usage.read({"operator": operator.pid}))
     made = sum((operator.writes() - writes).values())
     cores, memory = spent.cores("operator"), _megabytes(operator.pid)
-    print(f"{count} at rest: {cores:.4f} core, {made} writes, {memory} MB")
+    print(f"{work.models} at rest: {cores:.4f} core, {made} writes, {memory} MB")
 
 
-async def _restart(operator: Operator, count: int) -> None:
+async def _restart(operator: Operator, work: Work) -> None:
     """From the start of the process, which is ready and leads already."""
     waited = await _quiet(operator.pid)
     spent = usage.read({"operator": operator.pid}).trees["operator"]
     writes = sum(operator.writes().values())
+    started = operator.started_seconds + waited
     print(
-        f"{count} after a restart: quiet {operator.started_seconds + waited:.1f} s after the start "
-        f"of the process, {spent:.1f} CPU s, {writes} writes, {_megabytes(operator.pid)} MB"
+        f"{work.models} after a restart: quiet {started:.1f} s after the start of the process, "
+        f"{spent:.1f} CPU s, {writes} writes, {_megabytes(operator.pid)} MB"
     )
-    await _rest(operator, count)
+    await _rest(operator, work)
 
 
 async def _latencies(client: Client, count: int) -> None:
@@ -220,27 +232,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.operator", description=__doc__)
     parser.add_argument("scenarios", nargs="+", choices=SCENARIOS)
     parser.add_argument("--models", type=int, default=1000)
+    parser.add_argument("--rest-seconds", type=float, default=30.0)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="keep logs and settings in this folder")
     options = parser.parse_args()
     if _INSIDE not in os.environ:
-        _enter()
+        _enter([SCENARIOS[name] for name in options.scenarios])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without stopping what was started
     world.enter_network()
+    work = Work(options.models, options.rest_seconds)
     for repeat in range(options.repeats):
         for name in options.scenarios:
             with tempfile.TemporaryDirectory(prefix="berth-bench-") as made:
                 folder = (options.keep or Path(made)) / f"{name}-{repeat}"
                 folder.mkdir(parents=True)
                 print(f"== {name}", flush=True)
-                asyncio.run(SCENARIOS[name](folder, options.models))
+                asyncio.run(SCENARIOS[name].play(folder, work))
     return 0
 
 
-def _enter() -> NoReturn:
+def _enter(scenarios: Sequence[Scenario]) -> NoReturn:
     """Again, in a network namespace of its own: KWOK's pods get addresses there."""
-    binaries.build((*binaries.MODULES, binaries.KWOK_MODULE), keep_cache=True)
-    twins.build()
+    kwok = (binaries.KWOK_MODULE,) if any(one.pods for one in scenarios) else ()
+    binaries.build((*binaries.MODULES, *kwok), keep_cache=True)
+    if any(one.twin for one in scenarios):
+        twins.build()
     again = ["unshare", "--net", sys.executable, "-m", "bench.operator", *sys.argv[1:]]
     os.execvpe(again[0], again, {**os.environ, _INSIDE: "1"})  # noqa: S606 -- no shell is wanted
 
