@@ -193,15 +193,15 @@ def _served(berth: Berth, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assert_told_soon(berth: Berth, name: str, told: Mapping[str, Any]) -> None:
-    """The status says it no later than a few seconds after the container ended that met it."""
+    """The status says it no later than a few seconds after the first container failed."""
     ended = [
         datetime.fromisoformat(state["terminated"]["finishedAt"])
         for pod in berth.all("pods", NAMESPACE, f"berth.dev/model={name}")
         for status in _containers(pod)
         for state in (status.get("state", {}), status.get("lastState", {}))
-        if "terminated" in state
+        if state.get("terminated", {}).get("exitCode", 0) != 0
     ]
-    if not ended:  # no container ran: the kubelet or the planner said it
+    if not ended:  # none failed: the kubelet or the planner said it
         return
     failed_at = datetime.fromisoformat(told["lastFailure"]["time"]).astimezone(UTC)
     assert (failed_at - min(ended)).total_seconds() <= TOLD_WITHIN_SECONDS
@@ -214,9 +214,13 @@ def _containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _assert_in_columns_and_events(berth: Berth, name: str, reason: str) -> None:
     assert reason in berth.kubectl("get", "mdep", name, "-n", NAMESPACE)
-    described = berth.kubectl("describe", "mdep", name, "-n", NAMESPACE)
-    assert re.search(rf"Warning\s+{reason}\s", described)
-    assert "Fix: " in described
+
+    def described() -> str:
+        return berth.kubectl("describe", "mdep", name, "-n", NAMESPACE)
+
+    event = re.compile(rf"Warning\s+{reason}\s")
+    berth.wait_until("its event", lambda: event.search(described()) is not None, seconds=5)
+    assert "Fix: " in described()
 
 
 @contextmanager

@@ -116,6 +116,7 @@ def test_fault_09_a_server_that_asks_for_patience_gets_it_and_the_lease_is_kept(
     site.explained = [RETRIED]
     operator = site.start(through=proxy)
     converged(site)
+    site.wait_for_rest()  # what Kubernetes still tells of the pod would be a reason to look again
     began = time.monotonic()
     busy = status_answer(
         429, "TooManyRequests", "too many requests", Retry_After=str(RETRY_AFTER_SECONDS)

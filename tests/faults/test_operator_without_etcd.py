@@ -38,7 +38,8 @@ def test_fault_04_the_operator_works_as_soon_as_the_server_does_after_an_outage(
     site.explained = [RETRIED]
     operator = site.start()
     site.create("smol")
-    site.wait_until_converged("smol")
+    # The plane's own controllers may still be in their pauses after the outage before.
+    site.wait_until_converged("smol", seconds=SERVER_RETURN_SECONDS)
     with restarting(operator) as container:
         with stopped(site.plane, name):
             time.sleep(OUTAGE_SECONDS)
@@ -69,7 +70,6 @@ def test_fault_12_two_operators_on_a_slow_etcd_never_both_write(site: Site) -> N
     site.explained = [RETRIED, LOST]
     first, second = site.start(), site.start()
     site.create("smol")
-    # The plane's own controllers may still be in their pauses after the test before.
     site.wait_until_converged("smol", seconds=SERVER_RETURN_SECONDS)
     with restarting(first) as one, restarting(second) as other:
         slow_down(site)

@@ -6,6 +6,7 @@ no log has an alarm that the test does not expect. How requests ended, each test
 log of a pod that the fault has removed cannot be read any more.
 """
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ OPERATOR, GATEWAY = "operator", "gateway"
 REST_SECONDS = 3.0
 RESTS_WITHIN_SECONDS = 30.0
 _SURGE = 1
+_STAMPED = re.compile(r"\d{4}-\d\d-\d\dT\S+ ")
 
 
 @dataclass
@@ -91,8 +93,11 @@ class Case:
 
 
 def written_since(log: str, moment: float) -> list[str]:
-    """Lines of `kubectl logs --timestamps`, without the time, that are of `moment` or later."""
-    stamped = (line.partition(" ") for line in log.split("\n") if line)
+    """Lines of `kubectl logs --timestamps`, without the time, that are of `moment` or later.
+
+    A line without a time is the kubelet's: of a container that has just ended it has no log.
+    """
+    stamped = (line.partition(" ") for line in log.split("\n") if _STAMPED.match(line))
     return [text for at, _, text in stamped if datetime.fromisoformat(at).timestamp() >= moment]
 
 

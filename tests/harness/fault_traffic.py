@@ -21,6 +21,7 @@ SHORT_PER_SECOND = 15.0
 # Ejections last longer, so what is sent in this time shows whether one works.
 AFTER_SECONDS = 6.0
 _BEGUN_SECONDS = 20.0
+FIRST_BYTES_SECONDS = 0.5
 _POLL_SECONDS = 0.1
 
 
@@ -62,12 +63,14 @@ async def under_streams(
 
 
 async def until_running(scene: Scene, count: int) -> None:
+    """And have their first bytes: before these the gateway would ask another pod."""
     page = engine_page.of(scene.berth, scene.model, scene.namespace)
 
     def run() -> bool:
         return sum(page.read(pod, RUNNING) for pod in scene.pods()) == count
 
     await until(f"{count} streams run", run)
+    await asyncio.sleep(FIRST_BYTES_SECONDS)
 
 
 def engine_pods(scene: Scene, model: str) -> list[dict[str, Any]]:

@@ -44,6 +44,7 @@ _PORTS = range(20_000, 32_768)
 _USER_TIME_FIELD = 11
 _SYSTEM_TIME_FIELD = 12
 _CHILDREN = "jobs,deployments.apps,controllerrevisions.apps,services,secrets,poddisruptionbudgets"
+_WITH_STATUS = "jobs,deployments.apps,poddisruptionbudgets"
 _RIGHTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
 
@@ -211,20 +212,31 @@ class Models:
 
     def children(self, name: str = "smol") -> set[tuple[str, str]]:
         """Kind and name of everything that the model owns itself."""
-        found = json.loads(self._run("get", _CHILDREN, "-o", "json"))["items"]
         return {
             (one["kind"], one["metadata"]["name"])
-            for one in found
+            for one in self._list(_CHILDREN)
             if any(o["name"] == name for o in one["metadata"].get("ownerReferences", []))
         }
 
     def versions(self) -> dict[tuple[str, str], str]:
         """Resource versions of the models and of what the operator made for them."""
-        found = json.loads(self._run("get", f"{names.PLURAL},{_CHILDREN}", "-o", "json"))["items"]
         return {
             (one["kind"], one["metadata"]["name"]): one["metadata"]["resourceVersion"]
-            for one in found
+            for one in self._list(f"{names.PLURAL},{_CHILDREN}")
         }
+
+    def written(self) -> dict[tuple[str, str], str]:
+        """The same, of what Berth writes: of some kinds Kubernetes itself writes the status."""
+        generations = {
+            (one["kind"], one["metadata"]["name"]): str(one["metadata"]["generation"])
+            for one in self._list(_WITH_STATUS)
+        }
+        return self.versions() | generations
+
+    def events(self) -> list[str]:
+        """Reasons of what the operator has told of its objects, which it does after their status."""
+        told = self._list("events")
+        return [one["reason"] for one in told if one["involvedObject"]["kind"] == names.KIND]
 
     def wait_for(self, what: str, ready: Any, *, seconds: float = SETTLE_SECONDS) -> None:
         progress.wait_for(what, ready, seconds=seconds)
@@ -280,6 +292,10 @@ class Models:
     def apply(self, *objects: Object) -> None:
         for one in objects:
             self._run("apply", "-f", "-", stdin=json.dumps(one))
+
+    def _list(self, kinds: str) -> list[Object]:
+        found: list[Object] = json.loads(self._run("get", kinds, "-o", "json"))["items"]
+        return found
 
     def _run(self, *arguments: str, stdin: str | None = None) -> str:
         return self.kubectl("--namespace", self.namespace, *arguments, stdin=stdin)

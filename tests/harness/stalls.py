@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import engine_page
 import pod_processes
-from fault_traffic import RUNNING, engine_pods, long_streams, short, until
+from fault_traffic import FIRST_BYTES_SECONDS, RUNNING, engine_pods, long_streams, short, until
 
 from bench.cluster.traffic import Clients, Result
 from bench.cluster.zero_drop import TOKENS_PER_SECOND, Scene
@@ -74,6 +74,7 @@ async def freeze(scene: Scene) -> Outcome:
         asks = long_streams(HUNG, STREAMS)
         streams = [asyncio.create_task(clients.send(ask)) for ask in asks]
         await until("every stream runs", lambda: running() == STREAMS)
+        await asyncio.sleep(FIRST_BYTES_SECONDS)
         cut = page.read(victim, RUNNING)
         for pod in (victim, busy):
             os.kill(pod_processes.pid(pod, "standins.engine"), signal.SIGUSR1)

@@ -25,8 +25,12 @@ DEFINITIONS = tuple(sorted((REPOSITORY / "crds").glob("*.yaml")))
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    # Fifteen seconds by default, and a test of an HPA waits for several looks.
-    flags = ("--horizontal-pod-autoscaler-sync-period=1s",)
+    flags = (
+        # Fifteen seconds by default, and a test of an HPA waits for several looks.
+        "--horizontal-pod-autoscaler-sync-period=1s",
+        # Most nodes have no kubelet that goes on telling; whose time is up is NotReady in a minute.
+        "--node-monitor-grace-period=1h",
+    )
     folder = tmp_path_factory.mktemp("control-plane")
     with ControlPlane(folder, controller_flags=flags) as running:
         yield running

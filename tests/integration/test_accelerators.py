@@ -330,8 +330,8 @@ def test_a_model_that_no_node_has_room_for_goes_to_the_next_accelerator(
     told = {lost["accelerator"]: lost["reason"] for lost in plan["alternatives"]}
     assert told["b200"] == f"no node had room for {FALLBACK_SECONDS} s"
     assert [kind for kind, _ in models.children()].count("Deployment") == 1
-    events = models.kubectl.json("get", "events", "--namespace", models.namespace)["items"]
-    assert [event["reason"] for event in events].count("AcceleratorFallback") == 1
+    models.wait_for("its event", lambda: "AcceleratorFallback" in models.events())
+    assert models.events().count("AcceleratorFallback") == 1
 
 
 def test_a_model_whose_last_accelerator_is_full_waits_there_and_says_so(

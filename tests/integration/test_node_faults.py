@@ -1,6 +1,6 @@
 """Ill nodes and failing pods on a real API server: read, told, routed around, and never a loop."""
 
-import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,9 @@ from berth_operator.core.rollout.backoff import FAILURES
 from berth_operator.core.rollout.reaping import KEPT
 from berth_operator.core.rollout.set_aside import ANNOTATION_SET_ASIDE
 from dev.kubectl import Kubectl
+
+# A kubelet takes as long at least, and an operator that stands still for a moment is no finding.
+REFUSAL_SECONDS = 0.5
 
 Object = dict[str, Any]
 Start = Callable[..., OperatorProcess]
@@ -130,6 +133,7 @@ def test_pods_that_a_kubelet_refuses_are_reaped_and_are_not_made_without_end(
             for pod in cluster.pods.on(node.name):
                 refused.add(pod["metadata"]["name"])
                 cluster.pods.refuse(pod)
+                time.sleep(REFUSAL_SECONDS)
         return cluster.size() == 0
 
     cluster.models.wait_for("a pause", refuse)
@@ -170,8 +174,7 @@ def test_a_plan_that_never_starts_gets_a_pause_and_another_spec_ends_it(
     told = cluster.wait_for_reason("CrashLoop", "it is tried again at 20")
     assert "no kernel for this card" in told["message"]
     assert "currentRevision" not in told
-    events = json.loads(cluster.models._run("get", "events", "-o", "json"))["items"]
-    assert "RolloutBlocked" in {event["reason"] for event in events}
+    cluster.models.wait_for("its event", lambda: "RolloutBlocked" in cluster.models.events())
     cluster.models.edit(names.PLURAL, "smol", {"spec": {"runtime": {"maxModelLen": 4096}}})
     cluster.models.wait_for("the other spec's pod", lambda: cluster.size() == 1)
     cluster.serve(1)

@@ -206,5 +206,4 @@ def test_an_update_that_fails_in_an_old_ones_place_is_given_up_for_it(
     progressing = next(one for one in told["conditions"] if one["type"] == "Progressing")
     assert progressing["reason"] == "RolloutBlocked"
     assert "no such thing" in progressing["message"]
-    events = models.kubectl.json("get", "events", "--namespace", models.namespace)["items"]
-    assert "RolloutBlocked" in {event["reason"] for event in events}
+    models.wait_for("its event", lambda: "RolloutBlocked" in models.events())

@@ -65,27 +65,25 @@ def test_a_model_gets_all_its_children_and_a_status(
     status = models.status()
     assert status["plan"]["accelerator"] == "cpu"
     assert status["observedGeneration"] == 1
-    events = models.kubectl.json("get", "events", "--namespace", models.namespace)["items"]
-    about = {event["reason"] for event in events if event["involvedObject"]["kind"] == names.KIND}
-    assert "Activating" in about
+    models.wait_for("its event", lambda: "Activating" in models.events())
 
 
 def test_nothing_is_written_at_rest(models: Models, served: OperatorProcess) -> None:
-    versions, writes = models.versions(), served.metric("berth_operator_writes_total")
+    written, writes = models.written(), served.metric("berth_operator_writes_total")
     looks = served.metric("berth_operator_reconcile_seconds_count")
     time.sleep(REST_SECONDS)
-    assert models.versions() == versions
+    assert models.written() == written
     assert served.metric("berth_operator_writes_total") == writes
     assert served.metric("berth_operator_reconcile_seconds_count") > looks
 
 
 def test_a_restart_writes_nothing(models: Models, served: OperatorProcess, start: Start) -> None:
-    versions = models.versions()
+    written = models.written()
     assert served.terminate() == 0
     again = start()
     models.wait_for("looks", lambda: again.metric("berth_operator_reconcile_seconds_count") > 1)
     assert again.metric("berth_operator_writes_total") == 0
-    assert models.versions() == versions
+    assert models.written() == written
 
 
 def test_a_model_that_is_deleted_while_the_operator_is_down_leaves_nothing(
@@ -94,8 +92,14 @@ def test_a_model_that_is_deleted_while_the_operator_is_down_leaves_nothing(
     served.kill()
     models.delete(names.PLURAL, "smol")
     models.wait_for("the garbage collector", lambda: not models.children())
-    left = models.kubectl.json("get", "pods", "--namespace", models.namespace)["items"]
-    assert [pod for pod in left if "deletionTimestamp" not in pod["metadata"]] == []
+
+    def left() -> list[str]:
+        pods = models.kubectl.json("get", "pods", "--namespace", models.namespace)["items"]
+        return [
+            one["metadata"]["name"] for one in pods if "deletionTimestamp" not in one["metadata"]
+        ]
+
+    models.wait_for("its next round, for the pods", lambda: not left())
 
 
 def test_a_model_that_is_deleted_is_not_made_again(models: Models, served: OperatorProcess) -> None:
@@ -222,11 +226,11 @@ def test_two_models_that_fail_for_memory_at_once_are_planned_once_more_and_remem
     assert {one["sequences"] for one in records} == {64, 8}
     settle(models)
     assert len([name for kind, name in models.children() if kind == "Deployment"]) == 1
-    versions, writes = models.versions(), operator.metric("berth_operator_writes_total")
+    written, writes = models.written(), operator.metric("berth_operator_writes_total")
     memory = models.get("configmap", LEARNED)
     time.sleep(REST_SECONDS)
     assert operator.metric("berth_operator_writes_total") == writes
-    assert models.versions() == versions
+    assert models.written() == written
     assert models.get("configmap", LEARNED) == memory
 
 

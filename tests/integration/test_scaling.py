@@ -126,9 +126,8 @@ def test_a_model_at_zero_is_woken_within_a_quarter_of_a_second_and_goes_back_to_
         gateway.say(held=0)
     print("from the enqueue to the watched Deployment, seconds:", sorted(took))
     assert statistics.median(took) < DECISION_SECONDS
-    events = models.kubectl.json("get", "events", "--namespace", models.namespace)["items"]
-    reasons = {one["reason"] for one in events if one["involvedObject"]["kind"] == names.KIND}
-    assert {"ScaledFromZero", "ScaledToZero"} <= reasons
+    told = {"ScaledFromZero", "ScaledToZero"}
+    models.wait_for("its events", lambda: told <= set(models.events()))
 
 
 def test_a_burst_gets_all_its_replicas_at_once(
@@ -155,10 +154,14 @@ def test_nothing_is_written_at_rest_while_gateways_go_on_telling(
     operator = start()
     at_zero(models)
     gateway.say(held=0, arrivals=7, answered=7)
+    time.sleep(2)  # longer than keepAlive
+    # Why the size is zero, a look later: whatever else gives one would change it in the rest.
+    models.edit(names.PLURAL, "smol", {"metadata": {"labels": {"example.com/look": "again"}}})
+    models.wait_for("its reason", lambda: models.status()["scaling"]["reason"] == "KeepAlive")
     time.sleep(2)
-    versions, writes = models.versions(), operator.metric("berth_operator_writes_total")
+    written, writes = models.written(), operator.metric("berth_operator_writes_total")
     time.sleep(6)  # more than the time that numbers wait to be told
-    assert models.versions() == versions
+    assert models.written() == written
     assert operator.metric("berth_operator_writes_total") == writes
     assert operator.metric("berth_operator_gateways") == 1
 

@@ -146,6 +146,12 @@ def test_a_model_moves_out_and_is_served_by_a_pod_of_its_own(berth: Berth, pool:
 def test_a_model_leaves_the_pool_and_nothing_of_it_stays(berth: Berth, pool: str) -> None:
     berth.kubectl("delete", "mdep", "gamma", "-n", NAMESPACE, "--wait")
     berth.wait_until("the pool has let go", lambda: "gamma" not in engines(berth), seconds=60)
-    left = berth.all("endpointslices", NAMESPACE, "berth.dev/model=gamma")
-    left += berth.all("jobs", NAMESPACE, "berth.dev/model=gamma")
-    assert left == []
+
+    def left() -> list[str]:
+        kinds = ("endpointslices", "jobs")
+        found = [
+            one for kind in kinds for one in berth.all(kind, NAMESPACE, "berth.dev/model=gamma")
+        ]
+        return [one["metadata"]["name"] for one in found]
+
+    berth.wait_until("nothing is left", lambda: not left(), seconds=10)

@@ -54,7 +54,7 @@ def test_without_the_engine_key_nothing_is_served(pod):
 
 def test_a_full_queue_answers_at_once(pod):
     started = pod(STANDIN_TOKENS_PER_SECOND="20", max_queued_requests=2).serving()
-    threads = [in_background(started, prompt="x", max_tokens=20) for _ in range(2)]
+    threads = [in_background(started, prompt="x", max_tokens=100) for _ in range(2)]
     started.until(busy(2))
     status, _, headers = started.ask({"prompt": "x"})
     assert (status, headers["retry-after"]) == (429, "1")
@@ -65,7 +65,7 @@ def test_a_full_queue_answers_at_once(pod):
 
 def test_a_stream_in_flight_survives_a_drain_and_new_work_is_refused(pod):
     started = pod(STANDIN_TOKENS_PER_SECOND="50").serving()
-    thread, replies = in_background(started, prompt="x", max_tokens=60, stream=True)
+    thread, replies = in_background(started, prompt="x", max_tokens=300, stream=True)
     started.until(busy(1))
     started.terminate()
     started.until(lambda p: p.status().draining)
@@ -73,8 +73,8 @@ def test_a_stream_in_flight_survives_a_drain_and_new_work_is_refused(pod):
     assert (status, headers["retry-after"]) == (503, "2")
     assert not started.ready()
     assert started.ended() == 0
-    thread.join(5)
-    assert replies[0][1].count(b'"text"') == 60
+    thread.join(20)
+    assert replies[0][1].count(b'"text"') == 300
     assert replies[0][1].endswith(b"data: [DONE]\n\n")
 
 

@@ -145,7 +145,6 @@ def test_fault_36_a_gateway_that_is_killed_cuts_its_own_streams_only(scene: Scen
             streams = [asyncio.create_task(lost.send(ask)) for ask in asks[::2]]
             streams += [asyncio.create_task(kept.send(ask)) for ask in asks[1::2]]
             await until_running(scene, STREAMS)
-            await asyncio.sleep(0.5)  # so that each has its first bytes
             os.kill(pod_processes.pid(victim, "berth_gateway"), signal.SIGKILL)
             await pace_for(kept, short(scene.model), AFTER_SECONDS)
             await asyncio.gather(*streams)

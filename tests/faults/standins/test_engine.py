@@ -57,15 +57,18 @@ def test_the_load_is_zero_unless_it_is_tracked(engine):
 
 
 async def test_in_a_burst_the_queue_limit_comes_after_the_headers(engine):
-    one = engine("--max-num-queued-reqs=4", "--max-num-seqs=2", **SLOW)
-    replies = await one.together([{"stream": True, "max_tokens": 5}] * 12)
+    one = engine("--max-num-queued-reqs=4", "--max-num-seqs=2", TOKENS_PER_SECOND=2)
+    running = asyncio.create_task(one.together([{"stream": True, "max_tokens": 4}]))
+    await asyncio.to_thread(one.running, 1)  # so that the burst comes during one step of it
+    replies = await one.together([{"stream": True, "max_tokens": 2}] * 12)
     late = [status for status, _ in replies if status == 503]  # it came when the queue was full
     refused = [body for status, body in replies if status == 200 and b'"code":503' in body]
     assert refused
-    assert len(refused) + len(late) == 8
+    assert len(refused) + len(late) == 9
     assert all(body.endswith(b"data: [DONE]\n\n") for body in refused)
     rejected = one.metric("vllm:admission_rejections_total", reason="max_num_queued_reqs")
-    assert rejected == 8
+    assert rejected == 9
+    assert (await running)[0][0] == 200
 
 
 async def test_a_full_queue_refuses_before_the_headers(engine):
@@ -103,7 +106,7 @@ async def test_sigterm_cuts_every_stream_with_an_error_in_it(engine):
 
 async def test_a_drain_lets_streams_end_and_answers_500_to_new_requests(engine):
     one = engine("--shutdown-timeout=30", **SLOW)
-    asking = asyncio.create_task(one.together([{"stream": True, "max_tokens": 30}]))
+    asking = asyncio.create_task(one.together([{"stream": True, "max_tokens": 100}]))
     await asyncio.to_thread(one.running, 1)
     one.terminate()
     await asyncio.sleep(0.2)
@@ -114,7 +117,7 @@ async def test_a_drain_lets_streams_end_and_answers_500_to_new_requests(engine):
     )
     assert (await asyncio.to_thread(one.call, "/health"))[0] == 200
     [(_, content)] = await asking
-    assert content.count(b'"text"') == 30
+    assert content.count(b'"text"') == 100
     assert one.process.wait(10) == 0
 
 

@@ -49,7 +49,8 @@ def test_an_alarm_of_the_test_before_in_the_same_second_is_not_of_the_test() -> 
 1970-01-01T00:01:40.517123456Z 1970-01-01 00:01:40,517 ERROR berth_gateway denied
 1970-01-01T00:01:40.517200000Z Traceback (most recent call last):
 1970-01-01T01:01:40.900000000+01:00 1970-01-01 00:01:40,900 ERROR berth_gateway a part died
-1970-01-01T00:01:41.000000000Z
+1970-01-01T00:01:41.000000000Z\x20
+unable to retrieve container logs for containerd://4f2a
 """
     assert len(written_since(log, BEGAN)) == 4
     assert written_since(log, BEGAN + 0.75) == [
