@@ -159,7 +159,8 @@ async def test_fault_38_clients_that_leave_in_mid_stream_leave_nothing_behind(tm
             left += CROWD
 
         assert left >= FEWEST_DEPARTURES
-        assert percentile(gone_seconds, 0.9) < GONE_SECONDS, sorted(gone_seconds)
+        late = [seconds for seconds in gone_seconds if seconds >= GONE_SECONDS]
+        assert len(late) <= max(1, len(gone_seconds) // 10), gone_seconds
         assert site.in_flight() == 0
         assert site.gateway.metric("berth_gateway_requests_total", code="499") == left
         assert site.gateway.resident_bytes() - resident < LEAK_BYTES

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from operator_site import Site, wait_for
 from said_gateway import SaidGateway
-from said_nodes import POOL, SaidNode, SaidPods, beating, is_routed
+from said_nodes import POOL, REFUSAL_SECONDS, SaidNode, SaidPods, beating, is_routed
 
 from berth_operator.core.rollout.backoff import FAILURES
 from berth_operator.core.rollout.reaping import KEPT
@@ -158,6 +158,7 @@ def test_fault_34_without_a_card_it_is_told_in_numbers_not_scaled_and_recovers(
     node = nodes("a", cards=2)
     create(site, scaling=AUTO | {"minReplicas": 1})
     site.wait_until_converged("smol")
+    wait_for("a place", lambda: bool(pods.on(node.name)), seconds=SETTLE_SECONDS)
     node.offer(0)
     for pod in pods.on(node.name):  # it was there before the cards went
         pods.refuse(pod)
@@ -237,11 +238,14 @@ def test_fault_35_pods_that_a_kubelet_refuses_are_reaped_and_the_model_comes_bac
         for pod in pods.on(node.name):
             pods.refuse(pod)
             refused += 1
+            time.sleep(REFUSAL_SECONDS)
         return size(site) == 0
 
     wait_for("a pause", paused, seconds=SETTLE_SECONDS)
     assert FAILURES <= refused <= 4 * FAILURES
-    assert status(site)["reason"] == "DeviceUnhealthy"
+    wait_for(
+        "the reason", lambda: status(site)["reason"] == "DeviceUnhealthy", seconds=TOLD_SECONDS
+    )
 
     def reaped() -> bool:
         pods.end(node.name)  # one that the pause ended while it was refused is the kubelet's to end

@@ -21,6 +21,8 @@ Object = dict[str, Any]
 POOL = "berth.test/pool"
 # The node controller gives up on a node that has said nothing for 40 s or more.
 BEAT_SECONDS = 10.0
+# A kubelet takes as long at least, and an operator that stands still for a moment is no finding.
+REFUSAL_SECONDS = 0.5
 _CARD = "nvidia.com/gpu"
 _HOST = {"cpu": "64", "memory": "2Ti"}
 

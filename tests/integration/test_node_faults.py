@@ -7,16 +7,13 @@ from typing import Any
 
 import pytest
 from operator_process import Models, OperatorProcess
-from said_nodes import POOL, SaidNode, SaidPods, beating, is_routed
+from said_nodes import POOL, REFUSAL_SECONDS, SaidNode, SaidPods, beating, is_routed
 
 from berth_api import names
 from berth_operator.core.rollout.backoff import FAILURES
 from berth_operator.core.rollout.reaping import KEPT
 from berth_operator.core.rollout.set_aside import ANNOTATION_SET_ASIDE
 from dev.kubectl import Kubectl
-
-# A kubelet takes as long at least, and an operator that stands still for a moment is no finding.
-REFUSAL_SECONDS = 0.5
 
 Object = dict[str, Any]
 Start = Callable[..., OperatorProcess]

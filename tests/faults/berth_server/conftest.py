@@ -114,7 +114,7 @@ def pod(tmp_path):
         engine = standin_config(free_port(), model, extra_args=list(extra_args), env=knobs)
         defaults = {
             "max_queued_requests": 4,
-            "drain_timeout_seconds": 10,
+            "drain_timeout_seconds": 30,
             "stall_timeout_seconds": 60,
             "start_timeout_seconds": 60,
         }

@@ -128,7 +128,7 @@ async def test_after_its_time_a_request_is_told_to_come_back(gateway, http) -> N
     assert (response.status, error["code"]) == (503, "model_not_ready")
     assert error["message"] == "no replica of llama took the request within 1 s; try again later"
     assert response.headers["retry-after"] == "20"
-    assert response.headers["x-berth-held-seconds"] == "1"
+    assert int(response.headers["x-berth-held-seconds"]) >= 1
 
 
 async def test_a_stream_that_waits_begins_with_comments(gateway, http, engine, kit) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fakes.virtual_loop import VirtualLoop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,24 +22,6 @@ from berth_gateway.state.queues import Held, Place, Queues
 A, B, C = (Endpoint(key=key, url=f"http://{key}", name=key) for key in "abc")
 COLD = Model(key="u-1", name="llama", namespace="team", max_wait_seconds=600)
 ONE = replace(COLD, endpoints=(A,), room=1)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Time passes only when nothing else is left to do, and then at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-
-    def time(self) -> float:
-        return self.now
-
-    def _run_once(self) -> None:
-        # A cancelled timer counts for nothing: the loop drops it and waits, in real time, for the next.
-        coming = [timer._when for timer in self._scheduled if not timer._cancelled]
-        if not self._ready and coming:
-            self.now = max(self.now, min(coming))
-        super()._run_once()
 
 
 class Desk:
